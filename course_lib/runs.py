@@ -1,0 +1,268 @@
+"""What makes a run repeatable: its profile, its seed, its record, and the way to resume it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from course_lib.errors import CourseError, unknown_name
+from course_lib.locations import cache_folder, data_folder, written_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROFILE_VARIABLE = "COURSE_PROFILE"
+PROFILE_NAMES = ("smoke", "default", "full")
+
+# Every size that differs between profiles, in one table: smoke, default, full.
+# "full" is also what the reference results in data/results/ are made with.
+SIZES: dict[str, tuple[Any, Any, Any]] = {
+    # lesson 00
+    "start.num_reviews": (100, 1000, 5000),
+    # lesson 01: fine-tuning on growing N
+    "capacity.train_sizes": ((16, 32), (32, 128, 512), (32, 64, 128, 256, 512, 1024, 2048)),
+    "capacity.num_heldout": (64, 400, 1000),
+    "capacity.num_epochs": (2, 6, 6),
+    "capacity.seeds": ((0,), (0, 1, 2), (0, 1, 2, 3, 4)),
+    # lesson 02: fine-tuning at growing learning rates
+    "updating.learning_rates": ((1e-4, 1e-3), (1e-5, 1e-4, 3e-4, 1e-3), (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)),
+    "updating.num_train": (32, 256, 512),
+    "updating.num_heldout": (64, 200, 500),
+    "updating.num_steps": (4, 48, 128),
+    "updating.seeds": ((0,), (0,), (0, 1, 2, 3, 4)),
+    "updating.num_pairs": (40, 150, 500),
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How large the experiments of a run are.
+
+    Args:
+        name: "smoke" (seconds, for CI), "default" (minutes on two cores) or "full" (the papers' sizes).
+    """
+
+    name: str
+
+    def size(self, key: str) -> Any:
+        """Give the size that this profile uses for one experiment.
+
+        Args:
+            key: a row of `SIZES`, for example "capacity.train_sizes".
+
+        Raises:
+            CourseError: if there is no such row.
+        """
+        if key not in SIZES:
+            raise unknown_name("size", key, SIZES)
+        return SIZES[key][PROFILE_NAMES.index(self.name)]
+
+
+def profile(name: str | None = None) -> Profile:
+    """Give the profile of this name, or the one COURSE_PROFILE names, or "default".
+
+    Raises:
+        CourseError: if no profile has this name.
+    """
+    chosen = name or os.environ.get(PROFILE_VARIABLE) or "default"
+    if chosen not in PROFILE_NAMES:
+        raise unknown_name("profile", chosen, PROFILE_NAMES)
+    return Profile(chosen)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's random generators, on every device.
+
+    Args:
+        seed: a whole number from 0 to 2**32 - 1.
+
+    Raises:
+        CourseError: if the seed is outside that range.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise CourseError("A seed is a whole number from 0 to 2**32 - 1.", given=seed, mend="Use seed=0.")
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@dataclass
+class ResultRecord:
+    """A table of results with everything needed to make it again.
+
+    Args:
+        name: what was measured; the file is `data/results/<name>.json`.
+        command: the command that repeats it.
+        settings: every setting that shaped the numbers.
+        rows: the table, one mapping a row.
+        seconds: how long the measured work took, summed over resumed parts.
+        versions: package versions.
+        machine: processor, cores, device.
+        created: date in UTC.
+    """
+
+    name: str
+    command: str
+    settings: dict[str, Any]
+    rows: list[dict[str, Any]]
+    seconds: float
+    versions: dict[str, str] = field(default_factory=lambda: package_versions())
+    machine: dict[str, Any] = field(default_factory=lambda: machine_summary())
+    created: str = field(default_factory=lambda: datetime.now(timezone.utc).strftime("%Y-%m-%d"))
+
+    def table(self) -> pd.DataFrame:
+        """Give the rows as a data frame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows)
+
+    def save(self, folder: Path | None = None) -> Path:
+        """Write the record as JSON, whole or not at all, and give its path."""
+        path = (folder or data_folder() / "results") / f"{self.name}.json"
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        return path
+
+
+def load_record(name: str, folder: Path | None = None) -> ResultRecord:
+    """Read a reference result of `data/results/`.
+
+    Args:
+        name: the record's name, without ".json".
+        folder: where to look instead.
+
+    Raises:
+        CourseError: if there is none of this name, or the file is damaged.
+    """
+    folder = folder or data_folder() / "results"
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        raise unknown_name("reference result", name, sorted(file.stem for file in folder.glob("*.json")))
+    try:
+        return ResultRecord(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise CourseError(
+            "This reference result cannot be read.",
+            given=str(path),
+            mend="Restore it from git, or make it again with `course reference`.",
+        ) from error
+
+
+def run_resumable(
+    name: str,
+    *,
+    command: str,
+    settings: Mapping[str, Any],
+    tasks: Iterable[Mapping[str, Any]],
+    run_task: Callable[..., list[dict[str, Any]]],
+    folder: Path | None = None,
+    progress: bool = True,
+) -> ResultRecord:
+    """Run a list of tasks, keeping each one's rows on disk, so that a stopped run goes on where it was.
+
+    Args:
+        name: the name of the record.
+        command: the command that repeats the whole.
+        settings: shared settings; a change of any starts from nothing.
+        tasks: keyword arguments of each call, JSON-able.
+        run_task: called as `run_task(**task)`; returns that task's rows.
+        folder: where finished tasks are kept; the cache by default.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The record of all tasks, in the order of `tasks`.
+    """
+    from tqdm.auto import tqdm
+
+    journal = _Journal((folder or cache_folder() / "runs") / f"{name}.jsonl", dict(settings))
+    tasks = [dict(task) for task in tasks]
+    bar = tqdm(tasks, desc=name, disable=not progress, unit="task")
+    for task in bar:
+        if journal.find(task) is not None:
+            continue
+        bar.set_postfix_str(", ".join(f"{key}={value}" for key, value in task.items()))
+        started = time.perf_counter()
+        rows = run_task(**task)
+        journal.append(task, rows, time.perf_counter() - started)
+    entries = [journal.find(task) for task in tasks]
+    return ResultRecord(
+        name=name,
+        command=command,
+        settings=dict(settings),
+        rows=[row for entry in entries if entry for row in entry["rows"]],
+        seconds=round(sum(entry["seconds"] for entry in entries if entry), 1),
+    )
+
+
+class _Journal:
+    """Finished tasks of one run as lines of JSON; a torn last line counts as not written."""
+
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+        self.path = path
+        self.settings = _plain(settings)
+        self.entries: dict[str, dict[str, Any]] = {}
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        for line in lines:
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if entry["settings"] == self.settings:
+                self.entries[_key(entry["task"])] = entry
+
+    def find(self, task: Mapping[str, Any]) -> dict[str, Any] | None:
+        return self.entries.get(_key(task))
+
+    def append(self, task: Mapping[str, Any], rows: list[dict[str, Any]], seconds: float) -> None:
+        entry = _plain({"settings": self.settings, "task": dict(task), "rows": rows, "seconds": seconds})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("\n" * self._line_is_torn() + json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.entries[_key(task)] = entry
+
+    def _line_is_torn(self) -> bool:
+        return self.path.stat().st_size > 0 and not self.path.read_bytes().endswith(b"\n")
+
+
+def package_versions() -> dict[str, str]:
+    """Give the versions of the packages that shape results."""
+    names = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "peft", "accelerate")
+    installed = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
+    versions = {name: installed[name] for name in names if name in installed}
+    return {"python": platform.python_version(), **versions}
+
+
+def machine_summary() -> dict[str, Any]:
+    """Give what the numbers of a run depend on: system, processor, cores, threads, device."""
+    import torch
+
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Give the value as JSON gives it back: tuples as lists, keys as strings."""
+    return json.loads(json.dumps(value))
+
+
+def _key(task: Mapping[str, Any]) -> str:
+    return json.dumps(task, sort_keys=True)
