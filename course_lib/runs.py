@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,16 +30,16 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "start.num_reviews": (100, 1000, 5000),
     # lesson 01: fine-tuning on growing N
     "capacity.train_sizes": ((16, 32), (32, 128, 512), (32, 64, 128, 256, 512, 1024, 2048)),
-    "capacity.num_heldout": (64, 400, 1000),
-    "capacity.num_epochs": (2, 6, 6),
-    "capacity.seeds": ((0,), (0, 1, 2), (0, 1, 2, 3, 4)),
+    "capacity.seeds": ((0,), (0,), (0, 1, 2, 3, 4)),
+    "capacity.num_heldout": (64, 400, 400),
+    "capacity.num_epochs": (1, 4, 4),
     # lesson 02: fine-tuning at growing learning rates
     "updating.learning_rates": ((1e-4, 1e-3), (1e-5, 1e-4, 3e-4, 1e-3), (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)),
-    "updating.num_train": (32, 256, 512),
-    "updating.num_heldout": (64, 200, 500),
-    "updating.num_steps": (4, 48, 128),
     "updating.seeds": ((0,), (0,), (0, 1, 2, 3, 4)),
-    "updating.num_pairs": (40, 150, 500),
+    "updating.num_train": (32, 256, 256),
+    "updating.num_heldout": (64, 200, 400),
+    "updating.num_steps": (4, 32, 64),
+    "updating.num_pairs": (40, 150, 300),
 }
 
 
@@ -120,7 +120,7 @@ class ResultRecord:
     seconds: float
     versions: dict[str, str] = field(default_factory=lambda: package_versions())
     machine: dict[str, Any] = field(default_factory=lambda: machine_summary())
-    created: str = field(default_factory=lambda: datetime.now(timezone.utc).strftime("%Y-%m-%d"))
+    created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d"))
 
     def table(self) -> pd.DataFrame:
         """Give the rows as a data frame."""

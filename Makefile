@@ -1,0 +1,45 @@
+# The course from a fresh clone. Without make: the commands below can be typed as they stand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help course test lab notebooks bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+course: $(STAMP) ## install, download the assets, run every lesson; pages go to build/
+	$(BIN)/course build
+	$(BIN)/course assets --fetch
+	$(BIN)/course run
+
+test: $(STAMP) ## check style, types and notebooks, then run all tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/course build --check
+	$(BIN)/python -m pytest
+
+lab: $(STAMP) ## open JupyterLab on the notebooks
+	$(BIN)/course lab
+
+notebooks: $(STAMP) ## build the notebooks from notebooks/src
+	$(BIN)/course build
+
+bench: $(STAMP) ## measure training speed
+	$(BIN)/python -m tests.benchmarks
+
+clean: ## remove build/ and the virtual environment; downloads stay (see: course clean --assets)
+	rm -rf build $(VENV)
+
+# A torch that already is in the environment and fits the pin (a CPU build, for example) is kept.
+$(STAMP): requirements.txt constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "The course needs Python 3.11 or newer; $(PYTHON) is not. Try: make PYTHON=python3.12 course" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || \
+	  { echo "$(PYTHON) has no venv. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -r requirements.txt
+	@touch $(STAMP)

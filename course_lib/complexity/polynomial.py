@@ -1,0 +1,113 @@
+"""Under-, well and overfitted curves, small enough to see every point.
+
+The polynomials are written in Legendre's basis on [-1, 1], where least squares stays stable at high
+degrees. With more coefficients than points, the fit of least norm is taken, as gradient descent from
+zero would find it; that is where double descent shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from course_lib.errors import CourseError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+def true_curve(x: np.ndarray) -> np.ndarray:
+    """Give the curve that the noisy points are drawn around, one and a half waves over [-1, 1]."""
+    import numpy as np
+
+    return np.sin(1.5 * np.pi * x)
+
+
+def draw_points(num_points: int, *, noise: float = 0.3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Draw points around the true curve.
+
+    Args:
+        num_points: how many.
+        noise: standard deviation of the vertical noise.
+        seed: seed of the draw.
+
+    Returns:
+        x, sorted, uniform on [-1, 1], and y; both float arrays [num_points].
+
+    Raises:
+        CourseError: fewer than one point, or negative noise.
+    """
+    import numpy as np
+
+    if num_points < 1 or noise < 0:
+        raise CourseError("Drawing needs at least one point and no negative noise.", given=(num_points, noise))
+    rng = np.random.default_rng(seed)
+    x = np.sort(rng.uniform(-1, 1, num_points))
+    return x, true_curve(x) + noise * rng.standard_normal(num_points)
+
+
+def fit_polynomial(x: np.ndarray, y: np.ndarray, degree: int) -> np.polynomial.Legendre:
+    """Fit a polynomial by least squares; of several equally good ones, the one of least norm.
+
+    Args:
+        x: float array [n], in [-1, 1].
+        y: float array [n].
+        degree: highest power, at least 0; the polynomial has degree + 1 coefficients.
+
+    Returns:
+        The polynomial, to be called with an array of x.
+
+    Raises:
+        CourseError: x and y of unequal length or empty, or a negative degree.
+    """
+    import numpy as np
+
+    if len(x) != len(y) or len(x) == 0:
+        raise CourseError("Fitting needs as many y as x, at least one.", given=(len(x), len(y)))
+    if degree < 0:
+        raise CourseError("A polynomial's degree is at least 0.", given=degree)
+    features = np.polynomial.legendre.legvander(np.asarray(x), degree)
+    coefficients = np.linalg.lstsq(features, np.asarray(y), rcond=None)[0]
+    return np.polynomial.Legendre(coefficients)
+
+
+def mean_squared_error(polynomial: np.polynomial.Legendre, x: np.ndarray, y: np.ndarray) -> float:
+    """Give the mean squared distance between a polynomial and points."""
+    import numpy as np
+
+    return float(np.mean((polynomial(x) - y) ** 2))
+
+
+def degree_sweep(
+    degrees: Sequence[int], *, num_points: int = 20, noise: float = 0.3, seeds: Sequence[int] = range(50)
+) -> pd.DataFrame:
+    """Fit polynomials of growing degree to several draws of the points.
+
+    Args:
+        degrees: degrees to fit.
+        num_points: training points N of each draw; 500 further points are held out.
+        noise: standard deviation of the noise.
+        seeds: one draw each.
+
+    Returns:
+        Columns: degree, parameter_ratio ((degree + 1) / N), seed, train_error, heldout_error.
+    """
+    import pandas as pd
+
+    rows = []
+    for seed in seeds:
+        x, y = draw_points(num_points, noise=noise, seed=seed)
+        x_heldout, y_heldout = draw_points(500, noise=noise, seed=seed + 1_000_000)
+        for degree in degrees:
+            polynomial = fit_polynomial(x, y, degree)
+            rows.append(
+                {
+                    "degree": degree,
+                    "parameter_ratio": (degree + 1) / num_points,
+                    "seed": seed,
+                    "train_error": mean_squared_error(polynomial, x, y),
+                    "heldout_error": mean_squared_error(polynomial, x_heldout, y_heldout),
+                }
+            )
+    return pd.DataFrame(rows)

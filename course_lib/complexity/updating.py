@@ -1,0 +1,258 @@
+"""What the learning rate of fine-tuning does: accuracy, distance, churn, and what is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from course_lib.complexity.capacity import sentiment_splits
+from course_lib.errors import CourseError
+from course_lib.finetuning import FinetuningSettings, Step, evaluate, finetune
+from course_lib.models import ModelAndTokenizer, load_classifier
+from course_lib.texts import NLI_LABELS, load_texts, sample_texts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+    from datasets import Dataset
+
+# Predictions are compared on this many held-out texts after every step.
+NUM_WATCHED = 48
+
+
+def relative_distance(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> float:
+    """Give how far weights moved, as a share of their length.
+
+    Args:
+        before: weights by name.
+        after: the same names and shapes.
+
+    Returns:
+        ‖after - before‖₂ / ‖before‖₂ over all entries of all tensors.
+
+    Raises:
+        CourseError: if the names differ.
+    """
+    if set(before) != set(after):
+        raise CourseError(
+            "Both models must have the same weights.", given=sorted(set(before) ^ set(after))[:5]
+        )
+    import torch
+
+    norm = torch.linalg.vector_norm
+    moved = sum(norm(after[name] - before[name]).item() ** 2 for name in before)
+    length = sum(norm(tensor).item() ** 2 for tensor in before.values())
+    return (moved / length) ** 0.5
+
+
+def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """Give the share of predictions that change from one step to the next.
+
+    Args:
+        predictions: int arrays [n], one for each of T moments of training.
+
+    Returns:
+        Float array [T - 1].
+
+    Raises:
+        CourseError: fewer than two moments.
+
+    Example:
+        >>> flip_shares([[0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]]).tolist()
+        [0.5, 0.0]
+    """
+    import numpy as np
+
+    if len(predictions) < 2:
+        raise CourseError("Flips need at least two moments.", given=len(predictions))
+    table = np.asarray(predictions)
+    return (table[1:] != table[:-1]).mean(axis=1)
+
+
+def caption_pairs(num_pairs: int, *, seed: int = 0) -> Dataset:
+    """Draw picture captions with a sentence that follows from each, one pair a picture.
+
+    The embedded encoder was pre-trained on such pairs, so finding the caption again is something it
+    can do before it is fine-tuned.
+
+    Args:
+        num_pairs: how many.
+        seed: seed of the draw.
+
+    Returns:
+        Rows of SNLI's validation split with the label entailment.
+    """
+    pairs = load_texts("snli", split="validation")
+    entailed = pairs.select(
+        [i for i, label in enumerate(pairs["label"]) if label == NLI_LABELS.index("entailment")]
+    )
+    first_row = {document: i for i, document in reversed(list(enumerate(entailed["document_id"])))}
+    return sample_texts(entailed.select(sorted(first_row.values())), num_pairs, seed=seed, label=None)
+
+
+def retrieval_accuracy(encoder: ModelAndTokenizer, pairs: Dataset) -> float:
+    """Give how often a sentence's nearest caption is the caption it follows from.
+
+    Args:
+        encoder: an encoder, or a classifier whose encoder is then used.
+        pairs: rows with `premise` and `hypothesis`, each premise once.
+
+    Returns:
+        Share of hypotheses whose own premise is nearest by cosine of the mean token vectors.
+    """
+    import torch
+
+    premises = embed(encoder, list(pairs["premise"]))
+    hypotheses = embed(encoder, list(pairs["hypothesis"]))
+    nearest = (hypotheses @ premises.T).argmax(dim=1)
+    return float((nearest == torch.arange(len(nearest))).float().mean())
+
+
+def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: int = 64) -> torch.Tensor:
+    """Give one unit vector for each text: the mean of its token vectors, as all-MiniLM-L6-v2 was trained.
+
+    Args:
+        encoder: an encoder, or a classifier whose encoder is then used.
+        texts: the texts.
+        batch_size: texts at a time.
+
+    Returns:
+        Float tensor [n, D] on the CPU.
+    """
+    import torch
+
+    base = encoder.model.base_model
+    base.eval()
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(texts), batch_size):
+            batch = encoder.tokenizer(
+                list(texts[start : start + batch_size]), padding=True, truncation=True, return_tensors="pt"
+            ).to(base.device)
+            hidden = base(**batch).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1)
+            mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+            parts.append(torch.nn.functional.normalize(mean, dim=1).cpu())
+    return torch.cat(parts)
+
+
+def learning_rate_sweep(
+    learning_rates: Sequence[float],
+    seeds: Sequence[int],
+    *,
+    num_train: int,
+    num_heldout: int,
+    num_steps: int,
+    num_pairs: int,
+    progress: bool = True,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Fine-tune at several learning rates and watch every step.
+
+    Args:
+        learning_rates: peak learning rates.
+        seeds: one run each.
+        num_train: training texts.
+        num_heldout: held-out texts.
+        num_steps: optimizer steps.
+        num_pairs: caption pairs for what is forgotten.
+        progress: whether to show progress bars.
+
+    Returns:
+        A table with a row for each run, and one with a row for each step of each run; see
+        `learning_rate_run`.
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    runs = [(rate, seed) for seed in seeds for rate in learning_rates]
+    bar = tqdm(runs, desc="runs", disable=not progress)
+    rows = [
+        row
+        for rate, seed in bar
+        for row in learning_rate_run(
+            rate,
+            seed,
+            num_train=num_train,
+            num_heldout=num_heldout,
+            num_steps=num_steps,
+            num_pairs=num_pairs,
+            progress=progress,
+        )
+    ]
+    return split_run_rows(pd.DataFrame(rows))
+
+
+def split_run_rows(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Part the rows of `learning_rate_run` into one table of runs and one of steps."""
+    per_kind = {kind: part.dropna(axis=1, how="all") for kind, part in rows.groupby("kind")}
+    return per_kind["run"].reset_index(drop=True), per_kind["step"].reset_index(drop=True)
+
+
+def learning_rate_run(
+    learning_rate: float,
+    seed: int,
+    *,
+    num_train: int,
+    num_heldout: int,
+    num_steps: int,
+    num_pairs: int,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Run one learning rate and seed of `learning_rate_sweep`.
+
+    Returns:
+        A row of kind "run" (held-out accuracy and loss, relative distance from the pre-trained weights
+        without the head, mean flip share over the second half of training, retrieval before and
+        after), and rows of kind "step" (step, batch loss, distance, flip share).
+    """
+    pool, heldout = sentiment_splits("movie", num_heldout=num_heldout)
+    train = sample_texts(pool, num_train, seed=seed)
+    watched = heldout.select(range(min(NUM_WATCHED, len(heldout))))
+    pairs = caption_pairs(num_pairs)
+    classifier = load_classifier(num_labels=2, seed=seed)
+    before = _encoder_weights(classifier)
+    retrieval_before = retrieval_accuracy(classifier, pairs)
+    predictions = [evaluate(classifier, watched).predictions]
+    distances: list[float] = []
+
+    def watch(step: Step) -> None:
+        predictions.append(evaluate(classifier, watched).predictions)
+        distances.append(relative_distance(before, _encoder_weights(classifier, copy=False)))
+
+    settings = FinetuningSettings(learning_rate=learning_rate, num_steps=num_steps, seed=seed)
+    steps = finetune(classifier, train, settings, after_step=watch, progress=progress)
+    flips = flip_shares(predictions)
+    result = evaluate(classifier, heldout)
+    run = {
+        "kind": "run",
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "accuracy": result.accuracy,
+        "loss": result.loss,
+        "distance": distances[-1],
+        "late_flip_share": float(flips[len(flips) // 2 :].mean()),
+        "retrieval_before": retrieval_before,
+        "retrieval_after": retrieval_accuracy(classifier, pairs),
+    }
+    return [
+        run,
+        *(
+            {
+                "kind": "step",
+                "learning_rate": learning_rate,
+                "seed": seed,
+                "step": step.step,
+                "batch_loss": step.loss,
+                "step_distance": distance,
+                "flip_share": float(flip),
+            }
+            for step, distance, flip in zip(steps, distances, flips, strict=True)
+        ),
+    ]
+
+
+def _encoder_weights(classifier: ModelAndTokenizer, *, copy: bool = True) -> dict[str, torch.Tensor]:
+    """Give the weights that were pre-trained; the fresh head has no pre-trained place to move from."""
+    named = classifier.model.base_model.named_parameters()
+    return {name: tensor.detach().clone() if copy else tensor.detach() for name, tensor in named}

@@ -1,0 +1,71 @@
+"""Instant checks: hand in a function or an answer, and see at once what differs.
+
+Example:
+    >>> from course_lib import exercises
+    >>> def parameter_ratio(num_parameters, num_examples):
+    ...     return num_parameters / num_examples
+    >>> exercises.check("01.parameter_ratio", parameter_ratio)
+    ✓ 01.parameter_ratio: passed
+      Right on all 6 inputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from course_lib.errors import unknown_name
+from course_lib.exercises.comparing import compare
+from course_lib.exercises.feedback import Feedback
+from course_lib.exercises.framework import Exercise, Mistake, answer_exercise, check_exercise
+from course_lib.exercises.lesson01 import EXERCISES as LESSON_01
+from course_lib.exercises.lesson02 import EXERCISES as LESSON_02
+
+__all__ = [
+    "EXERCISES",
+    "Exercise",
+    "Feedback",
+    "Mistake",
+    "answer_exercise",
+    "check",
+    "check_exercise",
+    "compare",
+]
+
+EXERCISES: dict[str, Exercise] = {exercise.name: exercise for exercise in (*LESSON_01, *LESSON_02)}
+
+
+def check(name: str, solution: Any, seed: int = 0) -> Feedback:
+    """Check a learner's function or answer, and say at once what differs.
+
+    As the last line of a notebook's cell the feedback displays itself.
+
+    Args:
+        name: the exercise, for example "01.parameter_ratio".
+        solution: the learner's function, or the answer. It is called on seeded inputs; whatever
+            it does wrong is said in the feedback and never raised.
+        seed: draws the inputs; a whole number from 0 on.
+
+    Returns:
+        The feedback: status, input, expected and got, and a hint.
+
+    Raises:
+        CourseError: if there is no exercise of this name, or the seed is not valid.
+
+    Example:
+        >>> def parameter_ratio(num_parameters, num_examples):
+        ...     return num_examples / num_parameters
+        >>> check("01.parameter_ratio", parameter_ratio)
+        ✗ 01.parameter_ratio: not right yet
+          Expected 50.0, got 0.02.
+          input:
+            num_parameters = 60_000_000
+            num_examples = 1_200_000
+          expected: 50.0
+          got: 0.02
+          hint: You have N/P. In P/N the parameters stand above and the examples below.
+        >>> check("01.examples_for_ratio", None).status
+        'not written yet'
+    """
+    if not isinstance(name, str) or name not in EXERCISES:
+        raise unknown_name("exercise", name, EXERCISES)
+    return check_exercise(EXERCISES[name], solution, seed)

