@@ -4,7 +4,12 @@ from course_lib.complexity.capacity import generalization_gaps, sample_size_swee
 from course_lib.complexity.descent import bowl, gradient_descent, largest_stable_step
 from course_lib.complexity.polynomial import degree_sweep, draw_points, fit_polynomial, mean_squared_error
 from course_lib.complexity.ratio import parameter_ratio, ratio_table
-from course_lib.complexity.updating import flip_shares, learning_rate_sweep, relative_distance, retrieval_accuracy
+from course_lib.complexity.updating import (
+    flip_shares,
+    learning_rate_sweep,
+    relative_distance,
+    retrieval_accuracy,
+)
 
 __all__ = [
     "bowl",

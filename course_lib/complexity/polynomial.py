@@ -41,7 +41,9 @@ def draw_points(num_points: int, *, noise: float = 0.3, seed: int = 0) -> tuple[
     import numpy as np
 
     if num_points < 1 or noise < 0:
-        raise CourseError("Drawing needs at least one point and no negative noise.", given=(num_points, noise))
+        raise CourseError(
+            "Drawing needs at least one point and no negative noise.", given=(num_points, noise)
+        )
     rng = np.random.default_rng(seed)
     x = np.sort(rng.uniform(-1, 1, num_points))
     return x, true_curve(x) + noise * rng.standard_normal(num_points)

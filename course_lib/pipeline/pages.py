@@ -44,7 +44,8 @@ body.jp-Notebook { overflow: auto; }
 .course-nav a { color: #0b57a4; }
 .jp-InputPrompt, .jp-OutputPrompt { flex-basis: 4rem; min-width: 4rem; }
 .jp-RenderedHTMLCommon img, .jp-RenderedImage img { max-width: 100%; height: auto; }
-math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", math, serif; font-size: 1.1em; }
+math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "DejaVu Math TeX Gyre", math;
+  font-size: 1.1em; }
 .course-math { margin: 1em 0; overflow: auto hidden; }
 div.jp-OutputArea-output.jp-RenderedText { padding-left: .5rem; }
 div.jp-OutputArea-output.jp-RenderedHTMLCommon { padding-left: 1rem; }
@@ -99,7 +100,7 @@ def page_html(notebook: NotebookNode, *, title: str, navigation: str = "", folde
         notebook: the executed notebook; it is not changed.
         title: the page's title.
         navigation: HTML put on top of the page.
-        folder: where the notebook's own pictures lie; they are put into the page.
+        folder: where the pictures of its Markdown (`![text](file)`) lie; they are put into the page.
     """
     from markupsafe import Markup
 
@@ -298,6 +299,14 @@ def _markdown_html(source: str, folder: Path | None = None) -> str:
         def latex_environment(self, name: str, body: str) -> str:
             """Render a LaTeX environment."""
             return math_html(f"\\begin{{{name}}}{body}\\end{{{name}}}", block=True)
+
+        def block_html(self, html: str) -> str:
+            """Leave HTML as it is: nbconvert would close a `<details>` before its content."""
+            return html + "\n"
+
+        def inline_html(self, html: str) -> str:
+            """Leave HTML as it is."""
+            return html
 
     renderer = Renderer(escape=False, embed_images=folder is not None, path=str(folder or ""))
     return MarkdownWithMath(renderer=renderer).render(source)

@@ -183,6 +183,14 @@ def test_math_is_in_the_page(page: BeautifulSoup) -> None:
     assert "$" not in page.find("main").get_text()
 
 
+def test_hints_and_solutions_are_folded(page: BeautifulSoup) -> None:
+    hint, solution, answer = page.find_all("details")
+    assert "Divide." in hint.get_text()
+    assert "return num_parameters / num_examples" in solution.get_text()
+    assert "2_200_000" in answer.get_text()
+    assert page.get_text().count("2_200_000") == 1
+
+
 def test_nothing_is_fetched(page: BeautifulSoup) -> None:
     assert page.find_all("script", src=True) == []
     assert page.find_all("link") == []

@@ -1,0 +1,46 @@
+"""Showing a figure with its sentence and its text alternative."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import TYPE_CHECKING
+
+from course_lib.errors import CourseError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def show(figure: Figure, *, caption: str, alt: str) -> None:
+    """Show a figure with a sentence under it and a text alternative for those who cannot see it.
+
+    Args:
+        figure: the figure; it is closed afterwards.
+        caption: one sentence on what to see, computed from the data.
+        alt: what the picture shows, for a screen reader.
+
+    Raises:
+        CourseError: if either text is missing.
+    """
+    from IPython.display import display
+
+    if not caption.strip() or not alt.strip():
+        raise CourseError("A figure needs a sentence under it and a text alternative.", given=(caption, alt))
+    image = (
+        f"<img style='max-width:100%;background:white' alt='{html.escape(alt, quote=True)}' "
+        f"src='data:image/png;base64,{_png(figure)}'>"
+    )
+    sentence = f"<figcaption style='max-width:60em;padding:.4em 0'>{html.escape(caption)}</figcaption>"
+    markup = f"<figure style='margin:0'>{image}{sentence}</figure>"
+    display({"text/html": markup, "text/plain": f"[Figure: {alt}]\n{caption}"}, raw=True)
+
+
+def _png(figure: Figure) -> str:
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,92 @@
+"""One style for every figure: readable, and told apart without colour."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, made to be told apart by colour-blind readers (jfly.uni-koeln.de/color,
+# 2008), without its yellow, which is too faint on white. Each colour goes with a marker and a line
+# style of its own, so that a figure also reads in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (1, 1)))
+
+RC = {
+    "figure.dpi": 110,
+    "savefig.bbox": "tight",
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.labelsize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 6,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+}
+
+
+def series_style(number: int) -> dict[str, Any]:
+    """Give colour, marker and line style of the n-th series of a figure."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "linestyle": LINE_STYLES[number % len(LINE_STYLES)],
+    }
+
+
+def panels(
+    num_rows: int = 1, num_columns: int = 1, *, width: float = 4.0, height: float = 3.2, **options: Any
+) -> Any:
+    """Make a figure with panels in the course's style.
+
+    Args:
+        num_rows: rows of panels.
+        num_columns: columns of panels.
+        width: inches of one panel.
+        height: inches of one panel.
+        **options: further arguments of `matplotlib.pyplot.subplots`.
+
+    Returns:
+        The figure and its axes, one Axes or an array of them.
+    """
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update(RC)
+    return plt.subplots(num_rows, num_columns, figsize=(width * num_columns, height * num_rows), **options)
+
+
+def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: str, number: int, **options: Any) -> None:
+    """Draw means with their 95 % intervals; without intervals where there is one run.
+
+    Args:
+        axes: where to draw.
+        x: positions [n].
+        values: one row of repeated runs for each position [n, runs].
+        label: the series' name.
+        number: number of the series, which decides its style.
+        **options: override the style.
+    """
+    import numpy as np
+
+    from course_lib.statistics import mean_interval
+
+    intervals = [mean_interval(row) for row in values]
+    means = np.array([interval.mean for interval in intervals])
+    halves = np.array([interval.high - interval.mean for interval in intervals])
+    error_bars = halves if np.isfinite(halves).all() else None
+    axes.errorbar(x, means, yerr=error_bars, capsize=3, label=label, **{**series_style(number), **options})
+
+
+def letter_panels(figure: Figure) -> None:
+    """Put (a), (b), … before the titles of a figure's panels."""
+    for number, axes in enumerate(figure.axes):
+        axes.set_title(f"({chr(ord('a') + number)}) {axes.get_title()}", loc="left")

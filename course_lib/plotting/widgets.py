@@ -1,0 +1,41 @@
+"""Sliders. Each stands beside a static figure that shows the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def slider(draw: Callable[[Any], Figure], options: Sequence[Any], *, label: str, value: Any = None) -> Any:
+    """Make a slider that redraws a figure.
+
+    Args:
+        draw: makes the figure for one option.
+        options: what the slider runs over.
+        label: what the slider sets, shown beside it.
+        value: where it starts; the first option where left out.
+
+    Returns:
+        The widget, to be the last line of a cell.
+    """
+    import ipywidgets
+    import matplotlib.pyplot as plt
+
+    control = ipywidgets.SelectionSlider(
+        options=list(options),
+        value=options[0] if value is None else value,
+        description=label,
+        continuous_update=False,
+        style={"description_width": "initial"},
+        layout={"width": "32em"},
+    )
+
+    def redraw(option: Any) -> None:
+        figure = draw(option)
+        plt.show()
+        plt.close(figure)
+
+    return ipywidgets.interactive(redraw, option=control)
