@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from course_lib.complexity.capacity import sentiment_splits
 from course_lib.errors import CourseError
 from course_lib.finetuning import FinetuningSettings, Step, evaluate, finetune
-from course_lib.models import ModelAndTokenizer, load_classifier
+from course_lib.models import ModelAndTokenizer, embed, load_classifier
 from course_lib.texts import NLI_LABELS, load_texts, sample_texts
 
 if TYPE_CHECKING:
@@ -107,34 +107,6 @@ def retrieval_accuracy(encoder: ModelAndTokenizer, pairs: Dataset) -> float:
     hypotheses = embed(encoder, list(pairs["hypothesis"]))
     nearest = (hypotheses @ premises.T).argmax(dim=1)
     return float((nearest == torch.arange(len(nearest))).float().mean())
-
-
-def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: int = 64) -> torch.Tensor:
-    """Give one unit vector for each text: the mean of its token vectors, as all-MiniLM-L6-v2 was trained.
-
-    Args:
-        encoder: an encoder, or a classifier whose encoder is then used.
-        texts: the texts.
-        batch_size: texts at a time.
-
-    Returns:
-        Float tensor [n, D] on the CPU.
-    """
-    import torch
-
-    base = encoder.model.base_model
-    base.eval()
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(texts), batch_size):
-            batch = encoder.tokenizer(
-                list(texts[start : start + batch_size]), padding=True, truncation=True, return_tensors="pt"
-            ).to(base.device)
-            hidden = base(**batch).last_hidden_state
-            mask = batch["attention_mask"].unsqueeze(-1)
-            mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-            parts.append(torch.nn.functional.normalize(mean, dim=1).cpu())
-    return torch.cat(parts)
 
 
 def learning_rate_sweep(

@@ -40,6 +40,26 @@ def fitted_curve(axes: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, *, trut
     return axes
 
 
+def fit_figure(x: np.ndarray, y: np.ndarray, curves: dict[str, Curve], *, truth: Curve) -> Figure:
+    """Draw several fits to the same points as small multiples.
+
+    Args:
+        x: training inputs [n].
+        y: training targets [n].
+        curves: panel title -> fitted curve.
+        truth: the curve without noise.
+
+    Returns:
+        A figure with a panel for each curve.
+    """
+    figure, axes = panels(1, len(curves), width=3.9, height=3.2, squeeze=False, sharey=True)
+    for panel, (title, curve) in zip(axes[0], curves.items(), strict=True):
+        fitted_curve(panel, x, y, curve, truth=truth, title=title)
+        panel.label_outer()
+    axes[0][0].legend(loc="upper left", fontsize=9)
+    return figure
+
+
 def errors_over_ratio(axes: Axes, rows: pd.DataFrame) -> Axes:
     """Draw training and held-out error over P/N, medians over the draws.
 
@@ -176,6 +196,23 @@ def descent_1d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -
     return axes
 
 
+def descent_figure(paths: dict[str, np.ndarray], function: Curve) -> Figure:
+    """Draw several runs of gradient descent on one function as small multiples.
+
+    Args:
+        paths: panel title -> points [steps + 1, D].
+        function: maps [..., D] to [...].
+
+    Returns:
+        A figure with a panel for each path.
+    """
+    draw = descent_1d if next(iter(paths.values())).shape[1] == 1 else descent_2d
+    figure, axes = panels(1, len(paths), width=3.5, height=3.2, squeeze=False)
+    for panel, (title, points) in zip(axes[0], paths.items(), strict=True):
+        draw(panel, points, function, title=title)
+    return figure
+
+
 def descent_2d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -> Axes:
     """Draw the path of gradient descent over the level lines of a bowl.
 
@@ -274,7 +311,8 @@ def step_figure(steps: pd.DataFrame) -> Figure:
 def learning_rate_sentence(runs: pd.DataFrame) -> str:
     """Say in one sentence what the largest learning rate costs beside the best one."""
     means = runs.groupby("learning_rate").mean(numeric_only=True).to_dict("index")
-    best, largest = max(means, key=lambda rate: means[rate]["accuracy"]), max(means)
+    best = max(means, key=lambda rate: means[rate]["accuracy"])
+    largest = runs["learning_rate"].max()
     at_best, at_largest = means[best], means[largest]
     times_as_far = at_largest["distance"] / at_best["distance"]
     return (

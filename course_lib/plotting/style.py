@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (1, 1)))
 
-RC = {
+RC: dict[Any, Any] = {
     "figure.dpi": 110,
     "savefig.bbox": "tight",
     "font.size": 11,
@@ -84,6 +85,37 @@ def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: str, number: int
     halves = np.array([interval.high - interval.mean for interval in intervals])
     error_bars = halves if np.isfinite(halves).all() else None
     axes.errorbar(x, means, yerr=error_bars, capsize=3, label=label, **{**series_style(number), **options})
+
+
+def horizontal_bars(axes: Axes, labels: Sequence[str], values: Sequence[float], *, xlabel: str) -> Axes:
+    """Draw one bar for each label, the first on top, with its value written beside it.
+
+    Args:
+        axes: where to draw.
+        labels: what each bar stands for.
+        values: length of each bar.
+        xlabel: what the lengths measure, with the unit.
+
+    Returns:
+        The same axes.
+    """
+    bars = axes.barh(range(len(labels)), values, color=COLOURS[0])
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.set(xlabel=xlabel, xlim=(0, 1.15 * max(values)))
+    return axes
+
+
+def shortened(texts: Sequence[str], length: int) -> list[str]:
+    """Cut texts to a length, for labels.
+
+    Example:
+        >>> shortened(["a long label", "short"], 8)
+        ['a long …', 'short']
+    """
+    return [text if len(text) <= length else text[: length - 1] + "…" for text in texts]
 
 
 def letter_panels(figure: Figure) -> None:
