@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from course_lib.errors import CourseError, unknown_name
-from course_lib.locations import CACHE_VARIABLE, cache_folder, data_folder, written_whole
+from course_lib.locations import CACHE_VARIABLE, cache_folder, cache_trouble, data_folder, written_whole
 
 if TYPE_CHECKING:
     import requests
@@ -188,9 +188,8 @@ def unpack(name: str, members: dict[str, str]) -> Path:
     folder = asset.folder / "unpacked"
     if all((folder / target).is_file() for target in members.values()):
         return folder
-    fetch(name)
-    with _lock(asset):
-        content = _verified_bytes(asset)
+    content = _verified_bytes(asset)
+    with _lock(asset), cache_trouble(f"what is unpacked from {name}"):
         for member, target in members.items():
             with written_whole(folder / target) as temporary:
                 temporary.write_bytes(_read_from_archive(content, member, name))
@@ -340,13 +339,16 @@ def _without_password(address: str) -> str:
 
 def _download(asset: Asset, progress: bool) -> None:
     local = _local_copy(asset)
-    with _cache_trouble(asset):
-        if local:
-            shutil.copyfile(local, asset.partial)
-            origin = "find-links"
-        else:
-            origin = _download_remote(asset, progress)
-    _accept(asset, origin)
+    with cache_trouble(asset.name):
+        try:
+            if local:
+                shutil.copyfile(local, asset.partial)
+            origin = "find-links" if local else _download_remote(asset, progress)
+            _accept(asset, origin)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                asset.partial.unlink(missing_ok=True)
+            raise
 
 
 def _download_remote(asset: Asset, progress: bool) -> str:
@@ -364,7 +366,7 @@ def _download_remote(asset: Asset, progress: bool) -> str:
                     f"The download of {asset.filename} broke off {NUM_ATTEMPTS} times.",
                     given=type(error).__name__,
                     mend="Run the same command again: it goes on where it stopped.",
-                ) from error
+                ) from None  # the cause's text may hold the index's password
     return urlsplit(address).netloc.rpartition("@")[2]
 
 
@@ -379,6 +381,8 @@ def _stream(asset: Asset, address: str, session: requests.Session, progress: boo
         have = 0
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     with session.get(address, headers=headers, stream=True, timeout=30) as response:
+        if have and response.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # the index's file is no longer than this: another file, as its hash will tell
         response.raise_for_status()
         goes_on = response.status_code == requests.codes.partial_content
         with (
@@ -437,7 +441,7 @@ def _refuse_small_disk(asset: Asset) -> None:
 def _lock(asset: Asset) -> Iterator[None]:
     from filelock import FileLock
 
-    with _cache_trouble(asset):
+    with cache_trouble(asset.name):
         asset.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(asset.folder / "lock")
         lock.acquire()
@@ -447,25 +451,6 @@ def _lock(asset: Asset) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def _cache_trouble(asset: Asset) -> Iterator[None]:
-    """Turn what the file system says of the cache into an error with a mend."""
-    import requests
-
-    try:
-        yield
-    except requests.RequestException:
-        raise
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            asset.partial.unlink(missing_ok=True)
-        raise CourseError(
-            f"The cache cannot take {asset.name}: {error.strerror or error}.",
-            given=str(cache_folder()),
-            mend=f"Make room there or make it writable, or set {CACHE_VARIABLE} to another folder.",
-        ) from error
-
-
 # --- reading ---------------------------------------------------------------------------------------
 
 
@@ -473,7 +458,9 @@ def _verified_bytes(asset: Asset) -> bytes:
     """Read the whole archive once its hash is right; a damaged one is fetched again, once."""
     content = fetch(asset.name).read_bytes()
     if hashlib.sha256(content).hexdigest() != asset.sha256:
-        asset.archive.unlink()
+        with _lock(asset), cache_trouble(asset.name):
+            if asset_state(asset) == "damaged":  # and not fetched again by another process by now
+                asset.archive.unlink()
         content = fetch(asset.name).read_bytes()
     return content
 
@@ -485,8 +472,10 @@ def _read_from_archive(content: bytes, member: str, name: str) -> bytes:
                 return archive.read(member)
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             file = archive.extractfile(member)
-            return file.read() if file else b""
-    except KeyError as error:
+            if file is None:
+                raise KeyError(member)
+            return file.read()
+    except (KeyError, tarfile.TarError) as error:
         raise CourseError(
             f"The asset {name} holds no such file.",
             given=member,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError
 from course_lib.models import ModelAndTokenizer
+from course_lib.runs import check_seed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +56,9 @@ class FinetuningSettings:
         for name in ("learning_rate", "num_epochs", "batch_size", "max_length", "max_grad_norm"):
             if not getattr(self, name) > 0:
                 raise CourseError(f"{name} must be positive.", given=getattr(self, name))
+        check_seed(self.seed)
+        if not self.weight_decay >= 0:
+            raise CourseError("weight_decay cannot be negative.", given=self.weight_decay)
         if self.num_steps is not None and self.num_steps < 1:
             raise CourseError("num_steps must be at least 1.", given=self.num_steps)
         if not 0 <= self.warmup_share <= 1:
@@ -134,8 +139,8 @@ def finetune(
         One `Step` for each optimizer step. The model is left in evaluation mode.
 
     Raises:
-        CourseError: texts without label or text, labels outside the model's range, or a loss that is
-            no longer a number (the weights are then those before that step).
+        CourseError: texts without label or text, labels outside the model's range, or a loss or
+            gradient that is no longer a number (the weights are then those before that step).
     """
     import torch
     from tqdm.auto import tqdm
@@ -152,7 +157,7 @@ def finetune(
     schedule = get_linear_schedule_with_warmup(optimizer, round(settings.warmup_share * num_steps), num_steps)
     batches = _endless_batches(classifier, examples, settings)
     steps: list[Step] = []
-    with torch.random.fork_rng(devices=_cuda_devices(model)):
+    with torch.random.fork_rng(devices=_cuda_devices(model)), _evaluation_mode_after(model):
         torch.manual_seed(settings.seed)
         for number in tqdm(range(1, num_steps + 1), desc="fine-tuning", disable=not progress, leave=False):
             model.train()
@@ -160,10 +165,11 @@ def finetune(
             logits = model(**_without_labels(batch)).logits
             loss = torch.nn.functional.cross_entropy(logits, batch["labels"])
             extra = extra_loss(model, batch, logits) if extra_loss else torch.zeros_like(loss)
-            _refuse_not_a_number(loss + extra, number, settings)
+            _refuse_not_a_number("loss", loss + extra, number, settings)
             optimizer.zero_grad(set_to_none=True)
             (loss + extra).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+            _refuse_not_a_number("gradient", norm, number, settings)
             rate = schedule.get_last_lr()[0]
             optimizer.step()
             schedule.step()
@@ -233,18 +239,21 @@ def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 1
         raise CourseError("There are no texts.", given=0, mend="Draw at least one example.")
     labels = list(texts["label"])
     num_labels = int(classifier.model.config.num_labels or 0)
-    outside = sorted({label for label in labels if not 0 <= label < num_labels})
+    known = set(range(num_labels))
+    outside = list(dict.fromkeys(label for label in labels if label not in known))
     if outside:
         raise CourseError(
-            f"The labels must lie from 0 to {num_labels - 1}, the model's range.",
+            f"The labels must be whole numbers from 0 to {num_labels - 1}, the model's range.",
             given=outside[:10],
-            mend=f"Load the classifier with num_labels={max(labels) + 1}, or map the labels.",
+            mend="Load the classifier with as many `num_labels` as there are, or map the labels.",
         )
     tokens = classifier.tokenizer(
         *(list(texts[name]) for name in columns), truncation=True, max_length=max_length
     )
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in tokens]
-    return [{**{name: tokens[name][i] for name in names}, "labels": label} for i, label in enumerate(labels)]
+    return [
+        {**{name: tokens[name][i] for name in names}, "labels": int(label)} for i, label in enumerate(labels)
+    ]
 
 
 def length_bucketed_batches(
@@ -261,12 +270,17 @@ def length_bucketed_batches(
     Returns:
         Lists of indices into `lengths`; every index occurs once.
 
+    Raises:
+        CourseError: if the batch size is not positive.
+
     Example:
         >>> length_bucketed_batches([5, 30, 6, 31], 2)
         [[3, 1], [2, 0]]
     """
     import numpy as np
 
+    if batch_size < 1:
+        raise CourseError("A batch holds at least one example.", given=batch_size, mend="Use batch_size=16.")
     sizes = np.asarray(lengths)
     if seed is None:
         order = np.argsort(-sizes, kind="stable")
@@ -317,13 +331,21 @@ def _without_labels(batch: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in batch.items() if name != "labels"}
 
 
-def _refuse_not_a_number(loss: torch.Tensor, number: int, settings: FinetuningSettings) -> None:
-    if not math.isfinite(loss.item()):
+def _refuse_not_a_number(what: str, value: torch.Tensor, number: int, settings: FinetuningSettings) -> None:
+    if not math.isfinite(value.item()):
         raise CourseError(
-            f"The loss of step {number} is not a finite number; the weights are those before this step.",
-            given=loss.item(),
+            f"The {what} of step {number} is not a finite number; the weights are those before this step.",
+            given=value.item(),
             mend=f"Use a smaller learning rate than {settings.learning_rate:g}.",
         )
+
+
+@contextmanager
+def _evaluation_mode_after(model: torch.nn.Module) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        model.eval()
 
 
 def _cuda_devices(model: torch.nn.Module) -> list[torch.device]:

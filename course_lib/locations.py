@@ -62,3 +62,23 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def cache_trouble(what: str) -> Iterator[None]:
+    """Turn what the file system says of the cache (full, read-only, no folder) into an error with a mend.
+
+    Args:
+        what: what is being written there.
+
+    Raises:
+        CourseError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CourseError(
+            f"The cache cannot take {what}: {error.strerror or error}.",
+            given=str(cache_folder()),
+            mend=f"Make room there or make it writable, or set {CACHE_VARIABLE} to another folder.",
+        ) from error

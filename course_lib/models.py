@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib import assets
 from course_lib.errors import CourseError, unknown_name
+from course_lib.locations import cache_trouble
+from course_lib.runs import check_seed
 
 if TYPE_CHECKING:
     import torch
@@ -107,6 +109,7 @@ def load_classifier(
     import torch
     from transformers import AutoModelForSequenceClassification
 
+    check_seed(seed)
     if not isinstance(num_labels, int) or num_labels < 1:
         raise CourseError(
             "A classifier needs at least one label.",
@@ -114,7 +117,8 @@ def load_classifier(
             mend="Pass num_labels=2 for two classes.",
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # torch.manual_seed would seed the other devices too; fresh weights are drawn on the CPU
+        torch.random.default_generator.manual_seed(seed)
         return _load(
             AutoModelForSequenceClassification, source, _embedded_encoder, device, num_labels=num_labels
         )
@@ -261,6 +265,7 @@ def _load(
 
 
 def _folder_or_hub_id(source: str) -> str:
+    source = str(source)
     path = Path(source).expanduser()
     if not path.exists():
         if os.sep in source and (source.startswith((".", "~", os.sep)) or source.count("/") > 1):
@@ -285,11 +290,13 @@ def _folder_or_hub_id(source: str) -> str:
 
 @contextlib.contextmanager
 def _loading(source: str) -> Iterator[None]:
+    from safetensors import SafetensorError
+
     try:
         yield
     except CourseError:
         raise
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CourseError(
             f"The model could not be loaded: {first_line}",
@@ -352,9 +359,11 @@ def _embedded_language_model() -> Path:
 
 
 def _convert_gguf(gguf: Path, folder: Path) -> None:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
+    temporary = folder.with_name(f".{folder.name}")  # one process converts at a time
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
         with _quietly(), _loading(str(gguf)):
             quantised = AutoModelForCausalLM.from_pretrained(
@@ -366,9 +375,13 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
                 del quantised.config.quantization_config
             model = AutoModelForCausalLM.from_config(quantised.config)
             model.load_state_dict(quantised.state_dict())
-            model.save_pretrained(temporary)
+        with cache_trouble("the converted language model"):
+            try:
+                model.save_pretrained(temporary)
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
             tokenizer.save_pretrained(temporary)
-        os.replace(temporary, folder)
+            os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     gguf.unlink()

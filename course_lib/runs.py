@@ -49,9 +49,16 @@ class Profile:
 
     Args:
         name: "smoke" (seconds, for CI), "default" (minutes on two cores) or "full" (the papers' sizes).
+
+    Raises:
+        CourseError: if no profile has this name.
     """
 
     name: str
+
+    def __post_init__(self) -> None:
+        if self.name not in PROFILE_NAMES:
+            raise unknown_name("profile", self.name, PROFILE_NAMES)
 
     def size(self, key: str) -> Any:
         """Give the size that this profile uses for one experiment.
@@ -73,10 +80,20 @@ def profile(name: str | None = None) -> Profile:
     Raises:
         CourseError: if no profile has this name.
     """
-    chosen = name or os.environ.get(PROFILE_VARIABLE) or "default"
-    if chosen not in PROFILE_NAMES:
-        raise unknown_name("profile", chosen, PROFILE_NAMES)
-    return Profile(chosen)
+    return Profile(name or os.environ.get(PROFILE_VARIABLE) or "default")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed.
+
+    Args:
+        seed: a whole number from 0 to 2**32 - 1.
+
+    Raises:
+        CourseError: if the seed is outside that range.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise CourseError("A seed is a whole number from 0 to 2**32 - 1.", given=seed, mend="Use seed=0.")
 
 
 def seed_everything(seed: int) -> None:
@@ -88,8 +105,7 @@ def seed_everything(seed: int) -> None:
     Raises:
         CourseError: if the seed is outside that range.
     """
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise CourseError("A seed is a whole number from 0 to 2**32 - 1.", given=seed, mend="Use seed=0.")
+    check_seed(seed)
     import numpy as np
     import torch
 
@@ -260,9 +276,19 @@ def machine_summary() -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Give the value as JSON gives it back: tuples as lists, keys as strings."""
-    return json.loads(json.dumps(value))
+    """Give the value as JSON gives it back: tuples as lists, keys as strings, NumPy's numbers as Python's."""
+    return json.loads(json.dumps(value, default=_plain_number))
+
+
+def _plain_number(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise CourseError(
+        "A record holds only numbers, strings, lists and mappings.",
+        given=value,
+        mend="Put the number itself into the row, not the object that holds it.",
+    )
 
 
 def _key(task: Mapping[str, Any]) -> str:
-    return json.dumps(task, sort_keys=True)
+    return json.dumps(_plain(task), sort_keys=True)

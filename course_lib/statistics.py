@@ -36,7 +36,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
         The interval; with one value its ends are infinite, since one run says nothing of the spread.
 
     Raises:
-        CourseError: no values, or one that is not finite.
+        CourseError: no values, or one that is not finite; a confidence that is not between 0 and 1.
 
     Example:
         >>> str(mean_interval([0.70, 0.75, 0.80]))
@@ -48,6 +48,8 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     numbers = np.asarray(values, dtype=float)
     if numbers.size == 0 or not np.isfinite(numbers).all():
         raise CourseError("An interval needs finite numbers, at least one.", given=list(values))
+    if not 0 < confidence < 1:
+        raise CourseError("A confidence lies between 0 and 1.", given=confidence, mend="Use 0.95.")
     mean = float(numbers.mean())
     if numbers.size == 1:
         return Interval(mean, -np.inf, np.inf, 1)

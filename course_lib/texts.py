@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from course_lib import assets
 from course_lib.errors import CourseError, unknown_name
-from course_lib.locations import cache_folder
+from course_lib.locations import cache_folder, cache_trouble
+from course_lib.runs import check_seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -204,18 +205,25 @@ def sample_texts(texts: Dataset, num_examples: int, *, seed: int, label: str | N
         The drawn rows, labels taking turns.
 
     Raises:
-        CourseError: if there are fewer rows than asked for, in all or of one label.
+        CourseError: if there are fewer rows than asked for, in all or of one label; no such column.
     """
     import numpy as np
 
+    check_seed(seed)
+    if label is not None and label not in texts.column_names:
+        raise CourseError(
+            f"These texts have no column `{label}` to balance.",
+            given=texts.column_names,
+            mend="Call `with_binary_labels` first, or pass label=None for a plain draw.",
+        )
     order = np.random.default_rng(seed).permutation(len(texts))
-    if label is not None:
+    if label is not None and len(texts):
         order = _taking_turns(np.asarray(texts[label])[order], order)
     if not 0 < num_examples <= len(order):
         raise CourseError(
             f"There are {len(order)} examples to draw from" + (" with balanced labels." if label else "."),
             given=num_examples,
-            mend=f"Ask for a number from 1 to {len(order)}.",
+            mend=f"Ask for a number from 1 to {len(order)}." if len(order) else "Draw from other texts.",
         )
     return texts.select(order[:num_examples].tolist())
 
@@ -232,12 +240,14 @@ def _taking_turns(labels: Any, order: Any) -> Any:
 def normalise(text: str) -> str:
     """Reduce a text to what stays the same between copies of it: its letters and digits.
 
+    Accents and Latin's special letters (æ, ø, ß), which copies often lose, do not count.
+
     Example:
         >>> normalise("Clichéd, but <i>fun</i> &amp; short !")
         'clichedbutifunishort'
     """
     plain = unicodedata.normalize("NFKD", html.unescape(text)).lower()
-    return re.sub(r"[^a-z0-9]", "", plain)
+    return re.sub(r"[\W_]|[^a-z0-9\u0370-\U0010ffff]", "", plain)
 
 
 # --- splits ----------------------------------------------------------------------------------------
@@ -315,20 +325,21 @@ def _prepare(folder: Path, read: Callable[[], Mapping[str, pd.DataFrame]]) -> No
     from datasets import Dataset, disable_progress_bars, enable_progress_bars
     from filelock import FileLock
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if folder.is_dir():
-            return
-        temporary = folder.with_name(f".{folder.name}")
-        shutil.rmtree(temporary, ignore_errors=True)
-        disable_progress_bars()
-        try:
-            for name, table in read().items():
-                Dataset.from_pandas(table, preserve_index=False).save_to_disk(temporary / name)
-            temporary.rename(folder)
-        finally:
-            enable_progress_bars()
+    temporary = folder.with_name(f".{folder.name}")
+    with cache_trouble("the prepared texts"):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if folder.is_dir():
+                return
             shutil.rmtree(temporary, ignore_errors=True)
+            disable_progress_bars()
+            try:
+                for name, table in read().items():
+                    Dataset.from_pandas(table, preserve_index=False).save_to_disk(temporary / name)
+                temporary.rename(folder)
+            finally:
+                enable_progress_bars()
+                shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _read_family(family: str) -> dict[str, pd.DataFrame]:
@@ -438,21 +449,22 @@ def _load_hub(text_source: TextSource, source: str | None) -> Dataset:
 def _read_hub(text_source: TextSource, source: str | None) -> pd.DataFrame:
     """Read every published split as one table; the course cuts its own."""
     from datasets import concatenate_datasets, load_dataset
+    from datasets.exceptions import DatasetsError
 
     where = source or text_source.hub_id
     options: dict[str, Any] = {} if source else dict(text_source.hub_options or {})
     if not source and text_source.revision:
         options["revision"] = text_source.revision
     try:
-        parts = load_dataset(where, **options)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        parts = load_dataset(str(where), **options)
+        return concatenate_datasets([parts[name] for name in parts]).to_pandas()
+    except (OSError, ValueError, RuntimeError, KeyError, DatasetsError) as error:
         raise CourseError(
             f"The {text_source.name} texts could not be read: {(str(error).splitlines() or ['?'])[0]}",
             given=where,
             mend="Give `source` a folder of parquet, csv or json files in the published schema, or connect "
             "to the network. Embedded texts: " + ", ".join(_embedded_names()) + ".",
         ) from error
-    return concatenate_datasets([parts[name] for name in parts]).to_pandas()
 
 
 def _embedded_names() -> list[str]:
@@ -539,12 +551,14 @@ HUB_READERS: dict[str, Callable[[_Columns], Any]] = {
 
 
 def _whole_labels(labels: pd.Series, num_labels: int, name: str) -> pd.Series:
-    whole = labels.astype(int)
-    if not whole.between(0, num_labels - 1).all():
-        outside = sorted(set(whole) - set(range(num_labels)))
+    import pandas as pd
+
+    numbers = pd.to_numeric(labels, errors="coerce").astype(float)
+    outside = labels[~numbers.isin(range(num_labels))]
+    if len(outside):
         raise CourseError(
             f"The {name} texts have labels outside 0 to {num_labels - 1}.",
-            given=outside,
+            given=outside.unique().tolist()[:10],
             mend="Map the labels to that range first.",
         )
-    return whole
+    return numbers.astype(int)

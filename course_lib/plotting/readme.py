@@ -1,0 +1,17 @@
+"""Draw the README's picture from the kept reference result: `python -m course_lib.plotting.readme FILE`."""
+
+from __future__ import annotations
+
+import sys
+
+from course_lib.plotting.complexity import sample_size_figure
+from course_lib.runs import load_record
+
+
+def draw(path: str) -> None:
+    """Write lesson 01's figure as a PNG file."""
+    sample_size_figure(load_record("sample_size").table()).savefig(path)
+
+
+if __name__ == "__main__":
+    draw(sys.argv[1])

@@ -1,0 +1,1 @@
+"""Speed, measured against a peer in the same run; the tables go into the README."""
