@@ -233,7 +233,8 @@ def index_locations() -> tuple[list[str], list[str]]:
         Addresses of simple indexes, in pip's order; folders or addresses of find-links.
     """
     settings = _pip_settings()
-    indexes = [] if settings.get("no-index") else _pip_indexes(settings)
+    no_index = settings.get("no-index", "").lower() in ("1", "true", "t", "yes", "y", "on")
+    indexes = [] if no_index else _pip_indexes(settings)
     return indexes, settings.get("find-links", "").split()
 
 

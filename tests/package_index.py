@@ -29,6 +29,7 @@ class PackageIndex:
         takes_ranges: whether a Range header is honoured.
         cuts: bytes after which the connection closes, for the first requests of files, one each.
         seconds_per_chunk: pause after every kilobyte.
+        refuses_files: whether files are listed, but their download answered with 403.
 
     Example:
         with PackageIndex({"demo": {"demo-1.tar.gz": b"…"}}) as index:
@@ -42,11 +43,13 @@ class PackageIndex:
         takes_ranges: bool = True,
         cuts: tuple[int, ...] = (),
         seconds_per_chunk: float = 0.0,
+        refuses_files: bool = False,
     ) -> None:
         self.files = files
         self.takes_ranges = takes_ranges
         self.cuts = list(cuts)
         self.seconds_per_chunk = seconds_per_chunk
+        self.refuses_files = refuses_files
         self.file_requests: list[FileRequest] = []
         self.project_requests: list[str] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
@@ -109,6 +112,9 @@ def _handler_of(index: PackageIndex) -> type[BaseHTTPRequestHandler]:
 
         def _send_file(self, project: str, name: str) -> None:
             content = index.files[project][name]
+            if index.refuses_files:
+                index.file_requests.append(FileRequest(name, 0, 0, 403))
+                return self.send_error(403)
             asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             start = int(asked[1]) if asked and index.takes_ranges else 0
             if start >= len(content):

@@ -75,7 +75,7 @@ def errors_over_ratio(axes: Axes, rows: pd.DataFrame) -> Axes:
         # errors of an exact fit are rounding noise; they are drawn at the floor of the figure
         axes.plot(medians.index, medians[column].clip(lower=1e-3), label=label, **series_style(1 - number))
     axes.axvline(1, color="0.4", linewidth=1)
-    axes.text(1.05, 1e5, "P = N", color="0.3")
+    axes.text(1.08, 0.01, "P = N", color="0.3")
     axes.set(
         xscale="log",
         yscale="log",
@@ -229,7 +229,8 @@ def descent_2d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -
 
     first, second = np.meshgrid(np.linspace(-3, 3, 120), np.linspace(-3, 3, 120))
     heights = function(np.stack([first, second], axis=-1))
-    axes.contour(first, second, heights, levels=12, cmap="Greys", linewidths=0.8, alpha=0.7)
+    levels = heights.max() * np.linspace(0.05, 1, 8) ** 2
+    axes.contour(first, second, heights, levels=levels, colors="0.7", linewidths=0.8)
     axes.plot(points[:, 0], points[:, 1], **{**series_style(1), "markersize": 4, "linewidth": 1.2})
     axes.plot(*points[0], marker="*", markersize=14, color=series_style(0)["color"])
     axes.plot(0, 0, marker="x", color="black")

@@ -121,4 +121,6 @@ def shortened(texts: Sequence[str], length: int) -> list[str]:
 def letter_panels(figure: Figure) -> None:
     """Put (a), (b), … before the titles of a figure's panels."""
     for number, axes in enumerate(figure.axes):
-        axes.set_title(f"({chr(ord('a') + number)}) {axes.get_title()}", loc="left")
+        title = axes.get_title()
+        axes.set_title("")
+        axes.set_title(f"({chr(ord('a') + number)}) {title}", loc="left")

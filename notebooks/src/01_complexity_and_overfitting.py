@@ -26,12 +26,12 @@ runs.seed_everything(0)
 # Ten points lie around a curve that we know. We fit polynomials of three degrees. A polynomial of degree $d$ has
 # $P = d + 1$ coefficients; its *complexity* is how many different shapes it can take.
 #
-# **Predict before you run.** Which of the degrees 1, 4 and 9 goes exactly through all ten points? Which is nearest
+# **Predict before you run.** Which of the degrees 1, 5 and 9 goes exactly through all ten points? Which is nearest
 # to the dotted true curve?
 
 # %%
 x, y = complexity.draw_points(10, noise=0.25, seed=4)
-degrees = {"underfitted: degree 1": 1, "well fitted: degree 4": 4, "overfitted: degree 9": 9}
+degrees = {"underfitted: degree 1": 1, "well fitted: degree 5": 5, "overfitted: degree 9": 9}
 fits = {title: complexity.fit_polynomial(x, y, degree) for title, degree in degrees.items()}
 
 x_heldout, y_heldout = complexity.draw_points(500, noise=0.25, seed=5)
@@ -44,7 +44,7 @@ plotting.show(
     caption="Mean squared error on the ten points, then on 500 points held out: "
     + "; ".join(f"{title}, {errors[title]:.3f} and {heldout[title]:.3g}" for title in fits)
     + ". The training error falls all the way; the held-out error falls and then rises.",
-    alt="Three panels with the same ten points. A straight line misses them, a curve of degree 4 follows the "
+    alt="Three panels with the same ten points. A straight line misses them, a curve of degree 5 follows the "
     "true curve, and one of degree 9 passes through every point and swings far away between them.",
 )
 
@@ -61,7 +61,7 @@ plotting.slider(
     ),
     range(10),
     label="degree",
-    value=4,
+    value=5,
 )
 
 # %% [markdown]

@@ -30,12 +30,12 @@ runs.seed_everything(0)
 # $$\theta_{t+1} = \theta_t - \eta F'(\theta_t) = \theta_t - \eta c\,\theta_t = (1 - \eta c)\,\theta_t.$$
 #
 # So every step multiplies the distance from the optimum by $1 - \eta c$. By hand, for $c = 1$ and
-# $\theta_0 = 2.5$: with $\eta = 1.8$ the factor is $-0.8$, and one step leads to $-2.0$, on the other side.
+# $\theta_0 = 1.2$: with $\eta = 1.8$ the factor is $-0.8$, and one step leads to $-0.96$, on the other side.
 
 # %%
 function, gradient = complexity.bowl([1.0])
-by_hand = (1 - 1.8 * 1.0) * 2.5
-by_library = complexity.gradient_descent(gradient, 2.5, learning_rate=1.8, num_steps=1)[-1, 0]
+by_hand = (1 - 1.8 * 1.0) * 1.2
+by_library = complexity.gradient_descent(gradient, 1.2, learning_rate=1.8, num_steps=1)[-1, 0]
 by_hand, by_library
 
 # %% [markdown]
@@ -44,11 +44,11 @@ by_hand, by_library
 
 # %%
 rates = [0.3, 1.0, 1.8, 2.1]
-paths = {f"η = {rate}": complexity.gradient_descent(gradient, 2.5, rate, num_steps=12) for rate in rates}
+paths = {f"η = {rate}": complexity.gradient_descent(gradient, 1.2, rate, num_steps=12) for rate in rates}
 ends = {title: abs(path[-1, 0]) for title, path in paths.items()}
 plotting.show(
     figures.descent_figure(paths, function),
-    caption="Distance from the optimum after 12 steps, from 2.5 at the start: "
+    caption="Distance from the optimum after 12 steps, from 1.2 at the start: "
     + ", ".join(f"{end:.2g} for {title}" for title, end in ends.items())
     + f". The largest step size that does not grow it is {complexity.largest_stable_step([1.0]):g}.",
     alt="Four panels of a parabola. With step size 0.3 the points slide down one side, with 1.0 they reach the "
@@ -59,7 +59,7 @@ plotting.show(
 # Move the step size yourself. (The panels above show the same without the slider.)
 
 # %%
-descend = partial(complexity.gradient_descent, gradient, 2.5, num_steps=12)
+descend = partial(complexity.gradient_descent, gradient, 1.2, num_steps=12)
 plotting.slider(
     lambda rate: figures.descent_figure({f"η = {rate}": descend(rate)}, function),
     [0.1, 0.3, 0.6, 1.0, 1.4, 1.8, 1.95, 2.0, 2.05, 2.1],
