@@ -36,7 +36,7 @@ CHUNK_BYTES = 1 << 18
 # A download that breaks off goes on where it was, this many times.
 NUM_ATTEMPTS = 4
 # Room for the archive, for what is unpacked from it and for what is made of that.
-DISK_FACTOR = {"smollm2-135m-instruct": 9.0, "snli": 8.0}
+DISK_FACTORS = {"smollm2-135m-instruct": 9.0, "snli": 8.0}
 DEFAULT_DISK_FACTOR = 3.0
 
 
@@ -55,6 +55,7 @@ class Asset:
         package_licence: licence of the package.
         content_licence: licence of the weights or texts inside.
         second_source: where else they are.
+        cite: the papers to cite for the content.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Asset:
     package_licence: str
     content_licence: str
     second_source: str
+    cite: str = ""
 
     @property
     def folder(self) -> Path:
@@ -428,7 +430,7 @@ def _read_origin(asset: Asset) -> str:
 
 
 def _refuse_small_disk(asset: Asset) -> None:
-    needed = int(asset.size * DISK_FACTOR.get(asset.name, DEFAULT_DISK_FACTOR))
+    needed = int(asset.size * DISK_FACTORS.get(asset.name, DEFAULT_DISK_FACTOR))
     free = shutil.disk_usage(asset.folder).free
     if free < needed:
         raise CourseError(

