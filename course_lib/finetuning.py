@@ -121,6 +121,7 @@ def finetune(
     settings: FinetuningSettings | None = None,
     *,
     extra_loss: ExtraLoss | None = None,
+    before_pass: Callable[[], None] | None = None,
     after_step: Callable[[Step], None] | None = None,
     progress: bool = True,
 ) -> list[Step]:
@@ -132,6 +133,8 @@ def finetune(
         settings: see `FinetuningSettings`.
         extra_loss: called as `extra_loss(model, batch, logits)` in every step; the scalar it gives is
             added to the loss.
+        before_pass: called in every step just before the model's own pass, in training mode: the place
+            to record what that pass is about to draw, so that an extra pass can draw it again.
         after_step: called with each step once the weights have moved; the model may be evaluated in it.
         progress: whether to show a progress bar.
 
@@ -162,6 +165,8 @@ def finetune(
         for number in tqdm(range(1, num_steps + 1), desc="fine-tuning", disable=not progress, leave=False):
             model.train()
             batch = next(batches)
+            if before_pass:
+                before_pass()
             logits = model(**_without_labels(batch)).logits
             loss = torch.nn.functional.cross_entropy(logits, batch["labels"])
             extra = extra_loss(model, batch, logits) if extra_loss else torch.zeros_like(loss)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 
 from course_lib.errors import unknown_name
+from course_lib.models import choose_device
 from course_lib.runs import Profile, ResultRecord, run_resumable
 
 FULL = Profile("full")
@@ -29,7 +32,8 @@ def sample_size() -> ResultRecord:
             {"seed": seed, "train_size": size}
             for seed, size in product(FULL.size("capacity.seeds"), FULL.size("capacity.train_sizes"))
         ],
-        run_task=lambda **task: sample_size_run(**task, **settings),
+        run_task=partial(sample_size_run, **settings),
+        num_workers=_num_workers(),
     )
 
 
@@ -48,8 +52,14 @@ def learning_rate() -> ResultRecord:
             {"seed": seed, "learning_rate": rate}
             for seed, rate in product(FULL.size("updating.seeds"), FULL.size("updating.learning_rates"))
         ],
-        run_task=lambda **task: learning_rate_run(**task, **settings),
+        run_task=partial(learning_rate_run, **settings),
+        num_workers=_num_workers(),
     )
+
+
+def _num_workers() -> int:
+    """One process a core; one in all where a GPU does the work."""
+    return 1 if choose_device().type == "cuda" else os.cpu_count() or 1
 
 
 REFERENCES: dict[str, Callable[[], ResultRecord]] = {

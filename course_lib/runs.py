@@ -7,7 +7,7 @@ import os
 import platform
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -183,17 +183,23 @@ def run_resumable(
     settings: Mapping[str, Any],
     tasks: Iterable[Mapping[str, Any]],
     run_task: Callable[..., list[dict[str, Any]]],
+    num_workers: int | None = None,
     folder: Path | None = None,
     progress: bool = True,
 ) -> ResultRecord:
     """Run a list of tasks, keeping each one's rows on disk, so that a stopped run goes on where it was.
+
+    With workers, each task runs on one thread in a process of its own, so that its numbers do not
+    depend on how many cores the machine has.
 
     Args:
         name: the name of the record.
         command: the command that repeats the whole.
         settings: shared settings; a change of any starts from nothing.
         tasks: keyword arguments of each call, JSON-able.
-        run_task: called as `run_task(**task)`; returns that task's rows.
+        run_task: called as `run_task(**task)`; returns that task's rows. With workers it must be a
+            function that another process can import, or a `functools.partial` of one.
+        num_workers: processes that share the tasks; None runs them here, one after the other.
         folder: where finished tasks are kept; the cache by default.
         progress: whether to show a progress bar.
 
@@ -203,16 +209,17 @@ def run_resumable(
     from tqdm.auto import tqdm
 
     journal = _Journal((folder or cache_folder() / "runs") / f"{name}.jsonl", dict(settings))
-    tasks = [dict(task) for task in tasks]
-    bar = tqdm(tasks, desc=name, disable=not progress, unit="task")
-    for task in bar:
-        if journal.find(task) is not None:
-            continue
-        bar.set_postfix_str(", ".join(f"{key}={value}" for key, value in task.items()))
-        started = time.perf_counter()
-        rows = run_task(**task)
-        journal.append(task, rows, time.perf_counter() - started)
-    entries = [journal.find(task) for task in tasks]
+    todo = [dict(task) for task in tasks]
+    missing = [task for task in todo if journal.find(task) is None]
+    bar = tqdm(
+        total=len(todo), initial=len(todo) - len(missing), desc=name, disable=not progress, unit="task"
+    )
+    with bar:
+        for task, rows, seconds in _finished(missing, run_task, num_workers):
+            journal.append(task, rows, seconds)
+            bar.set_postfix_str(", ".join(f"{key}={value}" for key, value in task.items()))
+            bar.update()
+    entries = [journal.find(task) for task in todo]
     return ResultRecord(
         name=name,
         command=command,
@@ -220,6 +227,41 @@ def run_resumable(
         rows=[row for entry in entries if entry for row in entry["rows"]],
         seconds=round(sum(entry["seconds"] for entry in entries if entry), 1),
     )
+
+
+def _finished(
+    tasks: list[dict[str, Any]], run_task: Callable[..., list[dict[str, Any]]], num_workers: int | None
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], float]]:
+    """Give each task with its rows and seconds, as soon as it is done."""
+    if num_workers is None:
+        for task in tasks:
+            yield _timed(run_task, task)
+        return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_use_one_thread) as pool:
+        futures = [pool.submit(_timed, run_task, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _timed(
+    run_task: Callable[..., list[dict[str, Any]]], task: dict[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]], float]:
+    started = time.perf_counter()
+    rows = run_task(**task)
+    return task, rows, time.perf_counter() - started
+
+
+def _use_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
 
 
 class _Journal:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 SPLIT_SEED = 0
 # A change of how texts are read or split makes new prepared copies: raise this number then.
-PREPARED_VERSION = 1
+PREPARED_VERSION = 2
 # Two long documents that share a sentence of fewer letters and digits than this ("Yes.", "That's it.")
 # are not copies of each other.
 MIN_SHARED_CHARACTERS = 20
@@ -63,7 +63,7 @@ class TextSource:
 
 _COMMON_COLUMNS = {
     "document_id": "str, rows of one document share it",
-    "position": "int, place of the row in its document, from 0",
+    "position": "int, published place of the row in its document, from 0; the source leaves some places out",
     "group": "str, rows that share a document or a text share it, across data sets too",
     "split": "str, train, validation or test; the same for a whole group",
 }
@@ -381,8 +381,8 @@ def _read_vader(filename: str) -> pd.DataFrame:
 
 
 def _tidy(text: str) -> str:
-    """Resolve HTML's entities (`&amp;`) and make every run of white space one space."""
-    return " ".join(html.unescape(text).split())
+    """Resolve HTML's entities (`&amp;`, in places escaped twice) and make white space one space."""
+    return " ".join(html.unescape(html.unescape(text)).split())
 
 
 def _decode(line: bytes) -> str:

@@ -1,13 +1,23 @@
 """Chapter 2: SMART, smoothness-inducing regularization and Bregman proximal point optimization."""
 
+from typing import TYPE_CHECKING, Any
+
 from course_lib.smart.divergence import squared_difference, symmetric_kl
 from course_lib.smart.embeddings import DropoutReplay, forward_from_embeddings, word_embeddings
+from course_lib.smart.loss import SmartLoss, SmartTerms
 from course_lib.smart.proximal import BregmanProximalPoint, beta_from_half_life
 from course_lib.smart.smoothness import SmoothnessRegularizer
+
+if TYPE_CHECKING:
+    from course_lib.smart.trainer import SmartTrainer, SmartTrainingArguments
 
 __all__ = [
     "BregmanProximalPoint",
     "DropoutReplay",
+    "SmartLoss",
+    "SmartTerms",
+    "SmartTrainer",
+    "SmartTrainingArguments",
     "SmoothnessRegularizer",
     "beta_from_half_life",
     "forward_from_embeddings",
@@ -15,3 +25,12 @@ __all__ = [
     "symmetric_kl",
     "word_embeddings",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the trainer, and torch and transformers with it, only when it is asked for."""
+    if name in ("SmartTrainer", "SmartTrainingArguments"):
+        from course_lib.smart import trainer
+
+        return getattr(trainer, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

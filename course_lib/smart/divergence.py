@@ -22,7 +22,7 @@ def symmetric_kl(
     stable for large logits. The gradient flows into both arguments.
 
     Args:
-        logits_p: float tensor [..., C].
+        logits_p: float tensor [..., C], C at least 2.
         logits_q: float tensor of the same shape.
         reduction: "batchmean" (mean over all but the last dimension), "sum" or "none".
 
@@ -30,7 +30,7 @@ def symmetric_kl(
         A scalar, or [...] for "none".
 
     Raises:
-        CourseError: shapes differ, or an unknown reduction.
+        CourseError: shapes differ, a single class (whose probability is always 1), or an unknown reduction.
 
     Source: Jiang et al. 2020, equation (2) and the definition of ℓ_s below it.
 
@@ -42,6 +42,12 @@ def symmetric_kl(
         0.034926
     """
     _check_shapes(logits_p, logits_q)
+    if logits_p.shape[-1] < 2:
+        raise CourseError(
+            "Between distributions over a single class the KL divergence is always 0.",
+            given=tuple(logits_p.shape),
+            mend="For regression use `squared_difference`.",
+        )
     log_p = logits_p.log_softmax(dim=-1)
     log_q = logits_q.log_softmax(dim=-1)
     return _reduce(((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1), reduction)
@@ -53,9 +59,10 @@ def squared_difference(
     """Give the squared difference of two regression outputs.
 
     Args:
-        outputs_p: float tensor [..., C]; C is 1 for one target.
+        outputs_p: float tensor [B, ..., C]; C is 1 for one target.
         outputs_q: float tensor of the same shape. [B] beside [B, 1] is refused: broadcasting them would
-            compare every example with every other.
+            compare every example with every other. So is [B] beside [B]: its mean over the batch would be
+            a sum.
         reduction: as in `symmetric_kl`.
 
     Returns:
@@ -66,7 +73,7 @@ def squared_difference(
 
     Source: Jiang et al. 2020, section 2.1, ℓ_s for regression.
     """
-    _check_shapes(outputs_p, outputs_q)
+    _check_shapes(outputs_p, outputs_q, min_dims=2)
     return _reduce((outputs_p - outputs_q).square().sum(dim=-1), reduction)
 
 
@@ -87,10 +94,10 @@ def find_divergence(name: str) -> Callable[..., torch.Tensor]:
     return DIVERGENCES[name]
 
 
-def _check_shapes(p: torch.Tensor, q: torch.Tensor) -> None:
-    if p.shape != q.shape or p.dim() == 0:
+def _check_shapes(p: torch.Tensor, q: torch.Tensor, min_dims: int = 1) -> None:
+    if p.shape != q.shape or p.dim() < min_dims or p.numel() == 0:
         raise CourseError(
-            "A divergence compares two outputs of one shape, [..., C].",
+            f"This divergence compares two outputs of one shape, [{'B, ' * (min_dims - 1)}..., C].",
             given=(tuple(p.shape), tuple(q.shape)),
             mend="Give both as the model returns them; add the last dimension with `.unsqueeze(-1)` "
             "where it is missing.",

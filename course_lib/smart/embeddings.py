@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError
@@ -20,27 +20,31 @@ class DropoutReplay:
     The policy of the course: clean, perturbed and teacher pass of one step use the same masks. R_s then
     measures how smooth the network is and not how random dropout is, and it is exactly 0 at δ = 0.
 
+    Make one for each step, just before the clean pass. That pass runs as always or in `replayed()`, and
+    moves the random generators on, so that the next step draws other masks; every further pass runs in
+    `replayed()` and leaves the generators as it found them.
+
     Args:
         device: where the model computes.
     """
 
     def __init__(self, device: torch.device) -> None:
-        import torch
-
-        self._devices = [device] if device.type == "cuda" else []
-        self._cpu_state = torch.get_rng_state()
-        self._cuda_states = [torch.cuda.get_rng_state(each) for each in self._devices]
+        self._device = device
+        self._recorded = _generator_states(device)
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
-        """Run a pass from the recorded state, and put the generators back as they were found."""
+        """Run a pass from the recorded states of the random generators."""
         import torch
 
-        with torch.random.fork_rng(devices=self._devices):
-            torch.set_rng_state(self._cpu_state)
-            for device, state in zip(self._devices, self._cuda_states, strict=True):
-                torch.cuda.set_rng_state(state, device)
+        outside = _generator_states(self._device)
+        is_clean_pass = all(map(torch.equal, outside, self._recorded))
+        _set_generator_states(self._device, self._recorded)
+        try:
             yield
+        finally:
+            if not is_clean_pass:
+                _set_generator_states(self._device, outside)
 
 
 def word_embeddings(model: torch.nn.Module, input_ids: torch.Tensor) -> torch.Tensor:
@@ -71,27 +75,74 @@ def forward_from_embeddings(
     counts padding as text.
 
     Args:
-        model: a `transformers` sequence classifier.
+        model: a `transformers` sequence classifier that looks its words up once in a pass.
         inputs: its inputs, with `input_ids` [B, T]; `labels` are left out.
         replay: draws the same dropout masks in each call; without it each call draws its own.
 
     Returns:
-        A function from word embeddings [B, T, D] to logits [B, C].
+        A function from word embeddings [B, T, D], in full precision, to logits [B, C].
+
+    Raises:
+        CourseError: if the word embeddings cannot be found or there are no `input_ids`. The function
+            raises it where the model computes in half precision (see `refuse_low_precision`), where the
+            embeddings are of another shape than the words', and where the model does not look its
+            words up exactly once.
     """
     layer = _embedding_layer(model)
     fixed = {name: value for name, value in inputs.items() if name != "labels"}
+    if "input_ids" not in fixed:
+        raise CourseError(
+            "The inputs need `input_ids`.", given=list(fixed), mend="Give what the tokenizer returned."
+        )
 
     def forward(embeddings: torch.Tensor) -> torch.Tensor:
-        hook = layer.register_forward_hook(lambda module, arguments, output: embeddings)
+        num_lookups = 0
+
+        def replace(module: torch.nn.Module, arguments: tuple, looked_up: torch.Tensor) -> torch.Tensor:
+            nonlocal num_lookups
+            num_lookups += 1
+            # here, inside the model: its own forward may be wrapped in autocast
+            refuse_low_precision(embeddings)
+            _refuse_other_shape(embeddings, looked_up)
+            return embeddings
+
+        hook = layer.register_forward_hook(replace)
         try:
-            if replay is None:
-                return model(**fixed).logits
-            with replay.replayed():
-                return model(**fixed).logits
+            with replay.replayed() if replay else nullcontext():
+                logits = model(**fixed).logits
         finally:
             hook.remove()
+        if num_lookups != 1:
+            raise CourseError(
+                "The model must look its words up exactly once in a pass, in `get_input_embeddings()`.",
+                given=f"{type(model).__name__}, {num_lookups} times",
+                mend="Use an encoder or a decoder; one with both reads its words twice.",
+            )
+        return logits
 
     return forward
+
+
+def refuse_low_precision(*tensors: torch.Tensor) -> None:
+    """Refuse half precision, in which a perturbation of 1e-5 vanishes.
+
+    Args:
+        tensors: what has to be float32 or float64, outside autocast.
+
+    Raises:
+        CourseError: if one of them is not, or autocast is on for its device.
+    """
+    import torch
+
+    for tensor in tensors:
+        under_autocast = torch.is_autocast_enabled(tensor.device.type)
+        if under_autocast or tensor.dtype not in (torch.float32, torch.float64):
+            raise CourseError(
+                "A perturbation of 1e-5 vanishes in less than float32: R_s would silently measure nothing.",
+                given="autocast" if under_autocast else str(tensor.dtype),
+                mend="Run this part in float32, inside `torch.autocast(device_type, enabled=False)`; "
+                "SmartTrainer does.",
+            )
 
 
 def _embedding_layer(model: torch.nn.Module) -> torch.nn.Module:
@@ -107,3 +158,33 @@ def _embedding_layer(model: torch.nn.Module) -> torch.nn.Module:
             mend="Use a `transformers` text model, or give it a method `get_input_embeddings`.",
         )
     return layer
+
+
+def _refuse_other_shape(embeddings: torch.Tensor, looked_up: torch.Tensor) -> None:
+    if embeddings.shape != looked_up.shape:
+        raise CourseError(
+            f"The embeddings must have the shape of this batch's words, {list(looked_up.shape)}.",
+            given=list(embeddings.shape),
+            mend="Give `word_embeddings(model, input_ids)` of the same inputs, perturbed or not.",
+        )
+
+
+def _generator_states(device: torch.device) -> list[torch.Tensor]:
+    """Give the states of the generators that a pass on this device draws from."""
+    import torch
+
+    if device.type == "cuda":
+        return [torch.get_rng_state(), torch.cuda.get_rng_state(device)]
+    if device.type == "mps":
+        return [torch.get_rng_state(), torch.mps.get_rng_state()]
+    return [torch.get_rng_state()]
+
+
+def _set_generator_states(device: torch.device, states: list[torch.Tensor]) -> None:
+    import torch
+
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+    if device.type == "mps":
+        torch.mps.set_rng_state(states[1])

@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError
@@ -29,13 +31,13 @@ def beta_from_half_life(num_updates: float) -> float:
         num_updates: the half-life, positive.
 
     Raises:
-        CourseError: if it is not positive.
+        CourseError: if it is not positive and finite.
 
     Example:
         >>> round(beta_from_half_life(69), 3)
         0.99
     """
-    if not num_updates > 0:
+    if not (isinstance(num_updates, Real) and 0 < num_updates < math.inf):
         raise CourseError("A half-life is a positive number of updates.", given=num_updates)
     return 0.5 ** (1 / num_updates)
 
@@ -52,11 +54,12 @@ class BregmanProximalPoint:
         total_steps: number of updates of the whole run; needed where `late_beta` differs from `beta`.
         half_life: instead of both β: updates after which an old weight counts half.
         momentum: False refreshes the anchor from the model every `inner_steps` updates instead.
-        inner_steps: S, updates on one anchor without momentum, at least 2.
+        inner_steps: S, updates on one anchor: at least 2 without momentum, 1 with it.
         divergence: ℓ_s, "symmetric_kl" or "squared_difference" (regression).
 
     Raises:
-        CourseError: a setting out of its range; `inner_steps=1` without momentum.
+        CourseError: a setting out of its range; `inner_steps=1` without momentum; weights in half
+            precision, in which an anchor with momentum would stand still.
 
     Source: Jiang et al. 2020, equations (3) and (4); β of section 4.1.
     """
@@ -78,6 +81,8 @@ class BregmanProximalPoint:
         if half_life is not None:
             beta = late_beta = beta_from_half_life(half_life)
         _check_settings(mu, beta, late_beta, late_beta_start, total_steps, momentum, inner_steps)
+        if momentum:
+            _refuse_half_precision_weights(model)
         self.mu = mu
         self.beta = beta
         self.late_beta = late_beta
@@ -109,21 +114,19 @@ class BregmanProximalPoint:
         import torch
 
         fixed = {name: value for name, value in inputs.items() if name != "labels"}
-        self._anchor.train(self._model.training and replay is not None)
-        with torch.no_grad():
-            if replay is None:
-                anchor_logits = self._anchor(**fixed).logits
-            else:
-                with replay.replayed():
-                    anchor_logits = self._anchor(**fixed).logits
+        # module by module: some of a model's dropout may be switched off
+        for kept, current in zip(self._anchor.modules(), self._model.modules(), strict=True):
+            kept.training = current.training and replay is not None
+        with torch.no_grad(), replay.replayed() if replay else nullcontext():
+            anchor_logits = self._anchor(**fixed).logits
         return self.mu * self._divergence(logits, anchor_logits.to(logits.dtype))
 
     def current_beta(self) -> float:
         """Give the β of the next update."""
         if self.total_steps is None:
             return self.beta
-        is_late = self.num_updates >= self.late_beta_start * self.total_steps
-        return self.late_beta if is_late else self.beta
+        share_done = self.num_updates / self.total_steps
+        return self.late_beta if share_done >= self.late_beta_start else self.beta
 
     def update(self) -> None:
         """Move the anchor; call it after the optimizer's step."""
@@ -143,36 +146,43 @@ class BregmanProximalPoint:
                 kept.copy_(new)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Give the anchor's weights and the number of updates, all as tensors."""
+        """Give the anchor's weights and the number of updates, all as tensors.
+
+        As a module's `state_dict` does, it refers to the weights themselves: save or clone it before the
+        next update.
+        """
         import torch
 
-        weights = {f"anchor.{name}": tensor for name, tensor in self._anchor.named_parameters()}
+        weights = {f"anchor.{name}": tensor for name, tensor in self._weights().items()}
         return {**weights, "num_updates": torch.tensor(self.num_updates)}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what `state_dict` gave.
 
         Raises:
-            CourseError: if weights are missing or of other shapes; nothing is changed then.
+            CourseError: if weights are missing, unknown or of other shapes; nothing is changed then.
         """
         import torch
 
-        anchor = dict(self._anchor.named_parameters())
-        wrong = [
-            name
-            for name, tensor in anchor.items()
-            if f"anchor.{name}" not in state or state[f"anchor.{name}"].shape != tensor.shape
-        ]
-        if wrong or "num_updates" not in state:
+        shapes = {name: tensor.shape for name, tensor in self.state_dict().items()}
+        given = {name: tensor.shape for name, tensor in state.items()}
+        if given != shapes:
+            wrong = sorted(name for name in shapes | given if shapes.get(name) != given.get(name))
             raise CourseError(
                 "This is no state of the proximal term of this model.",
-                given=wrong[:3] or "no num_updates",
+                given=wrong[:3],
                 mend="Resume from a checkpoint that was saved with the momentum copy, of the same model.",
             )
         with torch.no_grad():
-            for name, tensor in anchor.items():
+            for name, tensor in self._weights().items():
                 tensor.copy_(state[f"anchor.{name}"])
         self.num_updates = int(state["num_updates"])
+
+    def _weights(self) -> dict[str, torch.Tensor]:
+        """Give the anchor's parameters and saved buffers by name, tied ones once."""
+        saved = self._anchor.state_dict()
+        buffers = {name: buffer for name, buffer in self._anchor.named_buffers() if name in saved}
+        return {**{name: weight.detach() for name, weight in self._anchor.named_parameters()}, **buffers}
 
 
 def _check_settings(
@@ -184,16 +194,19 @@ def _check_settings(
     momentum: bool,
     inner_steps: int,
 ) -> None:
-    if not 0 < mu < math.inf:
+    if not (isinstance(mu, Real) and 0 < mu < math.inf):
         raise CourseError(
             "mu must be positive and finite.", given=mu, mend="To train without the term leave it out."
         )
     for name, value in (("beta", beta), ("late_beta", late_beta)):
-        if not 0 <= value < 1:
+        if not (isinstance(value, Real) and 0 < value < 1):
             raise CourseError(
-                f"{name} lies from 0 to just under 1.", given=value, mend="The paper uses 0.99, then 0.999."
+                f"{name} lies between 0 and 1: at 0 the anchor is the model itself and the term does nothing, "
+                "at 1 it never moves.",
+                given=value,
+                mend="The paper uses 0.99, then 0.999.",
             )
-    if not 0 <= late_beta_start <= 1:
+    if not (isinstance(late_beta_start, Real) and 0 <= late_beta_start <= 1):
         raise CourseError("late_beta_start is a share from 0 to 1.", given=late_beta_start)
     if momentum and total_steps is None and beta != late_beta:
         raise CourseError(
@@ -201,12 +214,36 @@ def _check_settings(
             given="total_steps=None",
             mend="Pass total_steps, or one half_life, or beta equal to late_beta.",
         )
-    if total_steps is not None and total_steps < 1:
+    if total_steps is not None and not (isinstance(total_steps, Integral) and total_steps >= 1):
         raise CourseError("total_steps must be at least 1.", given=total_steps)
+    if not (isinstance(inner_steps, Integral) and inner_steps >= 1):
+        raise CourseError("inner_steps must be at least 1.", given=inner_steps)
+    if momentum and inner_steps > 1:
+        raise CourseError(
+            "With momentum the anchor moves at every update.",
+            given=f"inner_steps={inner_steps}",
+            mend="Leave inner_steps out, or use momentum=False.",
+        )
     if not momentum and inner_steps < 2:
         raise CourseError(
             "Without momentum an anchor refreshed at every update does nothing: the term is evaluated at the "
             "anchor itself, where its value and its gradient are zero.",
             given=f"inner_steps={inner_steps}",
             mend="Use momentum=True, or inner_steps of 2 or more.",
+        )
+
+
+def _refuse_half_precision_weights(model: torch.nn.Module) -> None:
+    import torch
+
+    half = [
+        name
+        for name, weight in model.named_parameters()
+        if weight.requires_grad and weight.dtype in (torch.float16, torch.bfloat16)
+    ]
+    if half:
+        raise CourseError(
+            "In half precision the anchor would stand still: a thousandth of a step is lost in rounding.",
+            given=half[:3],
+            mend="Keep the weights in float32, and train in mixed precision (autocast, `bf16=True`).",
         )

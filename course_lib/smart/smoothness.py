@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from course_lib.errors import CourseError, unknown_name
 from course_lib.smart.divergence import find_divergence
-from course_lib.smart.embeddings import Forward
+from course_lib.smart.embeddings import Forward, refuse_low_precision
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +35,8 @@ def project(delta: torch.Tensor, epsilon: float, norm: str = "inf") -> torch.Ten
     """
     if norm == "inf":
         return delta.clamp(-epsilon, epsilon)
-    length = delta.flatten(1).norm(dim=1).clamp_min(epsilon)
-    return delta * (epsilon / length).view(-1, 1, 1)
+    length = _size(delta, norm).clamp_min(epsilon)
+    return delta * (epsilon / length)
 
 
 def normalise(gradient: torch.Tensor, norm: str = "inf") -> torch.Tensor:
@@ -48,10 +49,18 @@ def normalise(gradient: torch.Tensor, norm: str = "inf") -> torch.Tensor:
     Returns:
         Float tensor [B, T, D].
     """
-    flat = gradient.flatten(1)
-    size = flat.abs().amax(dim=1) if norm == "inf" else flat.norm(dim=1)
-    safe = size.where(size > 0, size.new_ones(()))
-    return gradient / safe.view(-1, 1, 1)
+    size = _size(gradient, norm)
+    return gradient / size.where(size > 0, 1.0)
+
+
+def _size(values: torch.Tensor, norm: str) -> torch.Tensor:
+    """Give each example's norm, [B, 1, 1]."""
+    largest = values.abs().amax(dim=(1, 2), keepdim=True)
+    if norm == "inf":
+        return largest
+    # by the largest entry first: squares of entries below 1e-19 would underflow in float32
+    scaled = values / largest.where(largest > 0, 1.0)
+    return largest * scaled.square().sum(dim=(1, 2), keepdim=True).sqrt()
 
 
 @dataclass(frozen=True)
@@ -82,13 +91,13 @@ class SmoothnessRegularizer:
     def __post_init__(self) -> None:
         for name in ("epsilon", "step_size", "noise_std"):
             value = getattr(self, name)
-            if not 0 < value < math.inf:
+            if not (isinstance(value, Real) and 0 < float(value) < math.inf):
                 raise CourseError(
                     f"{name} must be positive and finite.",
                     given=value,
                     mend="The paper uses 1e-5 (step_size 1e-3).",
                 )
-        if not isinstance(self.num_steps, int) or self.num_steps < 1:
+        if not isinstance(self.num_steps, Integral) or self.num_steps < 1:
             raise CourseError(
                 "num_steps, the number of ascent steps, must be at least 1.",
                 given=self.num_steps,
@@ -117,13 +126,15 @@ class SmoothnessRegularizer:
             δ, float tensor [B, T, D] without gradient, inside the ball, zero on padding.
 
         Raises:
-            CourseError: embeddings in half precision or under autocast, where a δ of ε would vanish;
-                logits that are not finite.
+            CourseError: half precision or autocast, where a δ of ε would vanish; logits or gradients that
+                are not finite; an attention mask of another shape; `torch.inference_mode`, where there
+                are no gradients.
         """
         import torch
 
-        _refuse_low_precision(embeddings)
-        _refuse_not_finite(clean_logits)
+        refuse_low_precision(embeddings, clean_logits)
+        _refuse_inference_mode()
+        _refuse_not_finite("logits", clean_logits)
         divergence = find_divergence(self.divergence)
         clean = embeddings.detach()
         target = clean_logits.detach()
@@ -133,8 +144,7 @@ class SmoothnessRegularizer:
             point = (clean + delta).requires_grad_()
             with torch.enable_grad():
                 change = divergence(forward(point), target, "sum")
-                (gradient,) = torch.autograd.grad(change, point, allow_unused=True)
-            gradient = _usable(gradient, point) * mask
+            gradient = _gradient(change, point) * mask
             delta = project(delta + self.step_size * normalise(gradient, self.norm), self.epsilon, self.norm)
         return delta
 
@@ -159,7 +169,9 @@ class SmoothnessRegularizer:
             A scalar.
         """
         delta = self.perturb(forward, embeddings, clean_logits, attention_mask)
-        return find_divergence(self.divergence)(forward(embeddings + delta), clean_logits)
+        logits = forward(embeddings + delta)
+        _refuse_not_finite("perturbed logits", logits)
+        return find_divergence(self.divergence)(logits, clean_logits)
 
 
 def _real_tokens(embeddings: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
@@ -167,39 +179,53 @@ def _real_tokens(embeddings: torch.Tensor, attention_mask: torch.Tensor | None) 
 
     if attention_mask is None:
         return torch.ones_like(embeddings[..., :1])
+    if attention_mask.shape != embeddings.shape[:2]:
+        raise CourseError(
+            f"The attention mask must be {list(embeddings.shape[:2])}, a value for each token.",
+            given=list(attention_mask.shape),
+            mend="Give the batch's own `attention_mask`.",
+        )
     return attention_mask.to(embeddings.dtype).unsqueeze(-1)
 
 
-def _usable(gradient: torch.Tensor | None, point: torch.Tensor) -> torch.Tensor:
-    """Give the gradient, or zeros with a warning where the output does not depend on the embeddings."""
+def _gradient(change: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
+    """Give ∂change/∂point, or zeros with a warning where the output does not depend on the embeddings."""
     import torch
 
-    if gradient is None or not bool(gradient.any()):
+    gradient = None
+    if change.requires_grad:
+        (gradient,) = torch.autograd.grad(change, point, allow_unused=True)
+    largest = 0.0 if gradient is None else gradient.abs().max().item()
+    if gradient is None or largest == 0:
         warnings.warn(
             "The output does not change with the word embeddings, so R_s is 0 here. "
             "Does `forward` use its argument?",
             stacklevel=4,
         )
         return torch.zeros_like(point)
+    if not math.isfinite(largest):
+        raise CourseError(
+            "The gradient with respect to the word embeddings is not finite.",
+            given=largest,
+            mend="Use a smaller learning rate.",
+        )
     return gradient
 
 
-def _refuse_low_precision(embeddings: torch.Tensor) -> None:
+def _refuse_inference_mode() -> None:
     import torch
 
-    under_autocast = torch.is_autocast_enabled(embeddings.device.type)
-    if under_autocast or embeddings.dtype in (torch.float16, torch.bfloat16):
+    if torch.is_inference_mode_enabled():
         raise CourseError(
-            "A perturbation of 1e-5 vanishes in half precision: R_s would silently measure nothing.",
-            given="autocast" if under_autocast else str(embeddings.dtype),
-            mend="Run this part in float32, inside `torch.autocast(device_type, enabled=False)`; SmartTrainer does.",
+            "The perturbation is found along a gradient, and `torch.inference_mode` forbids gradients.",
+            mend="Use `torch.no_grad` instead.",
         )
 
 
-def _refuse_not_finite(logits: torch.Tensor) -> None:
+def _refuse_not_finite(what: str, logits: torch.Tensor) -> None:
     if not bool(logits.isfinite().all()):
         raise CourseError(
-            "The logits are not finite.",
+            f"The {what} are not finite.",
             given=logits.detach().flatten()[:5].tolist(),
             mend="Use a smaller learning rate.",
         )

@@ -1,0 +1,252 @@
+"""λ_s R_s + μ D_Breg: what SMART adds to the task loss of a step, in any training loop.
+
+The arithmetic of one step stands here once; `SmartTrainer` and `course_lib.finetuning.finetune` both use it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from course_lib.errors import CourseError
+from course_lib.smart.embeddings import DropoutReplay, forward_from_embeddings, word_embeddings
+from course_lib.smart.proximal import BregmanProximalPoint
+from course_lib.smart.smoothness import SmoothnessRegularizer
+
+if TYPE_CHECKING:
+    import torch
+
+
+class SmartTerms(NamedTuple):
+    """The two terms of a step before their weights, scalars without gradient.
+
+    Args:
+        smoothness: R_s; 0 where it is switched off.
+        proximal: D_Breg; 0 where it is switched off.
+    """
+
+    smoothness: torch.Tensor
+    proximal: torch.Tensor
+
+
+class SmartLoss:
+    """λ_s R_s + μ D_Breg as one extra loss, with the same dropout masks in every pass of a step.
+
+    A step is: `before_pass()`, the model's own pass, this object's call, the optimizer, `update()`. The
+    logits of the model's own pass are used as f(x), so a step costs it three more passes: the ascent, the
+    perturbed pass and the anchor's. With gradient accumulation `before_pass()` goes before each
+    micro-batch and `update()` after each step of the optimizer. Under autocast the call belongs inside
+    the same block as the model's own pass: the anchor is then rounded like the model it is compared with.
+
+    Args:
+        model: the model that is trained, not wrapped for several processes; the extra passes go through
+            it. Its outputs have `logits` [B, C], its inputs `input_ids` [B, T].
+        regularizer: R_s; None leaves the term out.
+        smoothness_weight: λ_s; 0 leaves the term out.
+        proximal: μ D_Breg with its anchor; None leaves the term out.
+        mixed_precision: the model's own pass is under autocast. R_s then runs in float32 with a clean
+            pass of its own. Found without being told where the logits are in half precision or the
+            call itself is under autocast.
+
+    Raises:
+        CourseError: smoothness_weight negative or not finite.
+
+    Source: Jiang et al. 2020, equations (1) and (3); algorithm 1.
+
+    Example:
+        >>> import torch
+        >>> from transformers import BertConfig, BertForSequenceClassification
+        >>> config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+        >>> model = BertForSequenceClassification(config).train()
+        >>> batch = {"input_ids": torch.arange(12).view(2, 6), "labels": torch.tensor([0, 1])}
+
+        >>> smart = SmartLoss(model, SmoothnessRegularizer(), proximal=BregmanProximalPoint(model, total_steps=3))
+        >>> optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        >>> for _ in range(3):
+        ...     smart.before_pass()
+        ...     outputs = model(**batch)
+        ...     loss = outputs.loss + smart(model, batch, outputs.logits)
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     optimizer.zero_grad()
+        ...     smart.update()
+        >>> bool(smart.terms.smoothness > 0), bool(smart.terms.proximal > 0)
+        (True, True)
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        regularizer: SmoothnessRegularizer | None = SmoothnessRegularizer(),  # noqa: B008 (it is frozen)
+        smoothness_weight: float = 1.0,
+        proximal: BregmanProximalPoint | None = None,
+        *,
+        mixed_precision: bool = False,
+    ) -> None:
+        check_weight("smoothness_weight", smoothness_weight)
+        self.model = model
+        self.regularizer = regularizer if smoothness_weight else None
+        self.smoothness_weight = smoothness_weight
+        self.proximal = proximal
+        self.mixed_precision = mixed_precision
+        self.terms: SmartTerms | None = None
+        self._replay: DropoutReplay | None = None
+
+    def before_pass(self) -> None:
+        """Record what dropout is about to draw; call it just before the model's own pass."""
+        self._replay = DropoutReplay(next(self.model.parameters()).device)
+
+    def __call__(
+        self, model: torch.nn.Module, batch: Mapping[str, Any], logits: torch.Tensor
+    ) -> torch.Tensor:
+        """Give λ_s R_s + μ D_Breg for a batch, and keep both values in `terms`.
+
+        Args:
+            model: the model as the loop has it, wrapped or not. It is here because `finetune` passes it;
+                the passes go through the model given at the start, so that a wrapper for several
+                processes sees one forward and one backward pass a step and averages gradients once.
+            batch: the inputs of the model's own pass; `labels` are left out.
+            logits: what that pass gave, [B, C], with its gradient.
+
+        Returns:
+            A scalar with its gradient.
+
+        Raises:
+            CourseError: `before_pass()` was not called for this pass; logits that are not finite; float32
+                products rounded to TF32 or bfloat16, where a perturbation of 1e-5 would vanish.
+        """
+        replay = self._take_replay()
+        smoothness = self._smoothness(batch, logits, replay)
+        if _is_half(logits):
+            logits = logits.float()
+        penalty = self.proximal.penalty(batch, logits, replay) if self.proximal else logits.new_zeros(())
+        mu = self.proximal.mu if self.proximal else 1.0
+        self.terms = SmartTerms(smoothness.detach(), penalty.detach() / mu)
+        return self.smoothness_weight * smoothness + penalty
+
+    def update(self, step: object = None) -> None:
+        """Move the anchor; call it after each step of the optimizer.
+
+        Args:
+            step: not used; it is here so that this method can be `finetune`'s `after_step`.
+        """
+        if self.proximal:
+            self.proximal.update()
+
+    def _take_replay(self) -> DropoutReplay:
+        if self._replay is None:
+            raise CourseError(
+                "What dropout drew in the model's own pass was not recorded, so R_s would measure dropout.",
+                mend="Call `before_pass()` before the model's pass of each batch; "
+                "in `finetune` pass before_pass=smart.before_pass.",
+            )
+        replay, self._replay = self._replay, None
+        return replay
+
+    def _smoothness(
+        self, batch: Mapping[str, Any], logits: torch.Tensor, replay: DropoutReplay
+    ) -> torch.Tensor:
+        if self.regularizer is None:
+            return logits.new_zeros(())
+        refuse_rounded_products(logits.device)
+        needs_clean_pass = self.mixed_precision or _is_half(logits) or _is_under_autocast(logits)
+        with full_precision(self.model, logits.device):
+            forward = forward_from_embeddings(self.model, batch, replay)
+            embeddings = word_embeddings(self.model, batch["input_ids"])
+            clean = forward(embeddings) if needs_clean_pass else logits
+            return self.regularizer(forward, embeddings, clean, batch.get("attention_mask"))
+
+
+def divergence_for(config: Any) -> str:
+    """Name the ℓ_s that goes with a model: squared difference for regression, else symmetric KL.
+
+    Args:
+        config: a `transformers` configuration with `num_labels` and `problem_type`.
+
+    Raises:
+        CourseError: several labels at once, for which the paper gives no ℓ_s.
+
+    Source: Jiang et al. 2020, section 2.1.
+    """
+    problem = getattr(config, "problem_type", None)
+    if problem == "multi_label_classification":
+        raise CourseError(
+            "SMART has no divergence for several labels at once; the paper knows classes and regression.",
+            given=problem,
+            mend="Train without it (smoothness_weight=0, proximal_weight=0), or one classifier a label.",
+        )
+    is_regression = problem == "regression" or getattr(config, "num_labels", 2) == 1
+    return "squared_difference" if is_regression else "symmetric_kl"
+
+
+def check_weight(name: str, value: float) -> None:
+    """Refuse a weight of a term that is negative or not finite.
+
+    Raises:
+        CourseError: if it is.
+    """
+    if not 0 <= value < math.inf:
+        raise CourseError(
+            f"{name} must be finite and not negative.", given=value, mend="Use 1; 0 switches the term off."
+        )
+
+
+@contextmanager
+def full_precision(model: torch.nn.Module, device: torch.device) -> Iterator[None]:
+    """Run a model without autocast, although accelerate may have put autocast inside its `forward`.
+
+    Args:
+        model: the model, as `Accelerator.prepare` left it.
+        device: where it computes.
+    """
+    import torch
+
+    prepared, plain = vars(model).get("forward"), vars(model).get("_original_forward")
+    if plain is not None:
+        model.forward = plain
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        if plain is not None:
+            model.forward = prepared
+
+
+def refuse_rounded_products(device: torch.device) -> None:
+    """Refuse settings under which float32 matrix products round their factors.
+
+    TF32 keeps 10 bits of a factor, so after LayerNorm a perturbation of 1e-5 is mostly rounded away. The
+    gradient of R_s would suffer in the backward pass too, which is not ours to protect, hence an error.
+
+    Raises:
+        CourseError: under TF32, or bfloat16 products on a CPU.
+    """
+    import torch
+
+    backend: Any = torch.backends.cuda.matmul if device.type == "cuda" else torch.backends.mkldnn
+    if device.type != "cuda":
+        backend = getattr(backend, "matmul", backend)
+    precision = getattr(backend, "fp32_precision", None)  # torch 2.9 and later
+    if precision is None:
+        precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    if precision in ("tf32", "bf16"):
+        raise CourseError(
+            "Matrix products round float32 here: a perturbation of 1e-5 vanishes, and R_s with it.",
+            given=precision,
+            mend='Leave tf32 out, or call torch.set_float32_matmul_precision("highest"); '
+            "for speed use bf16=True, which keeps this part in float32.",
+        )
+
+
+def _is_half(logits: torch.Tensor) -> bool:
+    import torch
+
+    return logits.dtype in (torch.float16, torch.bfloat16)
+
+
+def _is_under_autocast(logits: torch.Tensor) -> bool:
+    import torch
+
+    return torch.is_autocast_enabled(logits.device.type)

@@ -1,0 +1,398 @@
+"""SmartTrainer: the Trainer of `transformers` with λ_s R_s and μ D_Breg added to its loss.
+
+Nothing else of the Trainer changes: label smoothing, a `compute_loss_func` of one's own, evaluation,
+schedules and callbacks work as they do there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from course_lib.errors import CourseError
+from course_lib.smart.loss import SmartLoss, check_weight, divergence_for
+from course_lib.smart.proximal import BregmanProximalPoint
+from course_lib.smart.smoothness import SmoothnessRegularizer
+
+ANCHOR_FILE = "smart_anchor.safetensors"
+# The last file that the Trainer writes into a checkpoint: with it, the checkpoint is complete.
+STATE_FILE = "trainer_state.json"
+
+
+@dataclass
+class SmartTrainingArguments(TrainingArguments):
+    """TrainingArguments and the settings of SMART.
+
+    Args:
+        smoothness_weight: λ_s; 0 switches R_s off.
+        epsilon: see `SmoothnessRegularizer`.
+        step_size: see `SmoothnessRegularizer`.
+        noise_std: see `SmoothnessRegularizer`.
+        num_ascent_steps: K, `num_steps` of `SmoothnessRegularizer`.
+        perturbation_norm: `norm` of `SmoothnessRegularizer`.
+        proximal_weight: μ; 0 switches D_Breg off.
+        beta: see `BregmanProximalPoint`.
+        late_beta: see `BregmanProximalPoint`.
+        late_beta_start: share of the run's updates after which `late_beta` holds.
+        half_life: instead of both β: updates after which an old weight counts half.
+        momentum: see `BregmanProximalPoint`.
+        inner_steps: see `BregmanProximalPoint`.
+
+    Raises:
+        CourseError: a setting of a term that is switched on is out of its range.
+    """
+
+    smoothness_weight: float = field(default=1.0, metadata={"help": "λ_s; 0 switches R_s off."})
+    epsilon: float = field(default=1e-5, metadata={"help": "Radius of the ball around the embeddings."})
+    step_size: float = field(default=1e-3, metadata={"help": "Length of an ascent step before projection."})
+    noise_std: float = field(default=1e-5, metadata={"help": "Standard deviation of the initial noise."})
+    num_ascent_steps: int = field(default=1, metadata={"help": "K, ascent steps."})
+    perturbation_norm: str = field(default="inf", metadata={"help": "Norm of the ball, inf or 2."})
+    proximal_weight: float = field(default=1.0, metadata={"help": "μ; 0 switches D_Breg off."})
+    beta: float = field(default=0.99, metadata={"help": "Momentum β of the first updates."})
+    late_beta: float = field(default=0.999, metadata={"help": "Momentum β of the later updates."})
+    late_beta_start: float = field(default=0.1, metadata={"help": "Share of updates before late_beta."})
+    half_life: float | None = field(default=None, metadata={"help": "Both β, as a half-life in updates."})
+    momentum: bool = field(default=True, metadata={"help": "Whether the anchor is a moving average."})
+    inner_steps: int = field(default=1, metadata={"help": "S, updates on one anchor without momentum."})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_weight("smoothness_weight", self.smoothness_weight)
+        check_weight("proximal_weight", self.proximal_weight)
+        self.make_regularizer()
+        self.make_proximal(torch.nn.Identity(), total_steps=1)
+        if self.smoothness_weight and self.neftune_noise_alpha is not None:
+            raise CourseError(
+                "NEFTune adds noise of its own to the embeddings, and R_s would measure that.",
+                given=f"neftune_noise_alpha={self.neftune_noise_alpha}",
+                mend="Use one of the two: leave neftune_noise_alpha out, or set smoothness_weight=0.",
+            )
+
+    def make_regularizer(self, divergence: str = "symmetric_kl") -> SmoothnessRegularizer | None:
+        """Give R_s with these settings, None where it is switched off."""
+        if not self.smoothness_weight:
+            return None
+        return SmoothnessRegularizer(
+            epsilon=self.epsilon,
+            step_size=self.step_size,
+            noise_std=self.noise_std,
+            num_steps=self.num_ascent_steps,
+            norm=self.perturbation_norm,
+            divergence=divergence,
+        )
+
+    def make_proximal(
+        self, model: torch.nn.Module, total_steps: int, divergence: str = "symmetric_kl"
+    ) -> BregmanProximalPoint | None:
+        """Give μ D_Breg with these settings, anchored at the model as it is; None where it is off."""
+        if not self.proximal_weight:
+            return None
+        return BregmanProximalPoint(
+            model,
+            mu=self.proximal_weight,
+            beta=self.beta,
+            late_beta=self.late_beta,
+            late_beta_start=self.late_beta_start,
+            total_steps=total_steps,
+            half_life=self.half_life,
+            momentum=self.momentum,
+            inner_steps=self.inner_steps,
+            divergence=divergence,
+        )
+
+
+class SmartTrainer(Trainer):
+    """Train a sequence classifier (or regressor) with SMART.
+
+    The loss of a step is the task loss + λ_s R_s + μ D_Breg. The logs name `task_loss`, `smoothness` (R_s)
+    and `proximal` (D_Breg, both before their weights), each the mean since the last log. ℓ_s is the
+    symmetric KL divergence, for regression (num_labels 1) the squared difference.
+
+    - *Dropout*: clean, perturbed and anchor pass draw the same masks (`DropoutReplay`).
+    - *Accumulation*: both terms weigh a micro-batch as the Trainer weighs its task loss, so two
+      micro-batches equal one batch of twice the size; the anchor moves once a step of the optimizer.
+    - *Several processes* (`torchrun`): the task's pass goes through the wrapped model, the extra ones
+      through the model inside, all before one backward pass, so gradients are averaged once.
+    - *bf16, fp16*: R_s runs in float32, with a clean pass of its own. D_Breg runs in the precision of the
+      task's pass.
+    - *Checkpoints* hold the anchor; a resumed run ends with the weights of one that was not interrupted.
+
+    Args:
+        model: as in `Trainer`; its outputs have `logits` [B, C].
+        args: the settings.
+        others: further arguments of `Trainer`.
+        options: further keyword arguments of `Trainer`.
+
+    Raises:
+        CourseError: arguments without SMART's settings; several GPUs in one process, DeepSpeed or FSDP. In
+            training: a loss, logits or a gradient that is not finite (the weights are then those before
+            that step); a resumed checkpoint without the anchor.
+
+    Source: Jiang et al. 2020, equations (1), (3) and (4); algorithm 1.
+
+    Example:
+        >>> trainer = SmartTrainer(model, SmartTrainingArguments(), train_dataset=rows)  # doctest: +SKIP
+        >>> trainer.train()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self, model: Any = None, args: SmartTrainingArguments | None = None, *others: Any, **options: Any
+    ) -> None:
+        args = SmartTrainingArguments() if args is None else args
+        if not isinstance(args, SmartTrainingArguments):
+            raise CourseError(
+                "SmartTrainer needs SMART's settings.",
+                given=type(args).__name__,
+                mend="Pass SmartTrainingArguments, which take every TrainingArguments setting too.",
+            )
+        super().__init__(model, args, *others, **options)
+        self._refuse_split_models()
+        if divergence_for(self.model.config) == "squared_difference":
+            # The mean squared error of `transformers` ignores num_items_in_batch, which the Trainer passes
+            # to any model with **kwargs and then no longer divides by the micro-batches of a step.
+            self.model_accepts_loss_kwargs = False
+        self.smart_loss: SmartLoss | None = None
+        self._checkpoint: Path | None = None
+        self._num_examples_in_step = 0
+        self._reset_sums()
+        self.add_callback(_EachStep(self))
+
+    # --- the loss ----------------------------------------------------------------------------------
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Give the task loss of the Trainer, in training with λ_s R_s + μ D_Breg added.
+
+        Args:
+            model: the model, wrapped or not.
+            inputs: `input_ids` [B, T] and the other inputs of the model.
+            return_outputs: whether to give the model's outputs too.
+            num_items_in_batch: labels in all micro-batches of the step, as the Trainer counts them.
+
+        Returns:
+            A scalar, or the scalar and the outputs of the model's own pass.
+
+        Raises:
+            CourseError: a loss or logits that are not finite.
+        """
+        if self.smart_loss is None or not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        self.smart_loss.before_pass()
+        task_loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        divergence_for(self.model.config)  # the model has seen the labels now, and may know them for several
+        self._refuse_not_finite("logits", outputs.logits)
+        extra = self.smart_loss(self.model, inputs, outputs.logits)
+        divides = self._divides_by_micro_batches(num_items_in_batch)
+        share = 1.0 if divides else self._share_of_step(len(outputs.logits))
+        loss = task_loss + share * extra
+        self._refuse_not_finite("loss", loss)
+        self._add_to_sums(task_loss, share, self.current_gradient_accumulation_steps if divides else 1)
+        return (loss, outputs) if return_outputs else loss
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        """Give the micro-batches of a step as the Trainer does, and count their examples."""
+        batches, num_items = super().get_batch_samples(*args, **kwargs)
+        count = torch.tensor([sum(len(batch["input_ids"]) for batch in batches)], device=self.args.device)
+        self._num_examples_in_step = int(self.accelerator.gather(count).sum())
+        return batches, num_items
+
+    def _divides_by_micro_batches(self, num_items_in_batch: torch.Tensor | int | None) -> bool:
+        """Say whether `Trainer.training_step` divides what `compute_loss` gives by the micro-batches of a step."""
+        is_scaled = getattr(self, "loss_is_scaled_for_ga", None)  # newer transformers
+        if is_scaled is not None:
+            return not is_scaled
+        counts = self.model_accepts_loss_kwargs and num_items_in_batch is not None
+        return not counts and self.compute_loss_func is None
+
+    def _share_of_step(self, num_examples: int) -> float:
+        """Give a micro-batch's share of the step's examples; the gradients of the processes are averaged."""
+        return num_examples * self.accelerator.num_processes / self._num_examples_in_step
+
+    def _refuse_not_finite(self, what: str, values: torch.Tensor) -> None:
+        if not bool(values.isfinite().all()):
+            raise CourseError(
+                f"The {what} of step {self.state.global_step + 1} are not finite; "
+                "the weights are those before this step.",
+                given=values.detach().flatten()[:5].tolist(),
+                mend=f"Use a smaller learning rate than {self.args.learning_rate:g}.",
+            )
+
+    # --- what happens around a step ----------------------------------------------------------------
+
+    def _start(self, total_steps: int) -> None:
+        """Anchor the proximal term where the run starts, or take it from the checkpoint."""
+        divergence = divergence_for(self.model.config)
+        proximal = self.args.make_proximal(self.model, total_steps, divergence)
+        if proximal and self._checkpoint:
+            proximal.load_state_dict(_load_tensors(self._checkpoint / ANCHOR_FILE))
+        self.smart_loss = SmartLoss(
+            self.model,
+            self.args.make_regularizer(divergence),
+            self.args.smoothness_weight,
+            proximal,
+            mixed_precision=self.accelerator.mixed_precision != "no",
+        )
+        self._reset_sums()
+
+    def _refuse_bad_gradient(self) -> None:
+        if self.accelerator.scaler is not None:
+            return  # fp16: the scaler skips such a step and lowers its scale
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self._refuse_not_finite("gradients", torch.nn.utils.get_total_norm(gradients))
+
+    def _after_optimizer_step(self) -> None:
+        self._num_steps_in_sums += 1
+        if self.smart_loss and not self.accelerator.optimizer_step_was_skipped:
+            self.smart_loss.update()
+
+    # --- logging -----------------------------------------------------------------------------------
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log as the Trainer does, with the mean of each term since the last log beside the loss.
+
+        Args:
+            logs: what the Trainer logs; a training log is the one with a `loss`.
+            args: passed on.
+            kwargs: passed on.
+        """
+        if "loss" in logs and self._num_steps_in_sums:
+            logs = {**logs, **self._mean_terms()}
+            self._reset_sums()
+        super().log(logs, *args, **kwargs)
+
+    def _reset_sums(self) -> None:
+        self._sums = torch.zeros(3, device=self.args.device)
+        self._num_steps_in_sums = 0
+
+    def _add_to_sums(self, task_loss: torch.Tensor, share: float, num_parts: int) -> None:
+        assert self.smart_loss is not None and self.smart_loss.terms is not None
+        smoothness, proximal = self.smart_loss.terms
+        self._sums += torch.stack([task_loss.detach(), share * smoothness, share * proximal]) / num_parts
+
+    def _mean_terms(self) -> dict[str, float]:
+        means = self.accelerator.reduce(self._sums, "mean") / self._num_steps_in_sums
+        is_on = {
+            "task_loss": True,
+            "smoothness": self.args.smoothness_weight > 0,
+            "proximal": self.args.proximal_weight > 0,
+        }
+        return {name: value for (name, on), value in zip(is_on.items(), means.tolist(), strict=True) if on}
+
+    # --- checkpoints -------------------------------------------------------------------------------
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Train as the Trainer does.
+
+        Args:
+            resume_from_checkpoint: a checkpoint's folder, or True for the last complete one in `output_dir`.
+            args: passed on.
+            kwargs: passed on.
+
+        Returns:
+            What `Trainer.train` gives.
+
+        Raises:
+            CourseError: no checkpoint there, or one without the anchor while D_Breg is on.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = _last_complete_checkpoint(self.args.output_dir)
+        self._checkpoint = Path(resume_from_checkpoint) if resume_from_checkpoint else None
+        if self._checkpoint and self.args.proximal_weight:
+            _refuse_missing_anchor(self._checkpoint)
+        return super().train(resume_from_checkpoint or None, *args, **kwargs)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Save the anchor where the optimizer's state is saved: before the file that completes a checkpoint."""
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save and self.smart_loss and self.smart_loss.proximal:
+            _save_tensors(self.smart_loss.proximal.state_dict(), Path(output_dir) / ANCHOR_FILE)
+
+    def _refuse_split_models(self) -> None:
+        split = {
+            "several GPUs in one process": self.args.n_gpu > 1,
+            "DeepSpeed": self.is_deepspeed_enabled,
+            "FSDP": self.is_fsdp_enabled,
+        }
+        found = [name for name, is_used in split.items() if is_used]
+        if found:
+            raise CourseError(
+                "SmartTrainer needs the whole model in each process.",
+                given=found[0],
+                mend="Start one process a GPU with `torchrun --nproc_per_node=…`, or show one GPU only "
+                "with CUDA_VISIBLE_DEVICES=0.",
+            )
+
+
+class _EachStep(TrainerCallback):
+    """Tells a SmartTrainer where in the loop it is."""
+
+    def __init__(self, trainer: SmartTrainer) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trainer._start(state.max_steps)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trainer._refuse_bad_gradient()
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trainer._after_optimizer_step()
+
+
+def _last_complete_checkpoint(output_dir: str | None) -> str:
+    folders = [file.parent for file in Path(str(output_dir)).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{STATE_FILE}")]
+    if not folders:
+        raise CourseError(
+            "There is no complete checkpoint to resume from.",
+            given=str(output_dir),
+            mend="Train without resume_from_checkpoint first, with save_strategy='steps'.",
+        )
+    return str(max(folders, key=lambda folder: int(folder.name.rpartition("-")[2])))
+
+
+def _refuse_missing_anchor(checkpoint: Path) -> None:
+    if not (checkpoint / ANCHOR_FILE).is_file():
+        raise CourseError(
+            f"This checkpoint holds no anchor of the proximal term ({ANCHOR_FILE}): going on from it would "
+            "train another model than the uninterrupted run.",
+            given=str(checkpoint),
+            mend="Resume from a checkpoint of SmartTrainer, or with proximal_weight=0.",
+        )
+
+
+def _save_tensors(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Write to a temporary name, then rename, so that no half-written file is ever found."""
+    partial = file.with_suffix(".partial")
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    safetensors.torch.save_file(whole, partial)
+    os.replace(partial, file)
+
+
+def _load_tensors(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        return safetensors.torch.load_file(file)
+    except safetensors.SafetensorError as error:
+        raise CourseError(
+            f"This file cannot be read: {error}.", given=str(file), mend="Resume from an earlier checkpoint."
+        ) from error

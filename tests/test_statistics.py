@@ -1,0 +1,73 @@
+"""Intervals for what was measured."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_lib.errors import CourseError
+from course_lib.statistics import mean_interval
+
+numbers = st.floats(-1e6, 1e6)
+
+
+def test_an_interval_is_what_the_hand_gives() -> None:
+    # Mean 3, sample variance 2.5, standard error sqrt(2.5 / 5), t of 4 degrees of freedom 2.776.
+    interval = mean_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    half = 2.7764451 * math.sqrt(0.5)
+    assert interval == pytest.approx((3.0, 3.0 - half, 3.0 + half, 5))
+
+
+def test_two_values_make_a_wide_interval() -> None:
+    # t of one degree of freedom is 12.706.
+    assert mean_interval([0.0, 1.0]).high == pytest.approx(0.5 + 12.7062047 * 0.5)
+
+
+def test_one_value_says_nothing_of_the_spread() -> None:
+    assert mean_interval([0.7]) == (0.7, -math.inf, math.inf, 1)
+
+
+def test_equal_values_leave_no_doubt() -> None:
+    assert mean_interval([0.5, 0.5, 0.5]) == (0.5, 0.5, 0.5, 3)
+
+
+@given(st.lists(numbers, min_size=2, max_size=20))
+def test_the_mean_lies_in_the_middle(values: list[float]) -> None:
+    interval = mean_interval(values)
+    assert interval.low <= interval.mean <= interval.high
+    assert interval.mean - interval.low == pytest.approx(interval.high - interval.mean, rel=1e-6, abs=1e-6)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=10), st.floats(-100, 100), st.floats(0.1, 10))
+def test_the_interval_moves_and_stretches_with_the_values(
+    values: list[float], shift: float, scale: float
+) -> None:
+    plain = mean_interval(values)
+    moved = mean_interval([shift + scale * value for value in values])
+    assert moved[:3] == pytest.approx([shift + scale * end for end in plain[:3]], rel=1e-6, abs=1e-6)
+
+
+@given(st.lists(numbers, min_size=2, max_size=20), st.floats(0.01, 0.98))
+def test_more_confidence_is_a_wider_interval(values: list[float], confidence: float) -> None:
+    narrow = mean_interval(values, confidence=confidence)
+    wide = mean_interval(values, confidence=confidence + 0.01)
+    assert wide.low <= narrow.low <= narrow.high <= wide.high
+
+
+@pytest.mark.parametrize("values", [[], [0.5, math.nan], [math.inf]])
+def test_what_is_no_number_is_refused(values: list[float]) -> None:
+    with pytest.raises(CourseError, match="finite numbers"):
+        mean_interval(values)
+
+
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95])
+def test_a_confidence_outside_0_to_1_is_refused(confidence: float) -> None:
+    with pytest.raises(CourseError, match="between 0 and 1"):
+        mean_interval([1.0, 2.0], confidence=confidence)
+
+
+def test_an_interval_reads_as_mean_and_ends() -> None:
+    assert str(mean_interval([0.7, 0.75, 0.8])) == "0.750 [0.626, 0.874]"
