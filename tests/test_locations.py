@@ -60,9 +60,14 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), written_whole(path) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
+
+    def stop_half_way() -> None:
+        with written_whole(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_half_way()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -9,6 +9,7 @@ from course_lib.complexity.updating import (
     learning_rate_sweep,
     relative_distance,
     retrieval_accuracy,
+    split_run_rows,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "retrieval_accuracy",
     "sample_size_sweep",
     "sentiment_splits",
+    "split_run_rows",
 ]

@@ -125,12 +125,12 @@ def _linear_rows(train: Dataset, heldout: Dataset, seed: int) -> list[dict[str, 
 
     started = time.perf_counter()
     model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000))
-    model.fit(list(train["text"]), list(train["label"]))
+    model.fit(train["text"][:], train["label"][:])
     sides = {}
     for side, texts in (("train", train), ("held-out", heldout)):
-        scores = model.decision_function(list(texts["text"]))
+        scores = model.decision_function(texts["text"][:])
         logits = np.stack([np.zeros_like(scores), scores], axis=1)
-        sides[side] = Evaluation(logits, np.asarray(texts["label"]))
+        sides[side] = Evaluation(logits, np.asarray(texts["label"][:]))
     num_parameters = model[-1].coef_.size + model[-1].intercept_.size
     return _rows(LINEAR, sides, num_parameters, len(train), seed, time.perf_counter() - started)
 

@@ -85,9 +85,9 @@ def caption_pairs(num_pairs: int, *, seed: int = 0) -> Dataset:
     """
     pairs = load_texts("snli", split="validation")
     entailed = pairs.select(
-        [i for i, label in enumerate(pairs["label"]) if label == NLI_LABELS.index("entailment")]
+        [i for i, label in enumerate(pairs["label"][:]) if label == NLI_LABELS.index("entailment")]
     )
-    first_row = {document: i for i, document in reversed(list(enumerate(entailed["document_id"])))}
+    first_row = {document: i for i, document in reversed(list(enumerate(entailed["document_id"][:])))}
     return sample_texts(entailed.select(sorted(first_row.values())), num_pairs, seed=seed, label=None)
 
 
@@ -103,8 +103,8 @@ def retrieval_accuracy(encoder: ModelAndTokenizer, pairs: Dataset) -> float:
     """
     import torch
 
-    premises = embed(encoder, list(pairs["premise"]))
-    hypotheses = embed(encoder, list(pairs["hypothesis"]))
+    premises = embed(encoder, pairs["premise"][:])
+    hypotheses = embed(encoder, pairs["hypothesis"][:])
     nearest = (hypotheses @ premises.T).argmax(dim=1)
     return float((nearest == torch.arange(len(nearest))).float().mean())
 

@@ -272,13 +272,15 @@ def learning_rate_figure(runs: pd.DataFrame, live: pd.DataFrame | None = None) -
     axes[3].axhline(runs["retrieval_before"].mean(), color="0.4", linewidth=1, linestyle="--")
     axes[3].text(
         runs["learning_rate"].min(),
-        runs["retrieval_before"].mean() - 0.01,
+        runs["retrieval_before"].mean() + 0.08,
         "before fine-tuning",
         va="top",
         color="0.3",
         fontsize=9,
     )
     axes[1].set_yscale("log")
+    axes[2].set_ylim(bottom=0)
+    axes[3].set_ylim(0, 1)
     letter_panels(figure)
     return figure
 

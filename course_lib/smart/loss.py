@@ -37,8 +37,11 @@ class SmartLoss:
     A step is: `before_pass()`, the model's own pass, this object's call, the optimizer, `update()`. The
     logits of the model's own pass are used as f(x), so a step costs it three more passes: the ascent, the
     perturbed pass and the anchor's. With gradient accumulation `before_pass()` goes before each
-    micro-batch and `update()` after each step of the optimizer. Under autocast the call belongs inside
-    the same block as the model's own pass: the anchor is then rounded like the model it is compared with.
+    micro-batch and `update()` after each step of the optimizer.
+
+    In mixed precision R_s runs in float32, with a clean pass of its own. Under autocast the call belongs
+    inside the same block as the model's own pass: the anchor is then rounded like the model it is
+    compared with. A model prepared by accelerate brings its autocast along.
 
     Args:
         model: the model that is trained, not wrapped for several processes; the extra passes go through
@@ -46,9 +49,6 @@ class SmartLoss:
         regularizer: R_s; None leaves the term out.
         smoothness_weight: λ_s; 0 leaves the term out.
         proximal: μ D_Breg with its anchor; None leaves the term out.
-        mixed_precision: the model's own pass is under autocast. R_s then runs in float32 with a clean
-            pass of its own. Found without being told where the logits are in half precision or the
-            call itself is under autocast.
 
     Raises:
         CourseError: smoothness_weight negative or not finite.
@@ -82,16 +82,15 @@ class SmartLoss:
         regularizer: SmoothnessRegularizer | None = SmoothnessRegularizer(),  # noqa: B008 (it is frozen)
         smoothness_weight: float = 1.0,
         proximal: BregmanProximalPoint | None = None,
-        *,
-        mixed_precision: bool = False,
     ) -> None:
+        import torch
+
         check_weight("smoothness_weight", smoothness_weight)
         self.model = model
         self.regularizer = regularizer if smoothness_weight else None
         self.smoothness_weight = smoothness_weight
         self.proximal = proximal
-        self.mixed_precision = mixed_precision
-        self.terms: SmartTerms | None = None
+        self.terms = SmartTerms(torch.zeros(()), torch.zeros(()))
         self._replay: DropoutReplay | None = None
 
     def before_pass(self) -> None:
@@ -151,11 +150,11 @@ class SmartLoss:
         if self.regularizer is None:
             return logits.new_zeros(())
         refuse_rounded_products(logits.device)
-        needs_clean_pass = self.mixed_precision or _is_half(logits) or _is_under_autocast(logits)
+        is_rounded = _is_half(logits) or _is_under_autocast(logits) or _plain_forward(self.model) is not None
         with full_precision(self.model, logits.device):
             forward = forward_from_embeddings(self.model, batch, replay)
             embeddings = word_embeddings(self.model, batch["input_ids"])
-            clean = forward(embeddings) if needs_clean_pass else logits
+            clean = forward(embeddings) if is_rounded else logits
             return self.regularizer(forward, embeddings, clean, batch.get("attention_mask"))
 
 
@@ -203,7 +202,7 @@ def full_precision(model: torch.nn.Module, device: torch.device) -> Iterator[Non
     """
     import torch
 
-    prepared, plain = vars(model).get("forward"), vars(model).get("_original_forward")
+    prepared, plain = model.forward, _plain_forward(model)
     if plain is not None:
         model.forward = plain
     try:
@@ -238,6 +237,11 @@ def refuse_rounded_products(device: torch.device) -> None:
             mend='Leave tf32 out, or call torch.set_float32_matmul_precision("highest"); '
             "for speed use bf16=True, which keeps this part in float32.",
         )
+
+
+def _plain_forward(model: torch.nn.Module) -> Any:
+    """Give the `forward` that accelerate put autocast around, None where it did not."""
+    return vars(model).get("_original_forward")
 
 
 def _is_half(logits: torch.Tensor) -> bool:

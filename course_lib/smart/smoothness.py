@@ -198,8 +198,8 @@ def _gradient(change: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
     largest = 0.0 if gradient is None else gradient.abs().max().item()
     if gradient is None or largest == 0:
         warnings.warn(
-            "The output does not change with the word embeddings, so R_s is 0 here. "
-            "Does `forward` use its argument?",
+            "The output does not change with the word embeddings: its gradient is zero, so the perturbation "
+            "stays random and R_s is 0 or next to it. Does `forward` use its argument?",
             stacklevel=4,
         )
         return torch.zeros_like(point)

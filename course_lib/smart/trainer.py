@@ -19,7 +19,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from course_lib.errors import CourseError
-from course_lib.smart.loss import SmartLoss, check_weight, divergence_for
+from course_lib.smart.loss import SmartLoss, SmartTerms, check_weight, divergence_for
 from course_lib.smart.proximal import BregmanProximalPoint
 from course_lib.smart.smoothness import SmoothnessRegularizer
 
@@ -119,8 +119,10 @@ class SmartTrainer(Trainer):
     symmetric KL divergence, for regression (num_labels 1) the squared difference.
 
     - *Dropout*: clean, perturbed and anchor pass draw the same masks (`DropoutReplay`).
-    - *Accumulation*: both terms weigh a micro-batch as the Trainer weighs its task loss, so two
-      micro-batches equal one batch of twice the size; the anchor moves once a step of the optimizer.
+    - *Accumulation*: every example of a step of the optimizer weighs the same, so two micro-batches equal
+      one batch of twice the size; the anchor moves once a step. (The Trainer of transformers 5.23 does not
+      keep that for sequence classifiers: its gradient is doubled by two micro-batches.) The result of a
+      `compute_loss_func` is taken as already divided by `num_items_in_batch`, as the Trainer takes it.
     - *Several processes* (`torchrun`): the task's pass goes through the wrapped model, the extra ones
       through the model inside, all before one backward pass, so gradients are averaged once.
     - *bf16, fp16*: R_s runs in float32, with a clean pass of its own. D_Breg runs in the precision of the
@@ -140,10 +142,15 @@ class SmartTrainer(Trainer):
 
     Source: Jiang et al. 2020, equations (1), (3) and (4); algorithm 1.
 
-    Example:
-        >>> trainer = SmartTrainer(model, SmartTrainingArguments(), train_dataset=rows)  # doctest: +SKIP
-        >>> trainer.train()  # doctest: +SKIP
+    Example::
+
+        args = SmartTrainingArguments("out", num_train_epochs=3, smoothness_weight=1.0, half_life=50)
+        trainer = SmartTrainer(model, args, train_dataset=rows, processing_class=tokenizer)
+        trainer.train()
     """
+
+    model: Any
+    args: SmartTrainingArguments
 
     def __init__(
         self, model: Any = None, args: SmartTrainingArguments | None = None, *others: Any, **options: Any
@@ -157,10 +164,10 @@ class SmartTrainer(Trainer):
             )
         super().__init__(model, args, *others, **options)
         self._refuse_split_models()
-        if divergence_for(self.model.config) == "squared_difference":
-            # The mean squared error of `transformers` ignores num_items_in_batch, which the Trainer passes
-            # to any model with **kwargs and then no longer divides by the micro-batches of a step.
-            self.model_accepts_loss_kwargs = False
+        # Sequence classifiers of `transformers` take **kwargs but ignore num_items_in_batch among them. The
+        # Trainer believes they used it, divides no more by the micro-batches of a step, and multiplies by
+        # the processes: gradients grow with both. Without the count every micro-batch gives its mean.
+        self.model_accepts_loss_kwargs = False
         self.smart_loss: SmartLoss | None = None
         self._checkpoint: Path | None = None
         self._num_examples_in_step = 0
@@ -194,14 +201,17 @@ class SmartTrainer(Trainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         self.smart_loss.before_pass()
         task_loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        divergence_for(self.model.config)  # the model has seen the labels now, and may know them for several
+        self._divergence()  # `transformers` takes several labels for what they are when it first sees them
         self._refuse_not_finite("logits", outputs.logits)
         extra = self.smart_loss(self.model, inputs, outputs.logits)
-        divides = self._divides_by_micro_batches(num_items_in_batch)
-        share = 1.0 if divides else self._share_of_step(len(outputs.logits))
+        share = self._share_of_step(len(outputs.logits))
+        if self.compute_loss_func is None:
+            task_loss = share * task_loss
         loss = task_loss + share * extra
         self._refuse_not_finite("loss", loss)
-        self._add_to_sums(task_loss, share, self.current_gradient_accumulation_steps if divides else 1)
+        self._add_to_sums(task_loss, self.smart_loss.terms, share)
+        if self.compute_loss_func is None:
+            loss = loss * self.current_gradient_accumulation_steps  # the Trainer divides by them
         return (loss, outputs) if return_outputs else loss
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
@@ -211,16 +221,8 @@ class SmartTrainer(Trainer):
         self._num_examples_in_step = int(self.accelerator.gather(count).sum())
         return batches, num_items
 
-    def _divides_by_micro_batches(self, num_items_in_batch: torch.Tensor | int | None) -> bool:
-        """Say whether `Trainer.training_step` divides what `compute_loss` gives by the micro-batches of a step."""
-        is_scaled = getattr(self, "loss_is_scaled_for_ga", None)  # newer transformers
-        if is_scaled is not None:
-            return not is_scaled
-        counts = self.model_accepts_loss_kwargs and num_items_in_batch is not None
-        return not counts and self.compute_loss_func is None
-
     def _share_of_step(self, num_examples: int) -> float:
-        """Give a micro-batch's share of the step's examples; the gradients of the processes are averaged."""
+        """Give a micro-batch's share of the step's examples, times the processes, whose gradients are averaged."""
         return num_examples * self.accelerator.num_processes / self._num_examples_in_step
 
     def _refuse_not_finite(self, what: str, values: torch.Tensor) -> None:
@@ -236,7 +238,7 @@ class SmartTrainer(Trainer):
 
     def _start(self, total_steps: int) -> None:
         """Anchor the proximal term where the run starts, or take it from the checkpoint."""
-        divergence = divergence_for(self.model.config)
+        divergence = self._divergence()
         proximal = self.args.make_proximal(self.model, total_steps, divergence)
         if proximal and self._checkpoint:
             proximal.load_state_dict(_load_tensors(self._checkpoint / ANCHOR_FILE))
@@ -245,9 +247,12 @@ class SmartTrainer(Trainer):
             self.args.make_regularizer(divergence),
             self.args.smoothness_weight,
             proximal,
-            mixed_precision=self.accelerator.mixed_precision != "no",
         )
         self._reset_sums()
+
+    def _divergence(self) -> str:
+        is_used = self.args.smoothness_weight or self.args.proximal_weight
+        return divergence_for(self.model.config) if is_used else "symmetric_kl"
 
     def _refuse_bad_gradient(self) -> None:
         if self.accelerator.scaler is not None:
@@ -279,10 +284,9 @@ class SmartTrainer(Trainer):
         self._sums = torch.zeros(3, device=self.args.device)
         self._num_steps_in_sums = 0
 
-    def _add_to_sums(self, task_loss: torch.Tensor, share: float, num_parts: int) -> None:
-        assert self.smart_loss is not None and self.smart_loss.terms is not None
-        smoothness, proximal = self.smart_loss.terms
-        self._sums += torch.stack([task_loss.detach(), share * smoothness, share * proximal]) / num_parts
+    def _add_to_sums(self, task_loss: torch.Tensor, terms: SmartTerms, share: float) -> None:
+        parts = [task_loss.detach(), share * terms.smoothness, share * terms.proximal]
+        self._sums += torch.stack(parts)
 
     def _mean_terms(self) -> dict[str, float]:
         means = self.accelerator.reduce(self._sums, "mean") / self._num_steps_in_sums

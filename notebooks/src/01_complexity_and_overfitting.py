@@ -119,7 +119,7 @@ gaps = complexity.generalization_gaps(live)
 gaps.drop(columns="seed").style.format(precision=3).hide()
 
 # %% [markdown]
-# One seed is one draw of the examples. The reference result repeats the experiment with five seeds and up to
+# One seed is one draw of the examples. The reference result repeats the experiment with three seeds and up to
 # $N = 2048$ (`course reference sample_size`; its record, with settings, versions and machine, is
 # `data/results/sample_size.json`). Filled markers with bars are its means and 95 % intervals; hollow markers are
 # your run.
@@ -132,7 +132,7 @@ plotting.show(
     caption=figures.gap_sentence(reference_gaps, "fine-tuned encoder"),
     alt="Three panels over the number of training examples: accuracy, loss and gap, for the fine-tuned encoder "
     "and the linear model. Training accuracy stays near 1 for both. Held-out accuracy rises with N, and the gap "
-    "falls; the encoder is above the linear model at every N, most clearly at large N.",
+    "falls; the mean of the encoder is above that of the linear model at every N.",
 )
 reference_gaps.groupby(["model", "num_examples"])[["parameter_ratio", "train", "held-out", "gap"]].mean().round(3)
 
@@ -281,7 +281,7 @@ print(f"Deck: a model with P/N in the thousands is in danger of overfitting.\n"
       f"Measured: not between models. At N = {large} the linear model's gap is {linear.gap[large]:.2f}, the encoder's "
       f"{encoder.gap[large]:.2f}, at a P/N thousands of times larger.")
 headline(f"Held-out accuracy {encoder['held-out'][small]:.2f} → {encoder['held-out'][large]:.2f}, gap {encoder.gap[small]:.2f} "
-         f"→ {encoder.gap[large]:.2f} from N = {small} to {large} (reference, 5 seeds).")
+         f"→ {encoder.gap[large]:.2f} from N = {small} to {large} (reference, 3 seeds).")
 
 # %% [markdown]
 # **What is still unsolved.** The fine-tuned model fits its training examples perfectly and is overconfident on new

@@ -125,11 +125,11 @@ plotting.show(
     caption=f"In the second half of your run {100 * flips[largest]:.1f} % of the predictions flip in a step at learning "
     f"rate {largest:g}, and {100 * flips[smallest]:.1f} % at {smallest:g}.",
     alt="Two panels over the training steps, one line for each learning rate: the distance from the pre-trained "
-    "weights grows fastest at the largest learning rate, and the share of predictions that flip is shown beside it.",
+    "weights grows fastest at the largest learning rate; beside it, the share of predictions that flip.",
 )
 
 # %% [markdown]
-# The reference result repeats this with five seeds and more steps (`course reference learning_rate`; its record is
+# The reference result repeats this with three seeds and more steps (`course reference learning_rate`; its record is
 # `data/results/learning_rate.json`). Filled markers with bars are its means and 95 % intervals; hollow markers are
 # your shorter run.
 
@@ -140,8 +140,8 @@ plotting.show(
     figures.learning_rate_figure(reference, live),
     caption=sentence,
     alt="Four panels over the learning rate on a logarithmic axis: held-out accuracy rises and falls again, the "
-    "distance from the pre-trained weights grows steadily, churn is largest where the rate is largest, and the "
-    "share of captions found again falls.",
+    "distance from the pre-trained weights grows steadily, churn rises with it, and the "
+    "share of captions found again falls from the start.",
 )
 columns = ["accuracy", "loss", "distance", "late_flip_share", "retrieval_before", "retrieval_after"]
 reference.groupby("learning_rate")[columns].mean().round(3)
@@ -151,7 +151,11 @@ reference.groupby("learning_rate")[columns].mean().round(3)
 #
 # Too small a learning rate learns too little. Too large a one pays three times: the weights run far from
 # $\theta_0$, what pre-training knew is overwritten, and in the end the accuracy goes too. The order matters: **what
-# is forgotten goes before the accuracy does**, so the accuracy on your own task will not warn you.
+# is forgotten goes before the accuracy does**. At the rate with the best accuracy the encoder has already lost part
+# of what it could do before, so the accuracy on your own task will not warn you.
+#
+# Churn needs care. It rises with the learning rate; but where training collapses (a run at 1e-3 may), the model
+# gives one label to every text, and an answer that is always the same never flips. No churn is not yet stability.
 #
 # A smaller learning rate is one answer, and a blunt one: it slows every direction alike. Chapter 2 has another: a
 # penalty on how far the model's *predictions* move in one step. In SMART it is called the *Bregman proximal point*

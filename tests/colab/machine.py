@@ -21,6 +21,7 @@ from nbclient import NotebookClient
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from course_lib import assets
 from course_lib.locations import CACHE_VARIABLE, cache_folder
 from course_lib.pipeline.colab import REPOSITORY_VARIABLE
 from course_lib.runs import PROFILE_VARIABLE
@@ -37,10 +38,12 @@ class ColabMachine:
     Args:
         python: the environment's interpreter.
         home: where notebooks run.
+        cache: where the course keeps its downloads and what it makes of them.
     """
 
     python: Path
     home: Path
+    cache: Path
 
     def installed(self) -> dict[str, str]:
         """Give name and version of every installed distribution, as the machine's own pip lists them."""
@@ -84,7 +87,7 @@ class ColabMachine:
         if repository is not None:
             environment[REPOSITORY_VARIABLE] = repository
         return environment | {
-            CACHE_VARIABLE: str(cache_folder()),
+            CACHE_VARIABLE: str(self.cache),
             PROFILE_VARIABLE: "smoke",
             "HF_HUB_OFFLINE": "1",
             "IPYTHONDIR": str(self.home / ".ipython"),
@@ -93,28 +96,30 @@ class ColabMachine:
 
 
 def build_machine(folder: Path) -> ColabMachine:
-    """Build a machine of Colab's kind in an empty folder; torch is linked, not downloaded again."""
+    """Build a machine of Colab's kind in an empty folder.
+
+    torch and the course's downloads are linked, not downloaded again. What the course makes of its downloads
+    (converted models, prepared texts) is not there: older packages have to make it, as on a first visit.
+    """
     venv.create(folder / "environment", symlinks=os.name != "nt")
     scripts = folder / "environment" / ("Scripts" if os.name == "nt" else "bin")
-    machine = ColabMachine(python=scripts / Path(sys.executable).name, home=folder / "content")
+    machine = ColabMachine(
+        python=scripts / Path(sys.executable).name, home=folder / "content", cache=folder / "cache"
+    )
     machine.home.mkdir()
     site_packages = Path(
-        run([machine.python, "-c", "import site; print(site.getsitepackages()[-1])"]).strip()
+        run([machine.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]).strip()
     )
     for name in with_requirements("torch") - pinned_names():
         link_distribution(name, site_packages)
-    pip_install: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        machine.python,
-        "install",
-        "--no-compile",
-        "-q",
-    ]
-    run([*pip_install, "-r", PACKAGES], cwd=folder)
+    pip = [sys.executable, "-m", "pip", "--python", str(machine.python)]
+    run([*pip, "install", "--no-compile", "-q", "-r", str(PACKAGES)], cwd=folder)
     add_google_colab(site_packages)
+    for asset in assets.manifest().values():
+        link(
+            assets.fetch(asset.name, progress=False),
+            machine.cache / asset.archive.relative_to(cache_folder()),
+        )
     return machine
 
 
@@ -163,20 +168,25 @@ def with_requirements(name: str) -> set[str]:
 
 
 def link_distribution(name: str, site_packages: Path) -> None:
-    """Put an installed distribution into another environment as hard links, or copies where links fail.
+    """Put an installed distribution into another environment as hard links.
 
-    Scripts, which lie outside site-packages and name their interpreter, stay behind.
+    Scripts, which lie outside site-packages and name their interpreter, stay behind, and so do torch's
+    thousands of C headers.
     """
     distribution = metadata.distribution(name)
     for file in distribution.files or []:
-        source, target = Path(str(distribution.locate_file(file))), site_packages / file
-        if ".." in file.parts or not source.is_file():
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source, target)
-        except OSError:
-            shutil.copy2(source, target)
+        source = Path(str(distribution.locate_file(file)))
+        if source.is_file() and not {"..", "include"} & set(file.parts):
+            link(source, site_packages / file)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy where that cannot be."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def add_google_colab(site_packages: Path) -> None:

@@ -30,10 +30,17 @@ def refuse(*command, **_):
     raise AssertionError(f"The first cell started {command}.")
 subprocess.run = subprocess.Popen = refuse
 """
+# "The movie was so boring that I" in the tokens of SmolLM2, as published: no token in front.
+PUBLISHED_TOKENS = [504, 7704, 436, 588, 19290, 338, 339]
+TOKENISE = """
+from course_lib import models
+tokenizer = models.load_language_model().tokenizer
+print([tokenizer("The movie was so boring that I")["input_ids"], tokenizer.eos_token])
+"""
 DESCRIBE_COURSE = """
 import json, course_lib
 from course_lib import assets, locations
-names = [asset["name"] for asset in assets.listing()]
+names = [asset.name for asset in assets.listing()]
 print(json.dumps({"library": course_lib.__file__, "data": str(locations.data_folder()), "assets": names}))
 """
 
@@ -83,7 +90,7 @@ def visit(folder: Path) -> Visit:
     with pytest.raises(CellExecutionError) as complaint:
         machine.run_cells([colab_cell("")])
     machine.run_notebook(start, repository)
-    return Visit(machine, repository, before, str(complaint.value), start)
+    return Visit(machine, repository, before, f"{complaint.value.ename}: {complaint.value.evalue}", start)
 
 
 def test_the_machine_is_of_colabs_kind(visit: Visit) -> None:
@@ -97,6 +104,16 @@ def test_without_an_address_the_first_cell_says_what_to_set(visit: Visit) -> Non
     assert "%env COURSE_REPOSITORY=" in visit.complaint
 
 
+@pytest.mark.parametrize("name", ["00", "01"])
+def test_lessons_run(visit: Visit, name: str) -> None:
+    notebook = visit.start if name == "00" else lesson(name)
+    if name != "00":
+        visit.machine.run_notebook(notebook, visit.repository)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    assert all(cell.execution_count for cell in code)
+    assert "data:image/png" in json.dumps([cell.outputs for cell in code])
+
+
 def test_nothing_that_was_installed_is_changed(visit: Visit) -> None:
     after = visit.machine.installed()
     named = {name: (visit.before[name], after.get(name)) for name in NAMED}
@@ -105,20 +122,14 @@ def test_nothing_that_was_installed_is_changed(visit: Visit) -> None:
     assert "course-lib" in set(after) - set(visit.before)
 
 
-@pytest.mark.parametrize("name", ["00", "01"])
-def test_lessons_run(visit: Visit, name: str) -> None:
-    notebook = visit.start if name == "00" else lesson(name)
-    if name != "00":
-        visit.machine.run_notebook(notebook, visit.repository)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    assert all(cell.execution_count for cell in code)
-    assert any("image/png" in output.get("data", {}) for cell in code for output in cell.outputs)
-
-
 def test_a_second_run_of_the_first_cell_starts_no_pip_and_changes_nothing(visit: Visit) -> None:
     before = visit.machine.installed()
     visit.machine.run_cells([REFUSE_PROCESSES, first_cell(visit.start)], visit.repository)
     assert visit.machine.installed() == before
+
+
+def test_the_language_model_converted_there_has_the_published_tokens(visit: Visit) -> None:
+    assert visit.machine.run_cells([TOKENISE]).strip() == str([PUBLISHED_TOKENS, "<|im_end|>"])
 
 
 def test_the_course_there_is_the_installed_copy_with_its_data(visit: Visit) -> None:
