@@ -34,12 +34,12 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "capacity.num_heldout": (64, 400, 400),
     "capacity.num_epochs": (1, 4, 4),
     # lesson 02: fine-tuning at growing learning rates
-    "updating.learning_rates": ((1e-4, 1e-3), (1e-5, 1e-4, 3e-4, 1e-3), (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)),
+    "updating.learning_rates": ((1e-4, 1e-3), (1e-5, 1e-4, 1e-3), (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)),
     "updating.seeds": ((0,), (0,), (0, 1, 2)),
     "updating.num_train": (32, 256, 256),
     "updating.num_heldout": (64, 200, 400),
-    "updating.num_steps": (4, 32, 64),
-    "updating.num_pairs": (40, 150, 300),
+    "updating.num_steps": (4, 24, 64),
+    "updating.num_pairs": (40, 100, 300),
 }
 
 

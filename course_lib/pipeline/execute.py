@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 # Seconds that one cell may take, by profile.
-CELL_TIME_LIMITS = {"smoke": 120, "default": 300, "full": 6 * 3600}
+CELL_TIME_LIMITS = {"smoke": 240, "default": 900, "full": 6 * 3600}
 # A kernel that does not leave by itself within this many seconds is killed.
 SHUTDOWN_SECONDS = 2.0
 NUM_SHOWN_LINES = 8

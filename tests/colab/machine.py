@@ -28,7 +28,7 @@ from course_lib.runs import PROFILE_VARIABLE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = Path(__file__).with_name("packages.txt")
-CELL_SECONDS = 600
+CELL_SECONDS = 240
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ColabMachine:
             repository: what COURSE_REPOSITORY is; None leaves it unset.
         """
         client = NotebookClient(notebook, km=self._kernel_manager(), timeout=CELL_SECONDS, log=_quiet_log())
-        client.execute(env=self._environment(repository), cwd=str(self.home))
+        client.execute(env=self._environment(repository), cwd=str(self.home), cleanup_kc=True)
 
     def run_cells(self, sources: Sequence[str], repository: str | None = None) -> str:
         """Run cells in a fresh kernel of this machine, and give what the last one printed."""
