@@ -35,7 +35,7 @@ runs.seed_everything(0)
 # %%
 function, gradient = complexity.bowl([1.0])
 by_hand = (1 - 1.8 * 1.0) * 1.2
-by_library = complexity.gradient_descent(gradient, 1.2, learning_rate=1.8, num_steps=1)[-1, 0]
+by_library = complexity.gradient_descent(gradient, 1.2, learning_rate=1.8, num_steps=1)[-1].item()
 by_hand, by_library
 
 # %% [markdown]
@@ -159,7 +159,7 @@ reference.groupby("learning_rate")[columns].mean().round(3)
 #
 # A smaller learning rate is one answer, and a blunt one: it slows every direction alike. Chapter 2 has another: a
 # penalty on how far the model's *predictions* move in one step. In SMART it is called the *Bregman proximal point*
-# term, and it acts as a leash. Lesson 04 returns to these pictures with it.
+# term, and it acts as a leash.
 
 # %% [markdown]
 # ## Exercises
