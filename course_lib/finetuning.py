@@ -231,12 +231,10 @@ def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 1
     Raises:
         CourseError: no texts, no text column, no label column, or labels outside the model's range.
     """
-    columns = next((names for names in TEXT_COLUMNS if set(names) <= set(texts.column_names)), None)
-    if columns is None or "label" not in texts.column_names:
+    columns = text_columns(texts)
+    if "label" not in texts.column_names:
         raise CourseError(
-            "A classifier needs the columns `label` and one of "
-            + ", ".join(map("+".join, TEXT_COLUMNS))
-            + ".",
+            "A classifier needs the column `label`.",
             given=texts.column_names,
             mend="For texts with a human `score`, call `with_binary_labels` first.",
         )
@@ -259,6 +257,22 @@ def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 1
     return [
         {**{name: tokens[name][i] for name in names}, "labels": int(label)} for i, label in enumerate(labels)
     ]
+
+
+def text_columns(texts: Dataset) -> tuple[str, ...]:
+    """Give the columns a text classifier reads.
+
+    Raises:
+        CourseError: if the texts have none of `TEXT_COLUMNS`.
+    """
+    for names in TEXT_COLUMNS:
+        if set(names) <= set(texts.column_names):
+            return names
+    raise CourseError(
+        "A classifier needs one of these sets of columns: " + ", ".join(map("+".join, TEXT_COLUMNS)) + ".",
+        given=texts.column_names,
+        mend="Rename the column with the text to `text`.",
+    )
 
 
 def length_bucketed_batches(

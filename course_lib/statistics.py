@@ -1,11 +1,14 @@
-"""Intervals for what was measured."""
+"""Measures of predictions, and intervals for what was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from course_lib.errors import CourseError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Interval(NamedTuple):
@@ -55,3 +58,64 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
         return Interval(mean, -np.inf, np.inf, 1)
     half = float(stats.t.ppf(0.5 + confidence / 2, numbers.size - 1) * stats.sem(numbers))
     return Interval(mean, mean - half, mean + half, int(numbers.size))
+
+
+def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:
+    """Give the share of predictions that change from one step to the next.
+
+    Args:
+        predictions: int arrays [n], one for each of T moments of training.
+
+    Returns:
+        Float array [T - 1].
+
+    Raises:
+        CourseError: fewer than two moments.
+
+    Example:
+        >>> flip_shares([[0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]]).tolist()
+        [0.5, 0.0]
+    """
+    import numpy as np
+
+    if len(predictions) < 2:
+        raise CourseError("Flips need at least two moments.", given=len(predictions))
+    table = np.asarray(predictions)
+    return (table[1:] != table[:-1]).mean(axis=1)
+
+
+def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, *, num_bins: int = 10) -> float:
+    """Give how far a classifier's confidence lies from its accuracy.
+
+    Args:
+        logits: float array [n, num_labels].
+        labels: int array [n].
+        num_bins: bins of equal width over the confidence, the probability of the predicted label.
+
+    Returns:
+        The mean over bins, weighted by their examples, of |accuracy - mean confidence|, from 0 to 1.
+
+    Raises:
+        CourseError: no examples, as many labels as logits are needed, or logits that are not finite.
+
+    Source: Guo et al., ICML 2017, "On Calibration of Modern Neural Networks", equation (3).
+
+    Example:
+        >>> certain = [[9.0, -9.0]] * 4
+        >>> round(expected_calibration_error(certain, [0, 0, 0, 1]), 3)
+        0.25
+    """
+    import numpy as np
+    from scipy.special import softmax
+
+    logits, labels = np.asarray(logits, dtype=float), np.asarray(labels)
+    if len(logits) != len(labels) or not len(logits) or not np.isfinite(logits).all():
+        raise CourseError("Calibration needs finite logits and a label for each.", given=logits.shape)
+    if num_bins < 1:
+        raise CourseError("num_bins must be at least 1.", given=num_bins, mend="Use 10.")
+    probabilities = softmax(logits, axis=1)
+    confidence = probabilities.max(axis=1)
+    is_right = logits.argmax(axis=1) == labels
+    bins = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
+    gaps = np.bincount(bins, weights=is_right - confidence, minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(labels))

@@ -228,6 +228,29 @@ def sample_texts(texts: Dataset, num_examples: int, *, seed: int, label: str | N
     return texts.select(order[:num_examples].tolist())
 
 
+def labelled_splits(
+    name: str, *, num_heldout: int, heldout: str = "validation", seed: int = 0
+) -> tuple[Dataset, Dataset]:
+    """Give the training texts of a data set, and a fixed balanced sample to measure on.
+
+    Args:
+        name: texts with a `label`, or with a human `score`, which becomes one of two labels.
+        num_heldout: held-out texts.
+        heldout: the split they come from: "validation" while anything is still chosen, "test" at the end.
+        seed: seed of the held-out draw.
+
+    Returns:
+        All training texts, and the held-out ones.
+
+    Raises:
+        CourseError: as `load_texts` and `sample_texts`.
+    """
+    train, rest = (load_texts(name, split=split) for split in ("train", heldout))
+    if "score" in train.column_names:
+        train, rest = with_binary_labels(train), with_binary_labels(rest)
+    return train, sample_texts(rest, num_heldout, seed=seed)
+
+
 def _taking_turns(labels: Any, order: Any) -> Any:
     """Interleave the rows of each label, and stop when one label runs out."""
     import numpy as np

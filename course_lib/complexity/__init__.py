@@ -1,13 +1,11 @@
 """Chapter 1: model complexity, overfitting, and updates that step too far."""
 
-from course_lib.complexity.capacity import generalization_gaps, sample_size_sweep, sentiment_splits
+from course_lib.complexity.capacity import generalization_gaps, sample_size_sweep
 from course_lib.complexity.descent import bowl, gradient_descent, largest_stable_step
 from course_lib.complexity.polynomial import degree_sweep, draw_points, fit_polynomial, mean_squared_error
 from course_lib.complexity.ratio import parameter_ratio, ratio_table
 from course_lib.complexity.updating import (
-    flip_shares,
     learning_rate_sweep,
-    relative_distance,
     retrieval_accuracy,
     split_run_rows,
 )
@@ -17,7 +15,6 @@ __all__ = [
     "degree_sweep",
     "draw_points",
     "fit_polynomial",
-    "flip_shares",
     "generalization_gaps",
     "gradient_descent",
     "largest_stable_step",
@@ -25,9 +22,7 @@ __all__ = [
     "mean_squared_error",
     "parameter_ratio",
     "ratio_table",
-    "relative_distance",
     "retrieval_accuracy",
     "sample_size_sweep",
-    "sentiment_splits",
     "split_run_rows",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from course_lib.complexity.ratio import parameter_ratio
 from course_lib.finetuning import Evaluation, FinetuningSettings, evaluate, finetune
 from course_lib.models import count_parameters, load_classifier
-from course_lib.texts import load_texts, sample_texts, with_binary_labels
+from course_lib.texts import labelled_splits, sample_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
 
 ENCODER = "fine-tuned encoder"
 LINEAR = "linear on TF-IDF"
-
-
-def sentiment_splits(name: str, *, num_heldout: int, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Give the training texts of a domain, and a fixed balanced held-out sample.
-
-    Args:
-        name: "movie", "product", "newspaper" or "tweets".
-        num_heldout: held-out texts.
-        seed: seed of the held-out draw.
-
-    Returns:
-        All training texts and the held-out ones, with binary labels. The held-out texts are from the
-        validation split; the test split stays unread.
-    """
-    train = with_binary_labels(load_texts(name, split="train"))
-    heldout = with_binary_labels(load_texts(name, split="validation"))
-    return train, sample_texts(heldout, num_heldout, seed=seed)
 
 
 def sample_size_sweep(
@@ -96,7 +79,7 @@ def sample_size_run(
     progress: bool = False,
 ) -> list[dict[str, Any]]:
     """Run one size and seed of `sample_size_sweep`, and give its rows."""
-    pool, heldout = sentiment_splits(texts, num_heldout=num_heldout)
+    pool, heldout = labelled_splits(texts, num_heldout=num_heldout)
     train = sample_texts(pool, train_size, seed=seed)
     settings = FinetuningSettings(learning_rate=learning_rate, num_epochs=num_epochs, seed=seed)
     return [

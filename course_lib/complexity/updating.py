@@ -2,72 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from course_lib.complexity.capacity import sentiment_splits
-from course_lib.errors import CourseError
 from course_lib.finetuning import FinetuningSettings, Step, evaluate, finetune
-from course_lib.models import ModelAndTokenizer, embed, load_classifier
-from course_lib.texts import NLI_LABELS, load_texts, sample_texts
+from course_lib.models import ModelAndTokenizer, embed, encoder_weights, load_classifier, relative_distance
+from course_lib.statistics import flip_shares
+from course_lib.texts import NLI_LABELS, labelled_splits, load_texts, sample_texts
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    import torch
     from datasets import Dataset
 
 # Predictions are compared on this many held-out texts after every step.
 NUM_WATCHED = 48
-
-
-def relative_distance(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> float:
-    """Give how far weights moved, as a share of their length.
-
-    Args:
-        before: weights by name.
-        after: the same names and shapes.
-
-    Returns:
-        ‖after - before‖₂ / ‖before‖₂ over all entries of all tensors.
-
-    Raises:
-        CourseError: if the names differ.
-    """
-    if set(before) != set(after):
-        raise CourseError(
-            "Both models must have the same weights.", given=sorted(set(before) ^ set(after))[:5]
-        )
-    import torch
-
-    norm = torch.linalg.vector_norm
-    moved = sum(norm(after[name] - before[name]).item() ** 2 for name in before)
-    length = sum(norm(tensor).item() ** 2 for tensor in before.values())
-    return (moved / length) ** 0.5
-
-
-def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """Give the share of predictions that change from one step to the next.
-
-    Args:
-        predictions: int arrays [n], one for each of T moments of training.
-
-    Returns:
-        Float array [T - 1].
-
-    Raises:
-        CourseError: fewer than two moments.
-
-    Example:
-        >>> flip_shares([[0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]]).tolist()
-        [0.5, 0.0]
-    """
-    import numpy as np
-
-    if len(predictions) < 2:
-        raise CourseError("Flips need at least two moments.", given=len(predictions))
-    table = np.asarray(predictions)
-    return (table[1:] != table[:-1]).mean(axis=1)
 
 
 def caption_pairs(num_pairs: int, *, seed: int = 0) -> Dataset:
@@ -178,19 +126,19 @@ def learning_rate_run(
         without the head, mean flip share over the second half of training, retrieval before and
         after), and rows of kind "step" (step, batch loss, distance, flip share).
     """
-    pool, heldout = sentiment_splits("movie", num_heldout=num_heldout)
+    pool, heldout = labelled_splits("movie", num_heldout=num_heldout)
     train = sample_texts(pool, num_train, seed=seed)
     watched = heldout.select(range(min(NUM_WATCHED, len(heldout))))
     pairs = caption_pairs(num_pairs)
     classifier = load_classifier(num_labels=2, seed=seed)
-    before = _encoder_weights(classifier)
+    before = encoder_weights(classifier)
     retrieval_before = retrieval_accuracy(classifier, pairs)
     predictions = [evaluate(classifier, watched).predictions]
     distances: list[float] = []
 
     def watch(step: Step) -> None:
         predictions.append(evaluate(classifier, watched).predictions)
-        distances.append(relative_distance(before, _encoder_weights(classifier, copy=False)))
+        distances.append(relative_distance(before, encoder_weights(classifier, copy=False)))
 
     settings = FinetuningSettings(learning_rate=learning_rate, num_steps=num_steps, seed=seed)
     steps = finetune(classifier, train, settings, after_step=watch, progress=progress)
@@ -222,9 +170,3 @@ def learning_rate_run(
             for step, distance, flip in zip(steps, distances, flips, strict=True)
         ),
     ]
-
-
-def _encoder_weights(classifier: ModelAndTokenizer, *, copy: bool = True) -> dict[str, torch.Tensor]:
-    """Give the weights that were pre-trained; the fresh head has no pre-trained place to move from."""
-    named = classifier.model.base_model.named_parameters()
-    return {name: tensor.detach().clone() if copy else tensor.detach() for name, tensor in named}

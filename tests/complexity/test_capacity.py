@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from course_lib.complexity import generalization_gaps, sample_size_sweep, sentiment_splits
+from course_lib.complexity import generalization_gaps, sample_size_sweep
 from course_lib.complexity.capacity import ENCODER, LINEAR, sample_size_run
 from course_lib.errors import CourseError
 
@@ -64,11 +64,11 @@ def test_more_examples_than_there_are_is_an_error_before_anything_is_trained() -
 
 
 def test_training_and_heldout_texts_are_of_different_splits() -> None:
-    train, heldout = sentiment_splits("tweets", num_heldout=100)
+    train, heldout = labelled_splits("tweets", num_heldout=100)
     assert set(train["split"]) == {"train"}
     assert set(heldout["split"]) == {"validation"}
     assert sum(heldout["label"]) == 50
-    assert list(sentiment_splits("tweets", num_heldout=100)[1]["text"]) == list(heldout["text"])
+    assert list(labelled_splits("tweets", num_heldout=100)[1]["text"]) == list(heldout["text"])
 
 
 def test_the_gap_is_training_minus_heldout_accuracy() -> None:

@@ -1,0 +1,259 @@
+"""How smooth a classifier is, and how often small changes that leave the meaning alone flip its answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from course_lib.errors import CourseError, unknown_name
+from course_lib.finetuning import (
+    Batch,
+    collate,
+    encode,
+    evaluate,
+    length_bucketed_batches,
+    text_columns,
+)
+from course_lib.models import ModelAndTokenizer
+from course_lib.smart.divergence import find_divergence
+from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
+from course_lib.smart.smoothness import SmoothnessRegularizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from datasets import Dataset
+
+# Standard deviation of the noise on word embeddings; their own entries have one of about 0.05.
+NOISE = 0.02
+
+
+def swap_letters(text: str, rng: random.Random, share: float = 0.3) -> str:
+    """Make typos: swap two neighbouring letters inside a share of the longer words.
+
+    Args:
+        text: the text.
+        rng: the source of chance.
+        share: share of the words that can get a typo that get one; one word at least.
+
+    Returns:
+        The text with typos. A word keeps its first and its last letter.
+
+    Example:
+        >>> swap_letters("a truly fine film", random.Random(0), share=1.0)
+        'a trluy fnie flim'
+    """
+    words = text.split()
+    places = {i: _places_to_swap(word) for i, word in enumerate(words)}
+    candidates = [i for i, found in places.items() if found]
+    chosen = rng.sample(candidates, min(len(candidates), max(1, round(share * len(candidates)))))
+    for i in chosen:
+        place, word = rng.choice(places[i]), words[i]
+        words[i] = word[:place] + word[place + 1] + word[place] + word[place + 2 :]
+    return " ".join(words)
+
+
+def _places_to_swap(word: str) -> list[int]:
+    """Give the places inside a word whose letter differs from the next."""
+    if not word.isalpha():
+        return []
+    return [place for place in range(1, len(word) - 2) if word[place] != word[place + 1]]
+
+
+def drop_punctuation(text: str, rng: random.Random) -> str:
+    """Leave out every mark but letters, digits, spaces and apostrophes; `rng` is not used."""
+    return " ".join("".join(c if c.isalnum() or c in " '" else " " for c in text).split())
+
+
+def change_case(text: str, rng: random.Random) -> str:
+    """Write the whole text in capitals; `rng` is not used."""
+    return text.upper()
+
+
+CHANGES: dict[str, Callable[[str, random.Random], str]] = {
+    "typos": swap_letters,
+    "capitals": change_case,
+    "no punctuation": drop_punctuation,
+}
+
+
+def change_texts(texts: Dataset, change: str, *, seed: int = 0) -> Dataset:
+    """Change each text in a way that leaves its meaning alone.
+
+    Args:
+        texts: rows with text.
+        change: one of `CHANGES`.
+        seed: seed of the changes.
+
+    Returns:
+        The same rows with changed text.
+
+    Raises:
+        CourseError: an unknown change, or no text column.
+    """
+    if change not in CHANGES:
+        raise unknown_name("change", change, CHANGES)
+    from datasets import Dataset
+
+    rng = random.Random(seed)
+    changed = {name: [CHANGES[change](text, rng) for text in texts[name][:]] for name in text_columns(texts)}
+    return Dataset.from_pandas(texts.to_pandas().assign(**changed), preserve_index=False)
+
+
+def flip_rates(
+    classifier: ModelAndTokenizer, texts: Dataset, *, noise: float = NOISE, seed: int = 0
+) -> dict[str, float]:
+    """Give the share of predictions that each small change flips.
+
+    Args:
+        classifier: the model and its tokenizer. An uncased tokenizer reads capitals as small letters.
+        texts: rows with `label` and text.
+        noise: standard deviation of Gaussian noise on the word embeddings.
+        seed: seed of the changes and of the noise.
+
+    Returns:
+        A share for each of `CHANGES`, and for "noise".
+
+    Raises:
+        CourseError: negative noise; texts as in `evaluate`.
+    """
+    before = evaluate(classifier, texts).predictions
+    rates = {
+        change: float(
+            (evaluate(classifier, change_texts(texts, change, seed=seed)).predictions != before).mean()
+        )
+        for change in CHANGES
+    }
+    return {**rates, "noise": noise_flip_rate(classifier, texts, noise, seed=seed)}
+
+
+def noise_flip_rate(
+    classifier: ModelAndTokenizer, texts: Dataset, noise: float = NOISE, *, seed: int = 0
+) -> float:
+    """Give the share of texts whose prediction changes when noise is added to the word embeddings.
+
+    Args:
+        classifier: the model and its tokenizer.
+        texts: rows with `label` and text.
+        noise: standard deviation of the noise.
+        seed: seed of the noise.
+
+    Raises:
+        CourseError: noise that is negative or not finite.
+    """
+    import torch
+
+    if not 0 <= noise < float("inf"):
+        raise CourseError("The noise must be finite and not negative.", given=noise, mend=f"Use {NOISE}.")
+    flips = 0
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for batch in _batches(classifier, texts):
+            embeddings = word_embeddings(classifier.model, batch["input_ids"])
+            forward = forward_from_embeddings(classifier.model, batch)
+            # drawn on the CPU, so that one seed is one noise on every device
+            drawn = noise * torch.randn(embeddings.shape).to(embeddings.device)
+            flips += int((forward(embeddings + drawn).argmax(1) != forward(embeddings).argmax(1)).sum())
+    return flips / len(texts)
+
+
+def measure_smoothness(
+    classifier: ModelAndTokenizer, texts: Dataset, regularizer: SmoothnessRegularizer, *, seed: int = 0
+) -> np.ndarray:
+    """Give R_s of each text, without training on it.
+
+    Args:
+        classifier: the model and its tokenizer.
+        texts: rows with `label` and text.
+        regularizer: R_s with its settings.
+        seed: seed of the starting noise.
+
+    Returns:
+        Float array [n], from the longest text to the shortest.
+    """
+    import numpy as np
+    import torch
+
+    divergence = find_divergence(regularizer.divergence)
+    values = []
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for batch in _batches(classifier, texts):
+            embeddings = word_embeddings(classifier.model, batch["input_ids"])
+            forward = forward_from_embeddings(classifier.model, batch)
+            logits = forward(embeddings)
+            delta = regularizer.perturb(forward, embeddings, logits, batch["attention_mask"])
+            values.append(divergence(forward(embeddings + delta), logits, "none").cpu().numpy())
+    return np.concatenate(values)
+
+
+def robustness_table(
+    classifiers: Mapping[str, ModelAndTokenizer], texts: Dataset, *, noise: float = NOISE, seed: int = 0
+) -> pd.DataFrame:
+    """Compare how classifiers do on texts, and how often small changes flip their predictions.
+
+    Args:
+        classifiers: name -> model and tokenizer.
+        texts: rows with `label` and text.
+        noise: standard deviation of the noise on the word embeddings.
+        seed: seed of the changes and of the noise.
+
+    Returns:
+        A row for each classifier: accuracy, loss, and what `flip_rates` gives.
+    """
+    import pandas as pd
+
+    rows = {}
+    for name, classifier in classifiers.items():
+        result = evaluate(classifier, texts)
+        flips = flip_rates(classifier, texts, noise=noise, seed=seed)
+        rows[name] = {"accuracy": result.accuracy, "loss": result.loss, **flips}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def smoothness_over_radius(
+    classifiers: Mapping[str, ModelAndTokenizer], texts: Dataset, radii: Sequence[float], *, seed: int = 0
+) -> pd.DataFrame:
+    """Measure R_s of classifiers in balls of several radii.
+
+    Args:
+        classifiers: name -> model and tokenizer.
+        texts: rows with `label` and text.
+        radii: values of ε; step size and noise grow with them as in the paper's defaults.
+        seed: seed of the starting noise.
+
+    Returns:
+        Columns: model, epsilon, smoothness (mean R_s over the texts).
+    """
+    import pandas as pd
+
+    rows = [
+        {
+            "model": name,
+            "epsilon": epsilon,
+            "smoothness": float(measure_smoothness(classifier, texts, in_ball(epsilon), seed=seed).mean()),
+        }
+        for name, classifier in classifiers.items()
+        for epsilon in radii
+    ]
+    return pd.DataFrame(rows)
+
+
+def in_ball(epsilon: float) -> SmoothnessRegularizer:
+    """Give R_s with radius ε, and step size 100 ε and noise ε, the proportions of the paper's defaults.
+
+    Raises:
+        CourseError: if ε is not positive and finite.
+    """
+    return SmoothnessRegularizer(epsilon=epsilon, step_size=100 * epsilon, noise_std=epsilon)
+
+
+def _batches(classifier: ModelAndTokenizer, texts: Dataset, batch_size: int = 64) -> list[Batch]:
+    classifier.model.eval()
+    examples = encode(classifier, texts)
+    lengths = [len(example["input_ids"]) for example in examples]
+    return [
+        collate(classifier, [examples[row] for row in rows])
+        for rows in length_bucketed_batches(lengths, batch_size)
+    ]
