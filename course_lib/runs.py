@@ -40,6 +40,11 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "updating.num_heldout": (64, 200, 400),
     "updating.num_steps": (4, 24, 64),
     "updating.num_pairs": (40, 100, 300),
+    # lesson 03: fine-tuning with and without R_s
+    "smoothness.num_train": (16, 256, 256),
+    "smoothness.num_epochs": (1, 3, 3),
+    "smoothness.num_heldout": (32, 200, 400),
+    "smoothness.num_watched": (16, 64, 200),
     # lesson 04: the search, then the ablation; optimizer steps by the number of training examples
     "search.train_size": (16, 256, 256),
     "search.num_steps": (2, 48, 48),
@@ -186,6 +191,24 @@ def load_record(name: str, folder: Path | None = None) -> ResultRecord:
             given=str(path),
             mend="Restore it from git, or make it again with `course reference`.",
         ) from error
+
+
+def load_published(name: str) -> pd.DataFrame:
+    """Read figures that others published, with their source, from `data/published/`.
+
+    Args:
+        name: the table's name, without ".csv".
+
+    Raises:
+        CourseError: if there is none of this name.
+    """
+    import pandas as pd
+
+    folder = data_folder() / "published"
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        raise unknown_name("published table", name, sorted(file.stem for file in folder.glob("*.csv")))
+    return pd.read_csv(path)
 
 
 def run_resumable(

@@ -34,10 +34,12 @@ from course_lib.models import (
     complete,
     count_parameters,
     embed,
+    encoder_weights,
     load_classifier,
     load_encoder,
     load_language_model,
     next_token_probabilities,
+    relative_distance,
 )
 
 
@@ -444,3 +446,27 @@ def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(CourseError, match="no such device"):
         load_encoder(device="cuda:0")
+
+
+def test_distance_is_what_the_hand_gives() -> None:
+    before = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([[4.0]])}
+    after = {"a": torch.tensor([3.0, 3.0]), "b": torch.tensor([[0.0]])}
+    assert relative_distance(before, after) == pytest.approx(5 / 5)
+    assert relative_distance(before, before) == 0.0
+    doubled = {name: 2 * tensor for name, tensor in before.items()}
+    assert relative_distance(before, doubled) == pytest.approx(1.0)
+
+
+def test_distance_between_different_weights_is_refused() -> None:
+    with pytest.raises(CourseError, match="same weights"):
+        relative_distance({"a": torch.ones(1)}, {"b": torch.ones(1)})
+
+
+def test_the_encoder_weights_leave_the_fresh_head_out() -> None:
+    classifier = load_classifier(num_labels=2)
+    copied, shared = encoder_weights(classifier), encoder_weights(classifier, copy=False)
+    assert not any(name.startswith("classifier") for name in copied)
+    with torch.no_grad():
+        next(iter(shared.values())).add_(1.0)
+    assert relative_distance(copied, encoder_weights(classifier)) > 0
+    assert relative_distance(shared, encoder_weights(classifier)) == 0

@@ -1,15 +1,16 @@
-"""Intervals for what was measured."""
+"""Measures of predictions, and intervals for what was measured."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.errors import CourseError
-from course_lib.statistics import mean_interval
+from course_lib.statistics import expected_calibration_error, flip_shares, mean_interval
 
 numbers = st.floats(-1e6, 1e6)
 
@@ -71,3 +72,53 @@ def test_a_confidence_outside_0_to_1_is_refused(confidence: float) -> None:
 
 def test_an_interval_reads_as_mean_and_ends() -> None:
     assert str(mean_interval([0.7, 0.75, 0.8])) == "0.750 [0.626, 0.874]"
+
+
+def test_flips_are_counted_from_step_to_step() -> None:
+    predictions = [
+        np.array([0, 1, 2, 0]),
+        np.array([0, 1, 2, 1]),
+        np.array([1, 0, 0, 1]),
+        np.array([1, 0, 0, 1]),
+    ]
+    assert flip_shares(predictions).tolist() == [0.25, 0.75, 0.0]
+
+
+def test_one_moment_has_no_flips() -> None:
+    with pytest.raises(CourseError, match="two moments"):
+        flip_shares([np.zeros(3)])
+
+
+def test_calibration_error_is_what_the_hand_gives() -> None:
+    """Two bins: sure at .9 and right half the time, sure at .6 and always right; |.5 - .9| and |1 - .6|."""
+    confidence = np.array([0.9, 0.9, 0.6, 0.6])
+    logits = np.stack([np.log(confidence), np.log(1 - confidence)], axis=1)
+    assert expected_calibration_error(logits, np.array([0, 1, 0, 0])) == pytest.approx(0.4)
+    # in one bin for all, too sure and not sure enough cancel out: .75 sure, .75 right
+    assert expected_calibration_error(logits, np.array([0, 1, 0, 0]), num_bins=1) == pytest.approx(0)
+
+
+def test_certain_and_always_right_is_calibrated() -> None:
+    logits = np.array([[500.0, -500.0], [-500.0, 500.0]])
+    assert expected_calibration_error(logits, np.array([0, 1])) == 0
+    assert expected_calibration_error(logits, np.array([1, 0])) == 1
+
+
+@given(st.integers(1, 30), st.integers(2, 5), st.integers(1, 20), st.integers(0, 2**32 - 1))
+def test_calibration_error_is_at_least_the_overall_gap(
+    n: int, classes: int, num_bins: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(0, 3, (n, classes)), rng.integers(0, classes, n)
+    error = expected_calibration_error(logits, labels, num_bins=num_bins)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    overall = abs((logits.argmax(axis=1) == labels).mean() - probabilities.max(axis=1).mean())
+    assert overall - 1e-9 <= error <= 1
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"), [(np.empty((0, 2)), []), (np.array([[0.0, np.nan]]), [0]), (np.ones((2, 2)), [0])]
+)
+def test_calibration_of_what_is_no_prediction_is_refused(logits: np.ndarray, labels: list[int]) -> None:
+    with pytest.raises(CourseError, match="finite logits"):
+        expected_calibration_error(logits, labels)

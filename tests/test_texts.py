@@ -26,6 +26,7 @@ from course_lib.errors import CourseError
 from course_lib.texts import (
     TEXT_SOURCES,
     assign_groups,
+    labelled_splits,
     load_texts,
     normalise,
     sample_texts,
@@ -468,3 +469,19 @@ def test_two_processes_prepare_once(tmp_path: Path) -> None:
     ]
     assert [process.communicate(timeout=120)[0].strip() for process in processes] == ["1", "1"]
     assert (tmp_path / "log").read_text() == "read\n"
+
+
+def test_training_and_heldout_texts_are_of_different_splits() -> None:
+    train, heldout = labelled_splits("tweets", num_heldout=100)
+    assert set(train["split"]) == {"train"}
+    assert set(heldout["split"]) == {"validation"}
+    assert sum(heldout["label"]) == 50
+    assert list(labelled_splits("tweets", num_heldout=100)[1]["text"]) == list(heldout["text"])
+    _, test = labelled_splits("tweets", num_heldout=100, heldout="test")
+    assert set(test["split"]) == {"test"}
+    assert not set(test["text"]) & (set(heldout["text"]) | set(train["text"]))
+
+
+def test_pairs_keep_the_labels_they_have() -> None:
+    _, heldout = labelled_splits("snli", num_heldout=90)
+    assert sorted(heldout["label"]) == [0] * 30 + [1] * 30 + [2] * 30

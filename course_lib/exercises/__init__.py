@@ -19,6 +19,8 @@ from course_lib.exercises.feedback import Feedback
 from course_lib.exercises.framework import Exercise, Mistake, answer_exercise, check_exercise
 from course_lib.exercises.lesson01 import EXERCISES as LESSON_01
 from course_lib.exercises.lesson02 import EXERCISES as LESSON_02
+from course_lib.exercises.lesson03 import EXERCISES as LESSON_03
+from course_lib.exercises.lesson04 import EXERCISES as LESSON_04
 
 __all__ = [
     "EXERCISES",
@@ -31,7 +33,9 @@ __all__ = [
     "compare",
 ]
 
-EXERCISES: dict[str, Exercise] = {exercise.name: exercise for exercise in (*LESSON_01, *LESSON_02)}
+EXERCISES: dict[str, Exercise] = {
+    exercise.name: exercise for lesson in (LESSON_01, LESSON_02, LESSON_03, LESSON_04) for exercise in lesson
+}
 
 
 def check(name: str, solution: Any, seed: int = 0) -> Feedback:

@@ -24,7 +24,7 @@ from course_lib.models import ModelAndTokenizer, encoder_weights, load_classifie
 from course_lib.smart.loss import SmartLoss
 from course_lib.smart.proximal import BregmanProximalPoint
 from course_lib.smart.robustness import flip_rates, in_ball
-from course_lib.statistics import expected_calibration_error, flip_shares
+from course_lib.statistics import expected_calibration_error, flip_shares, mean_interval
 from course_lib.texts import labelled_splits, sample_texts
 
 if TYPE_CHECKING:
@@ -321,3 +321,44 @@ def ablation_tasks(
                         "arm_name": name,
                         "arm": asdict(arm),
                     }
+
+
+def paired_differences(rows: pd.DataFrame, metric: str, *, baseline: str = "plain") -> pd.DataFrame:
+    """Compare every arm with plain fine-tuning on the same seeds.
+
+    One seed draws the same examples, head and batches for every arm, so the difference of two arms varies
+    less than either.
+
+    Args:
+        rows: what `ablation_run` gave for several seeds.
+        metric: a numeric column.
+        baseline: the arm to compare with.
+
+    Returns:
+        A row for each of texts, train_size and other arm: mean, low and high of the difference (95 %), and
+        whether the interval leaves out 0 (`differs`).
+
+    Raises:
+        CourseError: the metric or the baseline is not in the rows.
+    """
+    import pandas as pd
+
+    if metric not in rows or baseline not in set(rows["arm"]):
+        raise CourseError("The rows lack this metric or arm.", given=(metric, baseline))
+    found = []
+    for (texts, size), part in rows.groupby(["texts", "train_size"], sort=False):
+        table = part.pivot_table(index="seed", columns="arm", values=metric, sort=False)
+        for arm in table.columns.drop(baseline):
+            mean, low, high, _ = mean_interval((table[arm] - table[baseline]).to_list())
+            found.append(
+                {
+                    "texts": texts,
+                    "train_size": size,
+                    "arm": arm,
+                    "mean": mean,
+                    "low": low,
+                    "high": high,
+                    "differs": low > 0 or high < 0,
+                }
+            )
+    return pd.DataFrame(found)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.benchmarks import finetuning
+from tests.benchmarks import finetuning, smart
 
 README = Path(__file__).parents[2] / "README.md"
-BENCHMARKS = {"finetuning": finetuning.table}
+BENCHMARKS = {"finetuning": finetuning.table, "smart": smart.table}
 
 
 def write_table(name: str, table: str) -> None:

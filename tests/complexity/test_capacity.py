@@ -63,14 +63,6 @@ def test_more_examples_than_there_are_is_an_error_before_anything_is_trained() -
         sample_size_sweep([1_000_000], [0], num_heldout=8, num_epochs=1, progress=False)
 
 
-def test_training_and_heldout_texts_are_of_different_splits() -> None:
-    train, heldout = labelled_splits("tweets", num_heldout=100)
-    assert set(train["split"]) == {"train"}
-    assert set(heldout["split"]) == {"validation"}
-    assert sum(heldout["label"]) == 50
-    assert list(labelled_splits("tweets", num_heldout=100)[1]["text"]) == list(heldout["text"])
-
-
 def test_the_gap_is_training_minus_heldout_accuracy() -> None:
     rows = pd.DataFrame(
         [

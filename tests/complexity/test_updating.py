@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from course_lib.complexity import flip_shares, relative_distance, retrieval_accuracy
+from course_lib.complexity import retrieval_accuracy
 from course_lib.complexity.updating import caption_pairs, learning_rate_sweep
 from course_lib.errors import CourseError
 from course_lib.models import load_encoder
@@ -24,35 +23,6 @@ RUN_COLUMNS = [
     "retrieval_after",
 ]
 STEP_COLUMNS = ["kind", "learning_rate", "seed", "step", "batch_loss", "step_distance", "flip_share"]
-
-
-def test_distance_is_what_the_hand_gives() -> None:
-    before = {"a": torch.tensor([3.0, 0.0]), "b": torch.tensor([[4.0]])}
-    after = {"a": torch.tensor([3.0, 3.0]), "b": torch.tensor([[0.0]])}
-    assert relative_distance(before, after) == pytest.approx(5 / 5)
-    assert relative_distance(before, before) == 0.0
-    doubled = {name: 2 * tensor for name, tensor in before.items()}
-    assert relative_distance(before, doubled) == pytest.approx(1.0)
-
-
-def test_distance_between_different_weights_is_refused() -> None:
-    with pytest.raises(CourseError, match="same weights"):
-        relative_distance({"a": torch.ones(1)}, {"b": torch.ones(1)})
-
-
-def test_flips_are_counted_from_step_to_step() -> None:
-    predictions = [
-        np.array([0, 1, 2, 0]),
-        np.array([0, 1, 2, 1]),
-        np.array([1, 0, 0, 1]),
-        np.array([1, 0, 0, 1]),
-    ]
-    assert flip_shares(predictions).tolist() == [0.25, 0.75, 0.0]
-
-
-def test_one_moment_has_no_flips() -> None:
-    with pytest.raises(CourseError, match="two moments"):
-        flip_shares([np.zeros(3)])
 
 
 def test_every_caption_is_drawn_once() -> None:

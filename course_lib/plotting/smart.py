@@ -1,0 +1,356 @@
+"""Figures of chapter 2: smooth decisions, the ascent step, and what each arm of an ablation does."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from course_lib.plotting.style import COLOURS, HATCHES, MARKERS, letter_panels, panels, series_style
+from course_lib.statistics import mean_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def decision(
+    axes: Axes, network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor, *, title: str
+) -> Axes:
+    """Draw how sure a network of two inputs is, everywhere in the plane.
+
+    Args:
+        axes: where to draw.
+        network: maps points [n, 1, 2] to logits [n, 2].
+        points: training points, float tensor [n, 2].
+        labels: int tensor [n].
+        title: the panel's title.
+
+    Returns:
+        The same axes.
+    """
+    import torch
+
+    first, second = torch.meshgrid(torch.linspace(-2, 3, 160), torch.linspace(-1.5, 2, 120), indexing="xy")
+    grid = torch.stack([first, second], dim=-1).reshape(-1, 1, 2)
+    with torch.no_grad():
+        probabilities = network(grid).softmax(dim=1)[:, 1].reshape(first.shape)
+    axes.contourf(first, second, probabilities, levels=21, cmap="PuOr", vmin=0, vmax=1)
+    axes.contour(first, second, probabilities, levels=[0.5], colors="black", linewidths=1.2)
+    for label in (0, 1):
+        of_label = points[labels == label]
+        axes.scatter(
+            of_label[:, 0],
+            of_label[:, 1],
+            marker=MARKERS[label],
+            color=("#B35806", "#542788")[label],
+            edgecolors="white",
+            label=f"class {label}",
+            s=36,
+        )
+    axes.grid(visible=False)
+    axes.set(xlabel="input x₁", ylabel="input x₂", title=title)
+    return axes
+
+
+def decision_figure(
+    networks: dict[str, torch.nn.Module], points: torch.Tensor, labels: torch.Tensor
+) -> Figure:
+    """Draw the decisions of several networks as small multiples."""
+    figure, axes = panels(1, len(networks), width=4.0, height=3.4, squeeze=False, sharey=True)
+    for panel, (title, network) in zip(axes[0], networks.items(), strict=True):
+        decision(panel, network, points, labels, title=title)
+        panel.label_outer()
+    axes[0][0].legend(loc="lower left", fontsize=9)
+    return figure
+
+
+def ascent(
+    axes: Axes, offsets: torch.Tensor, change: torch.Tensor, path: dict[str, torch.Tensor], *, epsilon: float
+) -> Axes:
+    """Draw one ascent step: the change of the output over δ, the ball, and where the step goes.
+
+    Args:
+        axes: where to draw.
+        offsets: float tensor [m], the values of δ along each axis.
+        change: ℓ_s(f(x + δ), f(x)), float tensor [m, m]; rows are δ₂, columns δ₁.
+        path: name of each stop -> δ there, float tensor [2], in order.
+        epsilon: radius of the ball.
+
+    Returns:
+        The same axes.
+    """
+    filled = axes.contourf(offsets, offsets, change, levels=18, cmap="Greys")
+    axes.figure.colorbar(filled, ax=axes, label="change of the output ℓ_s")
+    box = [-epsilon, epsilon, epsilon, -epsilon, -epsilon]
+    axes.plot(
+        box,
+        [-epsilon, -epsilon, epsilon, epsilon, -epsilon],
+        color=COLOURS[2],
+        label=f"ball, ε = {epsilon:g}",
+    )
+    for number, (name, stop) in enumerate(path.items()):
+        axes.scatter(
+            float(stop[0]),
+            float(stop[1]),
+            s=70,
+            color=COLOURS[number],
+            marker=MARKERS[number],
+            zorder=3,
+            label=name,
+            edgecolors="white",
+        )
+    for before, after in pairwise(path.values()):
+        axes.annotate(
+            "", xy=tuple(after), xytext=tuple(before), arrowprops={"arrowstyle": "->", "color": COLOURS[1]}
+        )
+    axes.grid(visible=False)
+    axes.set(xlabel="perturbation δ₁", ylabel="perturbation δ₂")
+    axes.legend(loc="upper left", bbox_to_anchor=(1.35, 1), fontsize=9)
+    return axes
+
+
+def smoothness_over_radius(axes: Axes, rows: pd.DataFrame) -> Axes:
+    """Draw R_s over the radius of the ball, a line for each model.
+
+    Args:
+        axes: where to draw.
+        rows: what `smart.robustness.smoothness_over_radius` gives.
+
+    Returns:
+        The same axes, both scales logarithmic.
+    """
+    for number, (name, part) in enumerate(rows.groupby("model", sort=False)):
+        axes.plot(part["epsilon"], part["smoothness"], label=name, **series_style(number))
+    axes.set(xscale="log", yscale="log", xlabel="radius ε of the ball", ylabel="R_s in nats")
+    axes.legend()
+    return axes
+
+
+def flip_bars(axes: Axes, table: pd.DataFrame) -> Axes:
+    """Draw how often predictions flip under each change, a group of bars for each change.
+
+    Args:
+        axes: where to draw.
+        table: flip rates, a row for each model and a column for each change.
+
+    Returns:
+        The same axes.
+    """
+    width = 0.8 / len(table)
+    for number, (name, rates) in enumerate(table.iterrows()):
+        places = [place + (number - (len(table) - 1) / 2) * width for place in range(len(rates))]
+        axes.bar(places, rates, width=width, label=name, color=COLOURS[number], hatch=HATCHES[number])
+    axes.set_xticks(range(len(table.columns)), table.columns)
+    axes.grid(visible=False, axis="x")
+    axes.set(ylabel="share of predictions that flip", xlabel="change of the text")
+    axes.legend()
+    return axes
+
+
+def noisy_paths(axes: Axes, paths: dict[str, np.ndarray]) -> Axes:
+    """Draw walks towards the origin of the plane.
+
+    Args:
+        axes: where to draw.
+        paths: name -> points [steps + 1, 2].
+
+    Returns:
+        The same axes.
+    """
+    for number, (name, points) in enumerate(paths.items()):
+        style = {**series_style(number), "marker": ""}
+        axes.plot(points[:, 0], points[:, 1], label=name, **{**style, "linewidth": 1.1})
+    axes.plot(0, 0, marker="+", color="black", markersize=12, linestyle="", label="minimum")
+    axes.set(xlabel="weight θ₁ (flat direction)", ylabel="weight θ₂ (steep direction)")
+    axes.legend(fontsize=9)
+    return axes
+
+
+def anchor_shares(axes: Axes, shares: dict[str, np.ndarray]) -> Axes:
+    """Draw how much of the anchor is still the start, over the run.
+
+    Args:
+        axes: where to draw.
+        shares: name -> shares [updates + 1] of a run.
+
+    Returns:
+        The same axes.
+    """
+    import numpy as np
+
+    for number, (name, share) in enumerate(shares.items()):
+        done = np.linspace(0, 1, len(share))
+        axes.plot(done, share, label=name, markevery=0.2, **series_style(number))
+    axes.set(xlabel="share of the run that is done", ylabel="weight of θ₀ in the anchor", ylim=(0, 1.03))
+    axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return axes
+
+
+# Metric -> what its axis says.
+ABLATION_METRICS = {
+    "accuracy": "accuracy",
+    "loss": "loss in nats",
+    "calibration_error": "calibration error",
+    "typos": "flips under typos",
+    "noise": "flips under noise",
+    "distance": "distance moved",
+    "churn": "flips in a step (churn)",
+}
+
+
+def arm_intervals(axes: Axes, rows: pd.DataFrame, metric: str) -> Axes:
+    """Draw one metric of every arm, means with 95 % intervals over the seeds, a series for each N.
+
+    Args:
+        axes: where to draw.
+        rows: what `smart.ablation.ablation_run` gave, of one of the texts.
+        metric: one of `ABLATION_METRICS`.
+
+    Returns:
+        The same axes; the first arm is on top.
+    """
+    import numpy as np
+
+    arms = list(dict.fromkeys(rows["arm"]))
+    sizes = sorted(set(rows["train_size"]))
+    for number, size in enumerate(sizes):
+        of_size = rows[rows["train_size"] == size]
+        intervals = [mean_interval(of_size[of_size["arm"] == arm][metric].to_numpy()) for arm in arms]
+        places = np.arange(len(arms)) + 0.3 * (number - (len(sizes) - 1) / 2)
+        means = np.array([interval.mean for interval in intervals])
+        halves = np.array([interval.high - interval.mean for interval in intervals])
+        bars = halves if np.isfinite(halves).all() else None
+        style = {**series_style(number), "linestyle": ""}
+        axes.errorbar(means, places, xerr=bars, capsize=3, label=f"N = {size}", **style)
+    axes.set_yticks(range(len(arms)), arms)
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.set(xlabel=ABLATION_METRICS[metric])
+    return axes
+
+
+def ablation_figure(rows: pd.DataFrame) -> Figure:
+    """Draw all metrics of an ablation on one of the texts as small multiples.
+
+    Args:
+        rows: what `smart.ablation.ablation_run` gave, of one of the texts.
+
+    Returns:
+        A figure with a panel for each of `ABLATION_METRICS`, and the legend in the last place.
+    """
+    figure, axes = panels(2, 4, width=3.1, height=3.2, sharey=True)
+    flat = list(axes.flat)
+    for panel, metric in zip(flat, ABLATION_METRICS, strict=False):
+        arm_intervals(panel, rows, metric)
+    handles, labels = flat[0].get_legend_handles_labels()
+    flat[-1].axis("off")
+    flat[-1].legend(handles, labels, loc="center", title="training examples")
+    return figure
+
+
+def search_figure(rows: pd.DataFrame) -> Figure:
+    """Draw what the search saw: development accuracy and loss of every candidate.
+
+    Args:
+        rows: what `smart.search.search_run` gave, of one of the texts.
+
+    Returns:
+        A figure of two panels; a candidate is a line, its mean over the seeds a marker in its family's style.
+    """
+    names = ["family", "learning_rate", "smoothness_weight", "epsilon", "mu", "half_life", "label_smoothing"]
+    means = rows.groupby(names, dropna=False, sort=False)[["accuracy", "loss"]].mean().reset_index()
+    labels = [candidate_label(row) for row in means.to_dict("records")]
+    families = list(dict.fromkeys(means["family"]))
+    figure, axes = panels(1, 2, width=5.2, height=0.26 * len(means) + 1.2, sharey=True)
+    for panel, metric in zip(axes, ("accuracy", "loss"), strict=True):
+        for number, family in enumerate(families):
+            places = [place for place, name in enumerate(means["family"]) if name == family]
+            style = {**series_style(number), "linestyle": ""}
+            panel.plot(means[metric].iloc[places], places, label=family, **style)
+        panel.set(xlabel=f"development {ABLATION_METRICS[metric]}")
+    axes[0].set_yticks(range(len(labels)), labels)
+    axes[0].invert_yaxis()
+    letter_panels(figure)
+    return figure
+
+
+def candidate_label(row: dict) -> str:
+    """Say what a candidate of the search is, in the lesson's symbols."""
+    if row["family"] == "R_s":
+        return f"R_s, ε = {row['epsilon']:g}, λ_s = {row['smoothness_weight']:g}"
+    if row["family"] == "D_Breg":
+        is_published = row["half_life"] is None or row["half_life"] != row["half_life"]
+        anchor = "published β" if is_published else f"half-life {100 * row['half_life']:g} %"
+        return f"D_Breg, μ = {row['mu']:g}, {anchor}"
+    if row["family"] == "label smoothing":
+        return f"label smoothing {row['label_smoothing']:g}"
+    return f"plain, learning rate {row['learning_rate']:g}"
+
+
+FULL_SMART = "R_s + D_Breg"
+CONTROLS = ("label smoothing", "early stopping", "a third of the rate")
+
+
+def ablation_sentence(rows: pd.DataFrame) -> str:
+    """Say what full SMART does beside plain fine-tuning, for each number of training examples.
+
+    Args:
+        rows: what `smart.ablation.ablation_run` gave, of one of the texts.
+    """
+    parts = []
+    for size, part in rows.groupby("train_size"):
+        means = part.groupby("arm").mean(numeric_only=True)
+        plain, smart = means.loc["plain"], means.loc[FULL_SMART]
+        parts.append(
+            f"With N = {size}, plain and full SMART: accuracy {plain.accuracy:.3f} and {smart.accuracy:.3f}, "
+            f"loss {plain.loss:.2f} and {smart.loss:.2f}, flips under typos {100 * plain.typos:.1f} % and "
+            f"{100 * smart.typos:.1f} %."
+        )
+    return " ".join(parts)
+
+
+def difference_table(differences: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Lay out paired differences with their intervals, a column for each metric.
+
+    Args:
+        differences: metric -> what `smart.ablation.paired_differences` gave.
+
+    Returns:
+        Cells of text; a star marks an interval that leaves out 0.
+    """
+    import pandas as pd
+
+    columns = {}
+    for metric, rows in differences.items():
+        indexed = rows.set_index(["texts", "train_size", "arm"])
+        columns[ABLATION_METRICS.get(metric, metric)] = [
+            f"{row.mean_:+.3f} [{row.low:+.3f}, {row.high:+.3f}]{' *' if row.differs else ''}"
+            for row in indexed.rename(columns={"mean": "mean_"}).itertuples()
+        ]
+    return pd.DataFrame(columns, index=indexed.index.rename(["texts", "N", "arm"]))
+
+
+def ablation_verdict(differences: dict[str, pd.DataFrame]) -> str:
+    """Say what full SMART and the best control change against plain fine-tuning, over all settings.
+
+    Args:
+        differences: metric -> what `smart.ablation.paired_differences` gave; "accuracy" and "loss" at least.
+    """
+    loss = differences["loss"].groupby("arm")["mean"].mean()
+    best_control = loss[[name for name in CONTROLS if name in loss]].idxmin()
+    return (
+        f"full SMART changes accuracy by {_change(differences['accuracy'], FULL_SMART, 100, ' points')} and loss by "
+        f"{_change(differences['loss'], FULL_SMART, 1, ' nats')}; the best control, {best_control}, changes "
+        f"accuracy by {_change(differences['accuracy'], best_control, 100, ' points')} and loss by "
+        f"{_change(differences['loss'], best_control, 1, ' nats')}."
+    )
+
+
+def _change(rows: pd.DataFrame, arm: str, scale: float, unit: str) -> str:
+    of_arm = rows[rows["arm"] == arm]
+    return (
+        f"{scale * of_arm['mean'].mean():+.2f}{unit} (its interval leaves out 0 in {int(of_arm['differs'].sum())} "
+        f"of {len(of_arm)} settings)"
+    )

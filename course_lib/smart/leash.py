@@ -1,0 +1,141 @@
+"""The proximal point on a quadratic bowl, where every step can be drawn and solved exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from course_lib.errors import CourseError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def proximal_point(
+    curvatures: Sequence[float], start: Sequence[float], mu: float, num_steps: int
+) -> np.ndarray:
+    """Follow the proximal point method on the bowl F(θ) = ½ Σ c θ², each step solved exactly.
+
+    Args:
+        curvatures: second derivatives c along each axis [D], positive.
+        start: θ_0 [D].
+        mu: weight of the leash ½ μ ‖θ - θ_t‖², positive.
+        num_steps: how many steps.
+
+    Returns:
+        The points visited, the start included, float array [num_steps + 1, D].
+
+    Raises:
+        CourseError: curvatures or μ that are not positive, or fewer than one step.
+
+    Source: Rockafellar, 1976, "Monotone Operators and the Proximal Point Algorithm"; with D_Breg in place
+    of the squared distance Jiang et al. 2020, equation (3).
+
+    Example:
+        >>> proximal_point([1.0], [1.0], mu=1.0, num_steps=2).ravel().tolist()
+        [1.0, 0.5, 0.25]
+    """
+    import numpy as np
+
+    c = _checked(curvatures, num_steps)
+    if not 0 < mu < math.inf:
+        raise CourseError("mu must be positive and finite.", given=mu, mend="Use 1.")
+    factors = mu / (c + mu)
+    return np.asarray(start, dtype=float) * factors ** np.arange(num_steps + 1)[:, None]
+
+
+def noisy_descent(
+    curvatures: Sequence[float],
+    start: Sequence[float],
+    learning_rate: float,
+    num_steps: int,
+    *,
+    noise: float,
+    mu: float = 0.0,
+    half_life: float = 10.0,
+    seed: int = 0,
+) -> np.ndarray:
+    """Descend the bowl with noisy gradients, with or without a leash to a momentum anchor.
+
+    Args:
+        curvatures: second derivatives c along each axis [D], positive.
+        start: θ_0 [D].
+        learning_rate: step size.
+        num_steps: how many steps.
+        noise: standard deviation of the noise of each gradient entry, as mini-batches make it.
+        mu: weight of the leash ½ μ ‖θ - θ̃‖²; 0 leaves it out.
+        half_life: half-life of the anchor θ̃, in steps.
+        seed: seed of the noise.
+
+    Returns:
+        The points visited, the start included, float array [num_steps + 1, D].
+
+    Raises:
+        CourseError: curvatures that are not positive, μ or noise negative, or fewer than one step.
+    """
+    import numpy as np
+
+    from course_lib.smart.proximal import beta_from_half_life
+
+    c = _checked(curvatures, num_steps)
+    if not (mu >= 0 and noise >= 0):
+        raise CourseError("mu and noise cannot be negative.", given=(mu, noise))
+    beta = beta_from_half_life(half_life)
+    rng = np.random.default_rng(seed)
+    points = [np.asarray(start, dtype=float)]
+    anchor = points[0]
+    for _ in range(num_steps):
+        gradient = c * points[-1] + noise * rng.normal(size=len(c)) + mu * (points[-1] - anchor)
+        points.append(points[-1] - learning_rate * gradient)
+        anchor = (1 - beta) * points[-1] + beta * anchor
+    return np.stack(points)
+
+
+def weight_of_start(
+    num_updates: int,
+    *,
+    beta: float = 0.99,
+    late_beta: float = 0.999,
+    late_beta_start: float = 0.1,
+    half_life: float | None = None,
+) -> np.ndarray:
+    """Give how much of the anchor is still the untrained start, over a run.
+
+    Args:
+        num_updates: updates of the whole run.
+        beta: as in `BregmanProximalPoint`, whose published values are the defaults.
+        late_beta: as there.
+        late_beta_start: as there.
+        half_life: as there, in updates; instead of both β.
+
+    Returns:
+        Shares from 1 down, float array [num_updates + 1].
+
+    Raises:
+        CourseError: fewer than one update.
+
+    Example:
+        >>> weight_of_start(150)[-1].round(3).item()
+        0.751
+    """
+    import numpy as np
+
+    from course_lib.smart.proximal import beta_from_half_life
+
+    if num_updates < 1:
+        raise CourseError("A run has at least one update.", given=num_updates)
+    if half_life is not None:
+        beta = late_beta = beta_from_half_life(half_life)
+    is_late = np.arange(num_updates) / num_updates >= late_beta_start
+    return np.concatenate([[1.0], np.cumprod(np.where(is_late, late_beta, beta))])
+
+
+def _checked(curvatures: Sequence[float], num_steps: int) -> np.ndarray:
+    import numpy as np
+
+    if len(curvatures) == 0 or not min(curvatures) > 0:
+        raise CourseError("Every curvature must be positive.", given=list(curvatures))
+    if num_steps < 1:
+        raise CourseError("A path has at least one step.", given=num_steps)
+    return np.asarray(curvatures, dtype=float)
