@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from course_lib.smart.divergence import squared_difference, symmetric_kl
-from course_lib.smart.embeddings import DropoutReplay, forward_from_embeddings, word_embeddings
+from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
 from course_lib.smart.loss import SmartLoss, SmartTerms
 from course_lib.smart.proximal import BregmanProximalPoint, beta_from_half_life
 from course_lib.smart.smoothness import SmoothnessRegularizer
 
 if TYPE_CHECKING:
+    from course_lib.smart.replay import DropoutReplay
     from course_lib.smart.trainer import SmartTrainer, SmartTrainingArguments
 
 __all__ = [
@@ -28,7 +29,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import the trainer, and torch and transformers with it, only when it is asked for."""
+    """Import what needs torch and transformers only when it is asked for."""
+    if name == "DropoutReplay":
+        from course_lib.smart.replay import DropoutReplay
+
+        return DropoutReplay
     if name in ("SmartTrainer", "SmartTrainingArguments"):
         from course_lib.smart import trainer
 

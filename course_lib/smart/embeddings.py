@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError
@@ -11,40 +11,9 @@ from course_lib.errors import CourseError
 if TYPE_CHECKING:
     import torch
 
+    from course_lib.smart.replay import DropoutReplay
+
 Forward = Callable[["torch.Tensor"], "torch.Tensor"]
-
-
-class DropoutReplay:
-    """Draws the same dropout masks in every pass, so that two passes differ only in what is meant to.
-
-    The policy of the course: clean, perturbed and teacher pass of one step use the same masks. R_s then
-    measures how smooth the network is and not how random dropout is, and it is exactly 0 at δ = 0.
-
-    Make one for each step, just before the clean pass. That pass runs as always or in `replayed()`, and
-    moves the random generators on, so that the next step draws other masks; every further pass runs in
-    `replayed()` and leaves the generators as it found them.
-
-    Args:
-        device: where the model computes.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._recorded = _generator_states(device)
-
-    @contextmanager
-    def replayed(self) -> Iterator[None]:
-        """Run a pass from the recorded states of the random generators."""
-        import torch
-
-        outside = _generator_states(self._device)
-        is_clean_pass = all(map(torch.equal, outside, self._recorded))
-        _set_generator_states(self._device, self._recorded)
-        try:
-            yield
-        finally:
-            if not is_clean_pass:
-                _set_generator_states(self._device, outside)
 
 
 def word_embeddings(model: torch.nn.Module, input_ids: torch.Tensor) -> torch.Tensor:
@@ -60,7 +29,7 @@ def word_embeddings(model: torch.nn.Module, input_ids: torch.Tensor) -> torch.Te
     Raises:
         CourseError: if the model does not say where its word embeddings are.
     """
-    return _embedding_layer(model)(input_ids)
+    return embedding_layer(model)(input_ids)
 
 
 def forward_from_embeddings(
@@ -88,7 +57,7 @@ def forward_from_embeddings(
             embeddings are of another shape than the words', and where the model does not look its
             words up exactly once.
     """
-    layer = _embedding_layer(model)
+    layer = embedding_layer(model)
     fixed = {name: value for name, value in inputs.items() if name != "labels"}
     if "input_ids" not in fixed:
         raise CourseError(
@@ -145,7 +114,12 @@ def refuse_low_precision(*tensors: torch.Tensor) -> None:
             )
 
 
-def _embedding_layer(model: torch.nn.Module) -> torch.nn.Module:
+def embedding_layer(model: torch.nn.Module) -> torch.nn.Module:
+    """Give the module that looks a model's words up.
+
+    Raises:
+        CourseError: if the model does not say where it is.
+    """
     find = getattr(model, "get_input_embeddings", None)
     try:
         layer = find() if find else None
@@ -167,24 +141,3 @@ def _refuse_other_shape(embeddings: torch.Tensor, looked_up: torch.Tensor) -> No
             given=list(embeddings.shape),
             mend="Give `word_embeddings(model, input_ids)` of the same inputs, perturbed or not.",
         )
-
-
-def _generator_states(device: torch.device) -> list[torch.Tensor]:
-    """Give the states of the generators that a pass on this device draws from."""
-    import torch
-
-    if device.type == "cuda":
-        return [torch.get_rng_state(), torch.cuda.get_rng_state(device)]
-    if device.type == "mps":
-        return [torch.get_rng_state(), torch.mps.get_rng_state()]
-    return [torch.get_rng_state()]
-
-
-def _set_generator_states(device: torch.device, states: list[torch.Tensor]) -> None:
-    import torch
-
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
-    if device.type == "mps":
-        torch.mps.set_rng_state(states[1])

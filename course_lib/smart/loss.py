@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.errors import CourseError
-from course_lib.smart.embeddings import DropoutReplay, forward_from_embeddings, word_embeddings
+from course_lib.smart.embeddings import embedding_layer, forward_from_embeddings, word_embeddings
 from course_lib.smart.proximal import BregmanProximalPoint
 from course_lib.smart.smoothness import SmoothnessRegularizer
 
 if TYPE_CHECKING:
     import torch
+
+    from course_lib.smart.replay import CleanPass
 
 
 class SmartTerms(NamedTuple):
@@ -91,11 +93,15 @@ class SmartLoss:
         self.smoothness_weight = smoothness_weight
         self.proximal = proximal
         self.terms = SmartTerms(torch.zeros(()), torch.zeros(()))
-        self._replay: DropoutReplay | None = None
+        self._clean_pass: CleanPass | None = None
 
     def before_pass(self) -> None:
-        """Record what dropout is about to draw; call it just before the model's own pass."""
-        self._replay = DropoutReplay(next(self.model.parameters()).device)
+        """Watch what the model's own pass draws and looks up; call it just before that pass."""
+        from course_lib.smart.replay import CleanPass
+
+        if self._clean_pass:
+            self._clean_pass.close()
+        self._clean_pass = CleanPass(self.model, embedding_layer(self.model) if self.regularizer else None)
 
     def __call__(
         self, model: torch.nn.Module, batch: Mapping[str, Any], logits: torch.Tensor
@@ -116,11 +122,13 @@ class SmartLoss:
             CourseError: `before_pass()` was not called for this pass; logits that are not finite; float32
                 products rounded to TF32 or bfloat16, where a perturbation of 1e-5 would vanish.
         """
-        replay = self._take_replay()
-        smoothness = self._smoothness(batch, logits, replay)
+        clean_pass = self._take_clean_pass()
+        smoothness = self._smoothness(batch, logits, clean_pass)
         if _is_half(logits):
             logits = logits.float()
-        penalty = self.proximal.penalty(batch, logits, replay) if self.proximal else logits.new_zeros(())
+        penalty = (
+            self.proximal.penalty(batch, logits, clean_pass.replay) if self.proximal else logits.new_zeros(())
+        )
         mu = self.proximal.mu if self.proximal else 1.0
         self.terms = SmartTerms(smoothness.detach(), penalty.detach() / mu)
         return self.smoothness_weight * smoothness + penalty
@@ -134,26 +142,29 @@ class SmartLoss:
         if self.proximal:
             self.proximal.update()
 
-    def _take_replay(self) -> DropoutReplay:
-        if self._replay is None:
+    def _take_clean_pass(self) -> CleanPass:
+        if self._clean_pass is None:
             raise CourseError(
                 "What dropout drew in the model's own pass was not recorded, so R_s would measure dropout.",
                 mend="Call `before_pass()` before the model's pass of each batch; "
                 "in `finetune` pass before_pass=smart.before_pass.",
             )
-        replay, self._replay = self._replay, None
-        return replay
+        clean_pass, self._clean_pass = self._clean_pass, None
+        clean_pass.close()
+        return clean_pass
 
     def _smoothness(
-        self, batch: Mapping[str, Any], logits: torch.Tensor, replay: DropoutReplay
+        self, batch: Mapping[str, Any], logits: torch.Tensor, clean_pass: CleanPass
     ) -> torch.Tensor:
         if self.regularizer is None:
             return logits.new_zeros(())
         refuse_rounded_products(logits.device)
         is_rounded = _is_half(logits) or _is_under_autocast(logits) or _plain_forward(self.model) is not None
         with full_precision(self.model, logits.device):
-            forward = forward_from_embeddings(self.model, batch, replay)
-            embeddings = word_embeddings(self.model, batch["input_ids"])
+            forward = forward_from_embeddings(self.model, batch, clean_pass.replay)
+            embeddings = clean_pass.embeddings_of(batch["input_ids"])
+            if embeddings is None:
+                embeddings = word_embeddings(self.model, batch["input_ids"])
             clean = forward(embeddings) if is_rounded else logits
             return self.regularizer(forward, embeddings, clean, batch.get("attention_mask"))
 

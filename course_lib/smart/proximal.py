@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import find_divergence
-from course_lib.smart.embeddings import DropoutReplay
 
 if TYPE_CHECKING:
     import torch
+
+    from course_lib.smart.replay import DropoutReplay
 
 
 def beta_from_half_life(num_updates: float) -> float:
