@@ -39,16 +39,16 @@ def decision(
         probabilities = network(grid).softmax(dim=1)[:, 1].reshape(first.shape)
     axes.contourf(first, second, probabilities, levels=21, cmap="PuOr", vmin=0, vmax=1)
     axes.contour(first, second, probabilities, levels=[0.5], colors="black", linewidths=1.2)
-    for label in (0, 1):
+    for label, colours in enumerate((("white", "black"), ("black", "white"))):
         of_label = points[labels == label]
         axes.scatter(
             of_label[:, 0],
             of_label[:, 1],
+            s=30,
             marker=MARKERS[label],
-            color=("#B35806", "#542788")[label],
-            edgecolors="white",
+            facecolor=colours[0],
+            edgecolors=colours[1],
             label=f"class {label}",
-            s=36,
         )
     axes.grid(visible=False)
     axes.set(xlabel="input x₁", ylabel="input x₂", title=title)
@@ -59,11 +59,15 @@ def decision_figure(
     networks: dict[str, torch.nn.Module], points: torch.Tensor, labels: torch.Tensor
 ) -> Figure:
     """Draw the decisions of several networks as small multiples."""
-    figure, axes = panels(1, len(networks), width=4.0, height=3.4, squeeze=False, sharey=True)
+    from matplotlib.cm import ScalarMappable
+
+    figure, axes = panels(1, len(networks), width=4.0, height=3.6, squeeze=False, sharey=True)
     for panel, (title, network) in zip(axes[0], networks.items(), strict=True):
         decision(panel, network, points, labels, title=title)
         panel.label_outer()
-    axes[0][0].legend(loc="lower left", fontsize=9)
+    figure.colorbar(ScalarMappable(cmap="PuOr"), ax=axes[0], label="probability of class 1")
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, facecolor="0.8", frameon=True)
     return figure
 
 
@@ -84,6 +88,7 @@ def ascent(
     """
     filled = axes.contourf(offsets, offsets, change, levels=18, cmap="Greys")
     axes.figure.colorbar(filled, ax=axes, label="change of the output ℓ_s")
+    axes.set_aspect("equal")
     box = [-epsilon, epsilon, epsilon, -epsilon, -epsilon]
     axes.plot(
         box,
@@ -108,7 +113,7 @@ def ascent(
         )
     axes.grid(visible=False)
     axes.set(xlabel="perturbation δ₁", ylabel="perturbation δ₂")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.35, 1), fontsize=9)
+    axes.legend(loc="upper left", fontsize=9, frameon=True)
     return axes
 
 
