@@ -102,8 +102,8 @@ figure, axes = plotting.panels(1, 1, width=6, height=4.2)
 figures.ascent(axes, offsets, change, path, epsilon=epsilon)
 plotting.show(
     figure,
-    caption=f"ℓ_s is {toy.change_at(network, point, path['noise']):.3f} at the noise and "
-    f"{toy.change_at(network, point, path['projected']):.3f} after one step and the projection.",
+    caption=f"ℓ_s is {toy.change_at(network, point, path['noise']):.2g} at the noise and "
+    f"{toy.change_at(network, point, path['projected']):.2g} after one step and the projection.",
     alt="Contour plot of how much the answer changes over a perturbation in two dimensions, with a square ball around "
     "zero. Arrows lead from the noise up the gradient out of the ball, and back to its border.",
 )
@@ -132,19 +132,19 @@ print(f"share of entries at the border after one step: {(delta.abs() > 0.999e-5)
 # ## For real: how smooth is a fine-tuned encoder?
 #
 # We fine-tune the embedded encoder on movie review sentences twice, from the same start: on the loss alone, and with
-# $\lambda_s R_s$ added. The radius is larger than the paper's, so that the term weighs something on a run this
-# short; lesson 04 searches for the best one.
+# $\lambda_s R_s$ added, $\lambda_s = 1$. The radius is larger than the paper's, so that the term weighs something on
+# a run this short; lesson 04 searches for the best one.
 #
 # **Predict before you run.** Is the encoder smoother before fine-tuning or after it?
 
 # %%
 pool, heldout = texts.labelled_splits("movie", num_heldout=profile.size("smoothness.num_heldout"))
 train = texts.sample_texts(pool, profile.size("smoothness.num_train"), seed=0)
-settings = finetuning.FinetuningSettings(learning_rate=2e-4, num_epochs=profile.size("smoothness.num_epochs"))
+settings = finetuning.FinetuningSettings(learning_rate=3e-4, num_epochs=profile.size("smoothness.num_epochs"))
 before, plain, smooth = (models.load_classifier(num_labels=2) for _ in range(3))
 
 finetuning.finetune(plain, train, settings)
-term = smart.SmartLoss(smooth.model, smart.SmoothnessRegularizer(epsilon=1e-2, step_size=1.0, noise_std=1e-2), 5.0)
+term = smart.SmartLoss(smooth.model, robustness.in_ball(1e-2), smoothness_weight=1.0)
 finetuning.finetune(smooth, train, settings, extra_loss=term, before_pass=term.before_pass)
 encoders = {"before": before, "loss alone": plain, "with R_s": smooth}
 
@@ -162,8 +162,8 @@ plotting.show(
     figure,
     caption=f"In the ball of radius 0.01, R_s is {at_large['before']:.2g} before fine-tuning, {at_large['loss alone']:.2g} "
     f"after it, and {at_large['with R_s']:.2g} with the term; at the paper's radius, 0.00001, the largest of the three is {at_small:.1g}.",
-    alt="R_s over the radius on logarithmic axes, three straight lines of slope two: the model fine-tuned on the loss "
-    "alone is far above the one before fine-tuning; with the term it lies between or below.",
+    alt="R_s over the radius on logarithmic axes, three lines that rise by two decades for each decade of the radius. "
+    "The model fine-tuned on the loss alone is far above the one before fine-tuning; with the term it stays near it.",
 )
 
 # %% [markdown]
