@@ -252,7 +252,8 @@ def run_resumable(
     with bar:
         for task, rows, seconds in _finished(missing, run_task, num_workers):
             journal.append(task, rows, seconds)
-            bar.set_postfix_str(", ".join(f"{key}={value}" for key, value in task.items()))
+            plain = {key: value for key, value in task.items() if not isinstance(value, Mapping)}
+            bar.set_postfix_str(", ".join(f"{key}={value}" for key, value in plain.items()))
             bar.update()
     entries = [journal.find(task) for task in todo]
     return ResultRecord(

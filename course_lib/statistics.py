@@ -51,13 +51,67 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     numbers = np.asarray(values, dtype=float)
     if numbers.size == 0 or not np.isfinite(numbers).all():
         raise CourseError("An interval needs finite numbers, at least one.", given=list(values))
-    if not 0 < confidence < 1:
-        raise CourseError("A confidence lies between 0 and 1.", given=confidence, mend="Use 0.95.")
+    _check_confidence(confidence)
     mean = float(numbers.mean())
     if numbers.size == 1:
         return Interval(mean, -np.inf, np.inf, 1)
     half = float(stats.t.ppf(0.5 + confidence / 2, numbers.size - 1) * stats.sem(numbers))
     return Interval(mean, mean - half, mean + half, int(numbers.size))
+
+
+def hierarchical_bootstrap(
+    values: Sequence[Sequence[float]], *, confidence: float = 0.95, num_resamples: int = 4000, seed: int = 0
+) -> Interval:
+    """Give the mean over sets of items with a bootstrap interval that draws sets first, then items.
+
+    Items of one set share its demonstrations, so they are no independent witnesses: the set is the unit.
+
+    Args:
+        values: one sequence of numbers for each set.
+        confidence: how often such an interval holds the true mean.
+        num_resamples: bootstrap draws.
+        seed: seed of the draws.
+
+    Returns:
+        The mean of the sets' means with percentile ends; n is the number of sets. With one set the ends are
+        infinite, since one set says nothing of how sets differ.
+
+    Raises:
+        CourseError: no sets, an empty one, or a value that is not finite; a confidence outside 0 to 1.
+
+    Source: Davison and Hinkley, 1997, "Bootstrap Methods and their Application", section 3.8.
+
+    Example:
+        >>> hierarchical_bootstrap([[1, 1, 0, 1], [0, 1, 0, 0]]).mean
+        0.5
+    """
+    import numpy as np
+
+    sets = [np.asarray(items, dtype=float) for items in values]
+    if not sets or any(items.size == 0 or not np.isfinite(items).all() for items in sets):
+        raise CourseError(
+            "A bootstrap needs sets of finite numbers, none empty.", given=[items.size for items in sets]
+        )
+    _check_confidence(confidence)
+    mean = float(np.mean([items.mean() for items in sets]))
+    if len(sets) == 1:
+        return Interval(mean, -np.inf, np.inf, 1)
+    rng = np.random.default_rng(seed)
+    sizes = np.array([items.size for items in sets])
+    padded = np.stack([np.pad(items, (0, sizes.max() - items.size)) for items in sets])
+    drawn = rng.integers(0, len(sets), (len(sets), num_resamples))
+    means = np.zeros(num_resamples)
+    for chosen in drawn:  # one place of the resample at a time: a set drawn twice draws its items twice
+        rows = (rng.random((num_resamples, sizes.max())) * sizes[chosen, None]).astype(int)
+        is_drawn = np.arange(sizes.max()) < sizes[chosen, None]
+        means += (padded[chosen[:, None], rows] * is_drawn).sum(axis=1) / sizes[chosen] / len(sets)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(mean, float(low), float(high), len(sets))
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise CourseError("A confidence lies between 0 and 1.", given=confidence, mend="Use 0.95.")
 
 
 def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:

@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.errors import CourseError
-from course_lib.statistics import expected_calibration_error, flip_shares, mean_interval
+from course_lib.statistics import (
+    expected_calibration_error,
+    flip_shares,
+    hierarchical_bootstrap,
+    mean_interval,
+)
 
 numbers = st.floats(-1e6, 1e6)
 
@@ -122,3 +127,41 @@ def test_calibration_error_is_at_least_the_overall_gap(
 def test_calibration_of_what_is_no_prediction_is_refused(logits: np.ndarray, labels: list[int]) -> None:
     with pytest.raises(CourseError, match="finite logits"):
         expected_calibration_error(logits, labels)
+
+
+def test_the_bootstrap_repeats_with_its_seed_and_holds_its_mean() -> None:
+    rng = np.random.default_rng(0)
+    sets = [rng.random(size).tolist() for size in (7, 20, 3)]
+    first, again, other = (hierarchical_bootstrap(sets, seed=seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+    assert first.low <= first.mean <= first.high
+    assert first.n == 3
+
+
+def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
+    """Sets with means of their own, spread .15 around .6: items alone would cover far too rarely."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(100):
+        means = np.clip(rng.normal(0.6, 0.15, 10), 0, 1)
+        sets = [rng.random(60) < mean for mean in means]
+        interval = hierarchical_bootstrap(sets, num_resamples=500, seed=seed)
+        covered += interval.low <= 0.6 <= interval.high
+    assert covered >= 88
+
+
+def test_with_equal_sets_the_bootstrap_is_that_of_the_items() -> None:
+    """60 answers, half right, in 6 sets of equal means: a standard error near sqrt(.25 / 60) for the items."""
+    interval = hierarchical_bootstrap([[0, 1] * 5] * 6, num_resamples=20_000)
+    assert (interval.high - interval.low) / (2 * 1.96) == pytest.approx(math.sqrt(0.25 / 60), rel=0.05)
+
+
+def test_one_set_says_nothing_of_how_sets_differ() -> None:
+    assert hierarchical_bootstrap([[1, 0]])[:3] == (0.5, -math.inf, math.inf)
+
+
+@pytest.mark.parametrize("values", [[], [[1.0], []], [[1.0, math.nan]]])
+def test_a_bootstrap_of_nothing_is_refused(values: list) -> None:
+    with pytest.raises(CourseError, match="finite numbers"):
+        hierarchical_bootstrap(values)
