@@ -163,7 +163,7 @@ plotting.show(
     caption=f"In the ball of radius 0.01, R_s is {at_large['before']:.2g} before fine-tuning, {at_large['loss alone']:.2g} "
     f"after it, and {at_large['with R_s']:.2g} with the term; at the paper's radius, 0.00001, the largest of the three is {at_small:.1g}.",
     alt="R_s over the radius on logarithmic axes, three lines that rise by two decades for each decade of the radius. "
-    "The model fine-tuned on the loss alone is far above the one before fine-tuning; with the term it stays near it.",
+    "The model fine-tuned on the loss alone is far above the one before fine-tuning; with the term it lies between the two.",
 )
 
 # %% [markdown]
