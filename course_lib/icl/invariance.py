@@ -1,0 +1,117 @@
+"""Inductive biases that can be checked with a number: what a layer cannot help but treat alike.
+
+Each layer below has its bias built in. `equivariance_error` says how far it is from keeping it: change the
+input, then apply the layer, or apply the layer, then change the output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from course_lib.errors import CourseError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Layer = Callable[[np.ndarray], np.ndarray]
+
+
+def equivariance_error(
+    layer: Layer, change: Layer, values: np.ndarray, change_output: Layer | None = None
+) -> float:
+    """Give how far a layer is from commuting with a change of its input.
+
+    Args:
+        layer: maps an array to an array.
+        change: a change of the input: a shift, a permutation.
+        values: the input.
+        change_output: the change that the output should show; the same one by default. The identity
+            makes this the error of an invariance.
+
+    Returns:
+        The largest absolute entry of layer(change(x)) - change_output(layer(x)); 0 where the bias holds.
+
+    Source: Battaglia et al., 2018, "Relational inductive biases, deep learning, and graph networks", table 1.
+
+    Example:
+        >>> import numpy as np
+        >>> equivariance_error(np.cumsum, lambda x: x[::-1], np.array([1.0, 2.0]))
+        1.0
+    """
+    import numpy as np
+
+    after, before = layer(change(values)), (change_output or change)(layer(values))
+    if np.shape(after) != np.shape(before):
+        raise CourseError(
+            "The output changes its shape with the input, so the two cannot be compared.",
+            given=(np.shape(after), np.shape(before)),
+        )
+    return float(np.max(np.abs(after - before)))
+
+
+def dense(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Connect every output to every input with a weight of its own: no place is like another.
+
+    Args:
+        values: float array [n].
+        weights: float array [m, n].
+
+    Returns:
+        Float array [m].
+    """
+    import numpy as np
+
+    return np.tanh(weights @ values)
+
+
+def convolution(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Slide one small kernel over a ring of places: near places matter, and all are treated alike.
+
+    Args:
+        values: float array [n].
+        kernel: float array [k], k at most n.
+
+    Returns:
+        Float array [n].
+    """
+    import numpy as np
+
+    return np.tanh(sum(weight * np.roll(values, step) for step, weight in enumerate(kernel)))
+
+
+def recurrence(values: np.ndarray, state_weight: float, input_weight: float) -> np.ndarray:
+    """Carry a state along a sequence with the same step at every moment: order matters, the date does not.
+
+    Args:
+        values: float array [n].
+        state_weight: weight of the state before.
+        input_weight: weight of the input.
+
+    Returns:
+        The states, float array [n].
+    """
+    import numpy as np
+
+    states, state = [], 0.0
+    for value in values:
+        state = float(np.tanh(state_weight * state + input_weight * value))
+        states.append(state)
+    return np.array(states)
+
+
+def graph_layer(nodes: np.ndarray, adjacency: np.ndarray, own: float, neighbours: float) -> np.ndarray:
+    """Let every node see itself and the sum of its neighbours: who is linked matters, their numbering does not.
+
+    Args:
+        nodes: float array [n].
+        adjacency: array [n, n], 1 where two nodes are linked.
+        own: weight of the node itself.
+        neighbours: weight of the sum over its neighbours.
+
+    Returns:
+        Float array [n].
+    """
+    import numpy as np
+
+    return np.tanh(own * nodes + neighbours * (adjacency @ nodes))
