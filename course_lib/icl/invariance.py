@@ -37,7 +37,7 @@ def equivariance_error(
     Example:
         >>> import numpy as np
         >>> equivariance_error(np.cumsum, lambda x: x[::-1], np.array([1.0, 2.0]))
-        1.0
+        2.0
     """
     import numpy as np
 
