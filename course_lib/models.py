@@ -155,7 +155,7 @@ def load_language_model(
     from transformers import AutoModelForCausalLM
 
     loaded = _load(
-        AutoModelForCausalLM, source, _embedded_language_model, device, dtype=_floating_dtype(dtype)
+        AutoModelForCausalLM, source, _embedded_language_model, device, dtype=floating_dtype(dtype)
     )
     if loaded.tokenizer.pad_token is None:
         loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
@@ -408,7 +408,12 @@ def _quietly() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _floating_dtype(dtype: str | torch.dtype) -> torch.dtype:
+def floating_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """Give the torch dtype of this name.
+
+    Raises:
+        CourseError: if it is none of the three that models compute in.
+    """
     import torch
 
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -1,0 +1,132 @@
+"""Interventions: four ways to tell a model which feature the labels stand for (Si et al., section 4).
+
+Every text is put together from the clauses, label words and question of the one hypothesis it steers to.
+Nothing is written twice, so the texts for label 0 and label 1, or of two kinds, cannot contradict each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from course_lib.errors import CourseError, unknown_name
+from course_lib.icl.hypotheses import Hypothesis
+
+INTERVENTION_KINDS = ("instruction", "verbalizer", "explanation", "disambiguation")
+DIRECTIONS = ("h1", "h2")
+LABELS = ("0", "1")
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """One change of the prompt that steers a model to one of two hypotheses.
+
+    Args:
+        kind: one of `INTERVENTION_KINDS`.
+        direction: "h1" or "h2", the hypothesis it steers to.
+        instruction: the sentences in front of the prompt, or None.
+        verbalizer: the words shown for label 0 and for label 1, or None for the prompt's own.
+        explanations: the sentence that goes with a demonstration of label 0, and of label 1, or None.
+        disambiguate: whether half of the demonstrations are replaced (`disambiguating_demonstrations`).
+        question: a question to ask before each label, where the verbalizer answers one ("no", "yes").
+    """
+
+    kind: str
+    direction: str
+    instruction: str | None
+    verbalizer: tuple[str, str] | None
+    explanations: tuple[str, str] | None
+    disambiguate: bool
+    question: str | None = None
+
+
+def instruction(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> str:
+    """Say in words which labels a hypothesis gives.
+
+    Args:
+        hypothesis: the feature intended.
+        labels: how labels 0 and 1 are written in the prompt.
+
+    Example:
+        >>> from course_lib.icl.hypotheses import HYPOTHESES
+        >>> instruction(HYPOTHESES["sentiment"])
+        'The label is 1 if the text is positive. The label is 0 if the text is negative. Nothing else matters.'
+    """
+    zero, one = hypothesis.clauses
+    return f"The label is {labels[1]} if {one}. The label is {labels[0]} if {zero}. Nothing else matters."
+
+
+def explanations(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> tuple[str, str]:
+    """Give the reason for a demonstration's label: a sentence for label 0, and one for label 1.
+
+    Args:
+        hypothesis: the feature intended.
+        labels: how labels 0 and 1 are written in the prompt.
+
+    Example:
+        >>> from course_lib.icl.hypotheses import HYPOTHESES
+        >>> explanations(HYPOTHESES["sentiment"])
+        ('The label is 0 because the text is negative.', 'The label is 1 because the text is positive.')
+    """
+    zero, one = (
+        f"The label is {label} because {clause}."
+        for label, clause in zip(labels, hypothesis.clauses, strict=True)
+    )
+    return zero, one
+
+
+def find_intervention(
+    kind: str, direction: str, h1: Hypothesis, h2: Hypothesis, labels: tuple[str, str] = LABELS
+) -> Intervention:
+    """Build one intervention for a pair of hypotheses.
+
+    Args:
+        kind: one of `INTERVENTION_KINDS`.
+        direction: "h1" or "h2".
+        h1: the first hypothesis.
+        h2: the second.
+        labels: how labels 0 and 1 are written in the prompt.
+
+    Raises:
+        CourseError: unknown kind or direction; labels that are the same; hypotheses that are the same, or of
+            different tasks.
+    """
+    if kind not in INTERVENTION_KINDS:
+        raise unknown_name("intervention", kind, INTERVENTION_KINDS)
+    if direction not in DIRECTIONS:
+        raise unknown_name("direction", direction, DIRECTIONS)
+    if h1.name == h2.name or h1.task != h2.task:
+        raise CourseError(
+            "An intervention chooses between two hypotheses of one task.",
+            given=(h1.name, h2.name),
+            mend='Use two, for example "sentiment" and "sentiment.domain".',
+        )
+    if len(labels) != 2 or labels[0] == labels[1]:
+        raise CourseError("There are two different labels.", given=labels, mend='Use ("0", "1").')
+    intended = h1 if direction == "h1" else h2
+    return Intervention(
+        kind=kind,
+        direction=direction,
+        instruction=instruction(intended, labels) if kind == "instruction" else None,
+        verbalizer=intended.label_words if kind == "verbalizer" else None,
+        explanations=explanations(intended, labels) if kind == "explanation" else None,
+        disambiguate=kind == "disambiguation",
+        question=intended.question if kind == "verbalizer" else None,
+    )
+
+
+def interventions(h1: Hypothesis, h2: Hypothesis, labels: tuple[str, str] = LABELS) -> list[Intervention]:
+    """Give all four kinds in both directions, those towards h1 first.
+
+    Args:
+        h1: the first hypothesis.
+        h2: the second.
+        labels: how labels 0 and 1 are written in the prompt.
+
+    Raises:
+        CourseError: as `find_intervention`.
+    """
+    return [
+        find_intervention(kind, direction, h1, h2, labels)
+        for direction in DIRECTIONS
+        for kind in INTERVENTION_KINDS
+    ]

@@ -1,0 +1,377 @@
+"""The measurement: a prompt for every set, the scores of its test items, the answers, one row for each set.
+
+Rows hold counts, not single answers: `bias_table` puts any number of them together, from one run or several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from course_lib.errors import CourseError, unknown_name
+from course_lib.icl.calibration import CALIBRATIONS, content_free_rows, decide
+from course_lib.icl.hypotheses import find_hypothesis, pool_texts
+from course_lib.icl.interventions import LABELS, Intervention, find_intervention
+from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate
+from course_lib.icl.scoring import PrefixCachedScorer, Scorer
+from course_lib.icl.underspecified import (
+    SingleFeatureSplit,
+    UnderspecifiedSplit,
+    disambiguating_demonstrations,
+    single_feature_split,
+    underspecified_split,
+)
+from course_lib.statistics import hierarchical_bootstrap
+from course_lib.verbalizers import Verbalizer
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from datasets import Dataset
+
+TASK_TEMPLATES = {
+    "sentiment": TEMPLATES["text"],
+    "toxicity": TEMPLATES["text"],
+    "nli": TEMPLATES["pair"],
+    "qa": TEMPLATES["question"],
+}
+# Texts of at most this many words: 16 demonstrations then fit the context of any model.
+MAX_WORDS = 60
+# "!" and words in capitals are rare; these data sets together hold enough of both.
+SENTENCES = ("movie", "product", "newspaper", "tweets", "imdb")
+
+
+def prompt_for(
+    task: str, intervention: Intervention | None = None, template: InstanceTemplate | None = None
+) -> DemonstrationPrompt:
+    """Build the prompt of a task, changed by an intervention where there is one.
+
+    Args:
+        task: a task of `HYPOTHESES`.
+        intervention: what steers the model; None for labels "0" and "1" and nothing else.
+        template: how one example is written; the task's own by default.
+
+    Raises:
+        CourseError: an unknown task.
+    """
+    if task not in TASK_TEMPLATES:
+        raise unknown_name("task", task, TASK_TEMPLATES)
+    template = template or TASK_TEMPLATES[task]
+    if intervention is None:
+        return DemonstrationPrompt(template, Verbalizer(LABELS))
+    if intervention.question:
+        template = replace(template, cue=f"{template.joint}{intervention.question}{template.cue}")
+    return DemonstrationPrompt(
+        template,
+        Verbalizer(intervention.verbalizer or LABELS),
+        instruction=intervention.instruction,
+        explanations=intervention.explanations,
+    )
+
+
+def measure_split(
+    scorer: Scorer,
+    split: UnderspecifiedSplit,
+    task: str,
+    *,
+    intervention: Intervention | None = None,
+    template: InstanceTemplate | None = None,
+    calibrations: Sequence[str] = CALIBRATIONS,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Measure which hypothesis a model follows behind one set of demonstrations.
+
+    Args:
+        scorer: gives the log-probabilities of the label words.
+        split: the demonstrations, and the test set on which the hypotheses differ.
+        task: their task.
+        intervention: what steers the model, or None.
+        template: how one example is written; the task's own by default.
+        calibrations: each gives a row.
+        progress: whether to show a progress bar.
+
+    Returns:
+        For each calibration: calibration, n, num_h1 (answers that agree with h1), share_of_1, num_ties.
+
+    Raises:
+        CourseError: what the prompt, the scorer or the calibration refuses.
+    """
+    shown = split
+    if intervention is not None and intervention.disambiguate:
+        shown = disambiguating_demonstrations(split, intervention.direction)
+    labelled = _labelled_scores(
+        scorer, shown, split.test, prompt_for(task, intervention, template), calibrations, progress
+    )
+    return [{**row, "num_h1": int((predictions == split.h1_labels).sum())} for row, predictions in labelled]
+
+
+def measure_feature(
+    scorer: Scorer,
+    split: SingleFeatureSplit,
+    task: str,
+    *,
+    template: InstanceTemplate | None = None,
+    calibrations: Sequence[str] = CALIBRATIONS,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Measure how well a model learns one feature alone from one set of demonstrations.
+
+    Args:
+        scorer: gives the log-probabilities of the label words.
+        split: demonstrations and test set labelled by the feature.
+        task: its task.
+        template: how one example is written; the task's own by default.
+        calibrations: each gives a row.
+        progress: whether to show a progress bar.
+
+    Returns:
+        For each calibration: calibration, n, num_right, share_of_1, num_ties.
+
+    Raises:
+        CourseError: as `measure_split`.
+    """
+    prompt = prompt_for(task, template=template)
+    labelled = _labelled_scores(scorer, split, split.test, prompt, calibrations, progress)
+    return [{**row, "num_right": int((predictions == split.labels).sum())} for row, predictions in labelled]
+
+
+def _labelled_scores(
+    scorer: Scorer,
+    shown: UnderspecifiedSplit | SingleFeatureSplit,
+    test: Dataset,
+    prompt: DemonstrationPrompt,
+    calibrations: Sequence[str],
+    progress: bool,
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Give, for each calibration, its row and its predictions."""
+    without_content = content_free_rows(prompt.template) if "contextual" in calibrations else []
+    items = [prompt.item(row) for row in [*test, *without_content]]
+    prefix = prompt.prefix(list(shown.demonstrations), shown.demonstration_labels)
+    scores = scorer.log_probabilities(prefix, items, prompt.continuations, progress=progress)
+    for calibration in calibrations:
+        content_free = scores[len(test) :] if calibration == "contextual" else None
+        decisions = decide(scores[: len(test)], calibration, content_free)
+        yield (
+            {
+                "calibration": calibration,
+                "n": len(test),
+                "share_of_1": float(decisions.predictions.mean()),
+                "num_ties": int(decisions.num_ties),
+            },
+            decisions.predictions,
+        )
+
+
+# --- whole runs ------------------------------------------------------------------------------------
+
+
+def bias_texts(h1: str, h2: str | None = None) -> Dataset:
+    """Load the embedded texts on which a pair of hypotheses, or one alone, can be measured.
+
+    Args:
+        h1: "sentiment" or "nli", or one of their features.
+        h2: its competitor, if there is one.
+
+    Returns:
+        Texts of at most `MAX_WORDS` words of several data sets, or sentence pairs of SNLI, of all splits:
+        nothing is trained, and the rare features are too rare in one.
+
+    Raises:
+        CourseError: an unknown hypothesis; a task whose texts are on the hub only.
+    """
+    task = find_hypothesis(h1).task
+    if task == "sentiment":
+        if "sentiment.domain" in (h1, h2):
+            return pool_texts(("movie", "product"), max_words=MAX_WORDS)
+        # no product sentence holds a word in capitals: capitals would give the domain away
+        without = "product" if "sentiment.uppercase" in (h1, h2) else ""
+        return pool_texts([name for name in SENTENCES if name != without], max_words=MAX_WORDS)
+    if task == "nli":
+        from course_lib.texts import load_texts
+
+        return load_texts("snli")
+    raise CourseError(
+        "No embedded texts carry this task.",
+        given=task,
+        mend="Load texts of the hub with `load_texts` and draw with `underspecified_split`.",
+    )
+
+
+def bias_run(
+    h1: str,
+    h2: str,
+    set_number: int,
+    kind: str | None = None,
+    direction: str | None = None,
+    *,
+    model: str = "embedded",
+    num_demonstrations: int,
+    test_size: int,
+    batch_size: int = 16,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Measure one pair of hypotheses behind one set of demonstrations of the embedded texts.
+
+    Args:
+        h1: name of the first hypothesis.
+        h2: name of the second.
+        set_number: which set, from 0.
+        kind: an intervention, or None.
+        direction: "h1" or "h2", where the intervention steers to.
+        model: "embedded", a folder, or a hub id.
+        num_demonstrations: demonstrations of a set.
+        test_size: test items at most.
+        batch_size: test items at a time.
+        progress: whether to show a progress bar.
+
+    Returns:
+        A row for each calibration: h1, h2, set, intervention, direction, and what `measure_split` gives.
+
+    Raises:
+        CourseError: unknown names, and as `underspecified_split` and `measure_split`.
+    """
+    first, second = find_hypothesis(h1), find_hypothesis(h2)
+    intervention = find_intervention(kind, direction or "h1", first, second) if kind else None
+    split = underspecified_split(
+        _texts(h1, h2),
+        first,
+        second,
+        num_demonstrations,
+        test_size,
+        num_sets=set_number + 1,
+        num_held_back=num_demonstrations // 2,
+    )[set_number]
+    rows = measure_split(
+        _scorer(model, batch_size), split, first.task, intervention=intervention, progress=progress
+    )
+    names = {"h1": h1, "h2": h2, "set": set_number, "intervention": kind, "direction": direction}
+    return [{**names, **row} for row in rows]
+
+
+def feature_run(
+    feature: str,
+    set_number: int,
+    *,
+    model: str = "embedded",
+    num_demonstrations: int,
+    test_size: int,
+    batch_size: int = 16,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Measure how visible one feature is alone, behind one set of demonstrations of the embedded texts.
+
+    Args:
+        feature: name of the hypothesis.
+        set_number: which set, from 0.
+        model: as in `bias_run`.
+        num_demonstrations: as there.
+        test_size: as there.
+        batch_size: as there.
+        progress: as there.
+
+    Returns:
+        A row for each calibration: feature, set, and what `measure_feature` gives.
+
+    Raises:
+        CourseError: as `bias_run`.
+    """
+    hypothesis = find_hypothesis(feature)
+    splits = single_feature_split(
+        _texts(feature, None), hypothesis, num_demonstrations, test_size, num_sets=set_number + 1
+    )
+    rows = measure_feature(_scorer(model, batch_size), splits[set_number], hypothesis.task, progress=progress)
+    return [{"feature": feature, "set": set_number, **row} for row in rows]
+
+
+@lru_cache(maxsize=2)
+def _scorer(model: str, batch_size: int) -> PrefixCachedScorer:
+    from course_lib.models import load_language_model
+
+    loaded = load_language_model(model)
+    return PrefixCachedScorer(loaded.model, loaded.tokenizer, batch_size=batch_size)
+
+
+@lru_cache(maxsize=4)
+def _texts(h1: str, h2: str | None) -> Dataset:
+    return bias_texts(h1, h2)
+
+
+# --- tables ----------------------------------------------------------------------------------------
+
+BIAS_KEYS = ("h1", "h2", "intervention", "direction", "calibration")
+
+
+def bias_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Put the rows of `bias_run` together: h1-accuracy over the sets, with its interval.
+
+    Args:
+        rows: of any number of pairs, sets, interventions and calibrations.
+
+    Returns:
+        A row for each pair, intervention, direction and calibration: h1_accuracy, low, high (95 %, drawn over
+        sets, then items), has_preference (whether the interval leaves out 0.5), share_of_1, num_sets,
+        num_items (of all sets), num_ties.
+
+    Raises:
+        CourseError: no rows.
+    """
+    return _over_sets(rows, BIAS_KEYS, "num_h1", "h1_accuracy").assign(
+        has_preference=lambda table: (table.low > 0.5) | (table.high < 0.5)
+    )
+
+
+def feature_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Put the rows of `feature_run` together: accuracy over the sets, with its interval.
+
+    Args:
+        rows: of any number of features, sets and calibrations.
+
+    Returns:
+        A row for each feature and calibration: accuracy, low, high, share_of_1, num_sets, num_items, num_ties.
+
+    Raises:
+        CourseError: no rows.
+    """
+    return _over_sets(rows, ("feature", "calibration"), "num_right", "accuracy")
+
+
+def _over_sets(
+    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], counted: str, name: str
+) -> pd.DataFrame:
+    import numpy as np
+    import pandas as pd
+
+    if not len(rows):
+        raise CourseError("There are no rows to put together.", given=0, mend="Measure at least one set.")
+    found = []
+    for values, part in pd.DataFrame(list(rows)).groupby(list(keys), dropna=False, sort=False):
+        # the bootstrap does not care which of a set's items agreed, only how many
+        agreed = [np.arange(row.n) < getattr(row, counted) for row in part.itertuples()]
+        interval = hierarchical_bootstrap(agreed)
+        found.append(
+            {
+                **dict(zip(keys, values, strict=True)),
+                name: interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+                "share_of_1": float((part["share_of_1"] * part["n"]).sum() / part["n"].sum()),
+                "num_sets": interval.n,
+                "num_items": int(part["n"].sum()),
+                "num_ties": int(part["num_ties"].sum()),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+# The pairs that the embedded texts can be measured on. Those of the other tasks, genres and Yelp need texts of
+# the hub; single sentences hardly reach 40 words; "food" and "nice" leave under 25 items of one kind.
+EMBEDDED_PAIRS = (
+    ("sentiment", "sentiment.domain"),
+    ("sentiment", "sentiment.short"),
+    ("sentiment", "sentiment.punctuation"),
+    ("sentiment", "sentiment.uppercase"),
+    ("nli", "nli.overlap"),
+    ("nli", "nli.shorter"),
+    ("nli", "nli.negation"),
+)

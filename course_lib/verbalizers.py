@@ -1,0 +1,196 @@
+"""Label words: how a language model says a label, scored whole and at the right place.
+
+A label word is a continuation of a prompt. Where it begins is found by comparing the tokens of the prompt
+with the tokens of prompt and word together, never by taking "the first token of the word": some
+tokenizers split the leading space off (" 0" becomes a space and "0"), and that token is the same for all
+labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from course_lib.errors import CourseError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class LabelIds(NamedTuple):
+    """The tokens of a prompt, and of each label word behind it.
+
+    Args:
+        context: token ids of the prompt. Where a label's first token takes in the prompt's last characters
+            (a prompt that ends with a space), those characters belong to the labels, not to the context.
+        labels: for each label the token ids of its whole continuation, at least one.
+    """
+
+    context: list[int]
+    labels: list[list[int]]
+
+    @property
+    def num_shared(self) -> int:
+        """The number of leading tokens that all labels share, which tell nothing apart."""
+        return shared_length(self.labels)
+
+
+@dataclass(frozen=True)
+class Verbalizer:
+    """The words that stand for labels 0, 1, …
+
+    Args:
+        label_words: one word or phrase a label, without the space in front.
+        separator: what stands between the prompt and the word; "" behind a chat template's turn marker, or
+            for a writing system without spaces.
+
+    Raises:
+        CourseError: fewer than two words, an empty word, a word twice.
+
+    Example:
+        >>> Verbalizer(["bad", "good"]).continuations
+        (' bad', ' good')
+    """
+
+    label_words: Sequence[str]
+    separator: str = " "
+
+    def __post_init__(self) -> None:
+        words = _checked_words(self.label_words)
+        object.__setattr__(self, "label_words", words)
+
+    @property
+    def num_labels(self) -> int:
+        """The number of labels."""
+        return len(self.label_words)
+
+    @property
+    def continuations(self) -> tuple[str, ...]:
+        """What follows the prompt for each label: separator and word."""
+        return tuple(self.separator + word for word in self.label_words)
+
+    def token_ids(self, tokenizer: PreTrainedTokenizerBase, prompt: str) -> LabelIds:
+        """Find each label's tokens behind a prompt.
+
+        Args:
+            tokenizer: the model's tokenizer.
+            prompt: the text up to the label word.
+
+        Returns:
+            The prompt's tokens, and the labels'.
+
+        Raises:
+            CourseError: as `find_label_ids`.
+        """
+        return find_label_ids(tokenizer, [prompt], self.continuations)[0]
+
+
+def find_label_ids(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], continuations: Sequence[str]
+) -> list[LabelIds]:
+    """Find the tokens of every label's continuation behind every prompt.
+
+    Prompt and continuation are tokenized together, as the model would read them, and the labels begin where
+    the first of them departs from the prompt's own tokens. So all labels are scored from one place.
+
+    Two labels are refused where one's tokens begin with all of the other's ("good" and "good enough"):
+    whatever the model says, the longer one can then never be the more probable. Words of which only the
+    letters begin alike ("art" and "artist" as one token each) are different tokens, and are allowed.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        prompts: texts up to the label word.
+        continuations: what follows for each label, with its leading space where there is one.
+
+    Returns:
+        Tokens for each prompt.
+
+    Raises:
+        CourseError: fewer than two labels, an empty one; labels that tokenize to the same thing, or of which
+            one is the beginning of another.
+    """
+    words = _checked_words(continuations)
+    contexts = text_ids(tokenizer, prompts)
+    wholes = [text_ids(tokenizer, [prompt + word for prompt in prompts]) for word in words]
+    found = []
+    for context, *with_label in zip(contexts, *wholes, strict=True):
+        start = min(shared_length([context, whole]) for whole in with_label)
+        labels = [whole[start:] for whole in with_label]
+        _refuse_incomparable(labels, words)
+        found.append(LabelIds(context[:start], labels))
+    return found
+
+
+def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Tokenize texts that are still to be continued: with the start token if the model has one, no end token.
+
+    Args:
+        tokenizer: the model's tokenizer.
+        texts: the texts.
+
+    Returns:
+        Token ids for each text.
+    """
+    if not texts:
+        return []
+    sample = tokenizer("a", return_special_tokens_mask=True)
+    num_start = next(i for i, special in enumerate(sample["special_tokens_mask"]) if not special)
+    start = list(sample["input_ids"][:num_start])
+    encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    return [start + list(ids) for ids in encoded]
+
+
+def shared_length(sequences: Sequence[Sequence[int]]) -> int:
+    """Give how many leading entries all sequences share.
+
+    Example:
+        >>> shared_length([[1, 2, 3], [1, 2], [1, 2, 4]])
+        2
+    """
+    # the least and the greatest in order differ first where any two do
+    least, greatest = min(map(tuple, sequences)), max(map(tuple, sequences))
+    pairs = zip(least, greatest, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(least), len(greatest)))
+
+
+def _checked_words(words: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(words, str):
+        raise CourseError(
+            "The label words are a list, one word a label.", given=words, mend="Write ['bad', 'good']."
+        )
+    words = tuple(words)
+    if len(words) < 2:
+        raise CourseError(
+            "There must be at least two label words.", given=list(words), mend="Give one word a label."
+        )
+    if not all(isinstance(word, str) and word.strip() for word in words):
+        raise CourseError(
+            "A label word is empty or no text.",
+            given=list(words),
+            mend="Give every label a word; write numbers as text, '0' and '1'.",
+        )
+    if len(set(words)) < len(words):
+        raise CourseError(
+            "Two labels have the same word.", given=list(words), mend="Give every label its own word."
+        )
+    return words
+
+
+def _refuse_incomparable(labels: list[list[int]], words: tuple[str, ...]) -> None:
+    for i, one in enumerate(labels):
+        for j, other in enumerate(labels):
+            if i == j or other[: len(one)] != one:
+                continue
+            if one == other:
+                raise CourseError(
+                    f"The labels {words[i]!r} and {words[j]!r} tokenize to the same thing.",
+                    given=one,
+                    mend="Use words that this tokenizer tells apart.",
+                )
+            raise CourseError(
+                f"The tokens of {words[j]!r} begin with all those of {words[i]!r}, so that it could never be "
+                "the more probable label.",
+                given=[one, other],
+                mend="Use words of which none begins with another.",
+            )

@@ -1,0 +1,201 @@
+"""The measurement from end to end, with scorers whose preference is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from datasets import Dataset
+
+from course_lib.errors import CourseError
+from course_lib.icl import measuring
+from course_lib.icl.hypotheses import find_hypothesis
+from course_lib.icl.interventions import find_intervention, interventions
+from course_lib.icl.measuring import (
+    bias_table,
+    feature_table,
+    measure_feature,
+    measure_split,
+    prompt_for,
+)
+from course_lib.icl.underspecified import single_feature_split, underspecified_split
+
+SENTIMENT, SHORT = find_hypothesis("sentiment"), find_hypothesis("sentiment.short")
+
+
+class KnownPreference:
+    """Answers by a rule on the item's text, with an offset in favour of label 1."""
+
+    def __init__(self, rule: Callable[[str], int], *, offset: float = 0.0) -> None:
+        self.rule = rule
+        self.offset = offset
+        self.calls: list[tuple[str, list[str], tuple[str, ...]]] = []
+
+    def log_probabilities(
+        self, prefix: str, items: Sequence[str], label_words: Sequence[str], progress: bool = True
+    ) -> np.ndarray:
+        self.calls.append((prefix, list(items), tuple(label_words)))
+        logits = np.array([[0.0, self.offset + 2 * self.rule(item) - 1] for item in items])
+        return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
+
+
+def is_good(item: str) -> int:
+    return int("good" in item.split("Label:")[0])
+
+
+def is_short(item: str) -> int:
+    return int("word" not in item)
+
+
+@pytest.fixture(scope="module")
+def texts() -> Dataset:
+    """Good and bad texts, short and long ones, 60 of each kind."""
+    rows = [
+        {
+            "text": f"{'good' if label else 'bad'} {number}" + (" word" * 25) * (not short),
+            "label": label,
+            "document_id": f"{label}{short}{number}",
+        }
+        for number in range(60)
+        for label in (0, 1)
+        for short in (False, True)
+    ]
+    return Dataset.from_list(rows)
+
+
+@pytest.fixture(scope="module")
+def splits(texts: Dataset):
+    return underspecified_split(texts, SENTIMENT, SHORT, 8, 40, num_sets=3, num_held_back=4)
+
+
+def measured(scorer: KnownPreference, splits, **options) -> list[dict]:
+    names = {"h1": "sentiment", "h2": "sentiment.short", "intervention": None, "direction": None}
+    return [
+        {**names, "set": number, **row}
+        for number, split in enumerate(splits)
+        for row in measure_split(scorer, split, "sentiment", **options)
+    ]
+
+
+@pytest.mark.parametrize(("rule", "expected"), [(is_good, 1.0), (is_short, 0.0)])
+def test_the_preference_is_found(splits, rule, expected: float) -> None:
+    table = bias_table(measured(KnownPreference(rule), splits)).set_index("calibration")
+    assert table.loc["none", "h1_accuracy"] == expected
+    assert table.loc["none", "has_preference"]
+    assert table.loc["none", "share_of_1"] == 0.5
+    assert table.loc["none", "num_items"] == 120
+    assert table.loc["none", "num_sets"] == 3
+
+
+def test_label_bias_hides_it_and_the_median_shows_it_again(splits) -> None:
+    table = bias_table(measured(KnownPreference(is_short, offset=5.0), splits)).set_index("calibration")
+    assert table.loc["none", "h1_accuracy"] == 0.5
+    assert table.loc["none", "share_of_1"] == 1.0
+    assert not table.loc["none", "has_preference"]
+    assert table.loc["median", "h1_accuracy"] == 0.0
+
+
+def test_prefix_and_items_are_the_prompt(splits) -> None:
+    scorer = KnownPreference(is_good)
+    measure_split(scorer, splits[0], "sentiment", calibrations=("none",))
+    ((prefix, items, words),) = scorer.calls
+    assert words == (" 0", " 1")
+    assert len(items) == 40
+    assert prefix.count("Label:") == 8
+    assert all(f"Label: {label}" in prefix for label in (0, 1))
+    assert all(item.endswith("Label:") for item in items)
+    assert not any(item.strip() in prefix for item in items)
+
+
+def test_content_free_inputs_share_the_prefix(splits) -> None:
+    scorer = KnownPreference(is_good)
+    measure_split(scorer, splits[0], "sentiment", calibrations=("contextual",))
+    ((_, items, _),) = scorer.calls
+    assert [item.strip() for item in items[40:]] == [
+        "Input: N/A Label:",
+        "Input:  Label:",
+        "Input: [MASK] Label:",
+    ]
+
+
+@pytest.mark.parametrize(
+    "intervention", interventions(SENTIMENT, SHORT), ids=lambda i: f"{i.kind}-{i.direction}"
+)
+def test_every_intervention_reaches_the_prompt(splits, intervention) -> None:
+    scorer, plain = KnownPreference(is_good), KnownPreference(is_good)
+    rows = measure_split(scorer, splits[0], "sentiment", intervention=intervention)
+    measure_split(plain, splits[0], "sentiment")
+    (prefix, items, words), (plain_prefix, plain_items, _) = scorer.calls[0], plain.calls[0]
+    assert prefix != plain_prefix
+    assert rows[0]["n"] == 40
+    intended = SENTIMENT if intervention.direction == "h1" else SHORT
+    if intervention.kind == "instruction":
+        assert prefix.startswith("The label is 1 if " + intended.clauses[1])
+    if intervention.kind == "explanation":
+        assert prefix.count(intended.clauses[1]) == prefix.count(intended.clauses[0]) == 4
+    if intervention.kind == "verbalizer":
+        assert words == tuple(f" {word}" for word in intended.label_words)
+    else:
+        assert items == plain_items
+    if intervention.kind == "disambiguation":
+        assert prefix.count("Label:") == 8
+
+
+def test_disambiguating_demonstrations_are_labelled_by_the_intended_feature(splits) -> None:
+    for direction, rule in (("h1", is_good), ("h2", is_short)):
+        scorer = KnownPreference(is_good)
+        intervention = find_intervention("disambiguation", direction, SENTIMENT, SHORT)
+        measure_split(scorer, splits[0], "sentiment", intervention=intervention)
+        shown = scorer.calls[0][0].split("\n\n")
+        assert all(rule(each) == int(each.endswith("1")) for each in shown)
+
+
+def test_a_question_stands_before_the_label_where_the_words_answer_one() -> None:
+    uppercase = find_hypothesis("sentiment.uppercase")
+    intervention = find_intervention("verbalizer", "h2", SENTIMENT, uppercase)
+    item = prompt_for("sentiment", intervention).item({"text": "Fine."})
+    assert item.strip() == f"Input: Fine. {uppercase.question} Label:"
+
+
+def test_one_feature_alone(texts: Dataset) -> None:
+    splits = single_feature_split(texts, SHORT, 8, 40, num_sets=2)
+    rows = [
+        {"feature": SHORT.name, "set": number, **row}
+        for number, split in enumerate(splits)
+        for row in measure_feature(KnownPreference(is_short), split, "sentiment")
+    ]
+    table = feature_table(rows).set_index("calibration")
+    assert table.loc["none", "accuracy"] == 1.0
+    assert table.loc["none", "num_items"] == 80
+
+
+def test_an_unknown_task_and_no_rows_are_refused() -> None:
+    with pytest.raises(CourseError, match="task"):
+        prompt_for("sentimnt")
+    with pytest.raises(CourseError, match="no rows"):
+        bias_table([])
+
+
+@pytest.mark.parametrize("name", ["toxicity", "qa"])
+def test_texts_of_the_hub_alone_are_named(name: str) -> None:
+    with pytest.raises(CourseError, match="embedded"):
+        measuring.bias_texts(name)
+
+
+def test_capitals_do_not_give_the_domain_away() -> None:
+    assert "product" not in set(measuring.bias_texts("sentiment", "sentiment.uppercase")["domain"])
+    assert set(measuring.bias_texts("sentiment", "sentiment.domain")["domain"]) == {"movie", "product"}
+
+
+def test_the_embedded_model_is_measured_and_repeats() -> None:
+    runs = [
+        measuring.bias_run("sentiment", "sentiment.short", 1, num_demonstrations=4, test_size=8)
+        for _ in range(2)
+    ]
+    assert runs[0] == runs[1]
+    assert [row["calibration"] for row in runs[0]] == ["none", "contextual", "median"]
+    assert all(row["n"] == 8 and row["set"] == 1 for row in runs[0])
+    median = runs[0][2]
+    assert median["share_of_1"] == 0.5
+    assert 0 <= median["num_h1"] <= 8
