@@ -6,7 +6,15 @@ from course_lib.icl.endpoint import EndpointScorer
 from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, find_hypothesis, label_texts, pool_texts
 from course_lib.icl.interventions import INTERVENTION_KINDS, find_intervention, interventions
 from course_lib.icl.invariance import equivariance_error
-from course_lib.icl.measuring import bias_run, bias_table, feature_run, feature_table, measure_split
+from course_lib.icl.measuring import (
+    bias_run,
+    bias_table,
+    feature_run,
+    feature_table,
+    measure_pair,
+    measure_set,
+    measure_split,
+)
 from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate
 from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer, Scorer
 from course_lib.icl.underspecified import single_feature_split, underspecified_split
@@ -39,6 +47,8 @@ __all__ = [
     "h_accuracy",
     "interventions",
     "label_texts",
+    "measure_pair",
+    "measure_set",
     "measure_split",
     "median_scores",
     "pool_texts",

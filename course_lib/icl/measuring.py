@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
@@ -198,6 +199,110 @@ def bias_texts(h1: str, h2: str | None = None) -> Dataset:
     )
 
 
+def named_texts(names: str, h1: str, h2: str) -> Dataset:
+    """Load the texts that a user names for a pair of hypotheses.
+
+    Args:
+        names: "embedded", names of `texts.TEXT_SOURCES` joined by commas, or the path of a CSV, JSON lines or
+            parquet file whose columns the hypotheses can read.
+        h1: name of the first hypothesis.
+        h2: name of the second.
+
+    Raises:
+        CourseError: neither a file nor a name; a file that cannot be read.
+    """
+    from course_lib.texts import TEXT_SOURCES, load_texts
+
+    if names == "embedded":
+        return bias_texts(h1, h2)
+    path = Path(names)
+    if path.suffix in _READERS:
+        return _read_file(path)
+    chosen = names.split(",")
+    for name in chosen:
+        if name not in TEXT_SOURCES:
+            raise unknown_name("text", name, TEXT_SOURCES)
+    return load_texts(chosen[0]) if h1 != "sentiment" and len(chosen) == 1 else pool_texts(chosen)
+
+
+_READERS = {".csv": "read_csv", ".jsonl": "read_json", ".parquet": "read_parquet"}
+
+
+def _read_file(path: Path) -> Dataset:
+    import pandas as pd
+    from datasets import Dataset
+
+    options = {"lines": True} if path.suffix == ".jsonl" else {}
+    try:
+        table = getattr(pd, _READERS[path.suffix])(path, **options)
+    except (OSError, ValueError) as error:
+        raise CourseError(
+            f"These texts cannot be read: {error}.",
+            given=str(path),
+            mend="Give a file of rows with the columns that the hypotheses read, for example text and label.",
+        ) from error
+    return Dataset.from_pandas(table, preserve_index=False)
+
+
+def measure_set(
+    scorer: Scorer,
+    texts: Dataset,
+    h1: str,
+    h2: str,
+    set_number: int,
+    kind: str | None = None,
+    direction: str | None = None,
+    *,
+    num_demonstrations: int = 16,
+    test_size: int = 1200,
+    seed: int = 0,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Measure one pair of hypotheses behind one set of demonstrations.
+
+    Args:
+        scorer: gives the log-probabilities of the label words.
+        texts: rows that both hypotheses can read.
+        h1: name of the first hypothesis.
+        h2: name of the second.
+        set_number: which set, from 0.
+        kind: an intervention, or None.
+        direction: "h1" or "h2", where the intervention steers to.
+        num_demonstrations: demonstrations of a set.
+        test_size: test items at most.
+        seed: seed of the draws.
+        progress: whether to show a progress bar.
+
+    Returns:
+        A row for each calibration: h1, h2, set, intervention, direction, and what `measure_split` gives.
+
+    Raises:
+        CourseError: unknown names, an intervention without a direction or the other way round, and as
+            `underspecified_split` and `measure_split`.
+    """
+    if (kind is None) != (direction is None):
+        raise CourseError(
+            "An intervention needs a direction, and a direction an intervention.",
+            given=(kind, direction),
+            mend="Give both, or neither.",
+        )
+    first, second = find_hypothesis(h1), find_hypothesis(h2)
+    intervention = find_intervention(kind, direction, first, second) if kind and direction else None
+    split = underspecified_split(
+        texts,
+        first,
+        second,
+        num_demonstrations,
+        test_size,
+        num_sets=set_number + 1,
+        seed=seed,
+        num_held_back=2 * (num_demonstrations // 4),
+    )[set_number]
+    rows = measure_split(scorer, split, first.task, intervention=intervention, progress=progress)
+    names = {"h1": h1, "h2": h2, "set": set_number, "intervention": kind, "direction": direction}
+    return [{**names, **row} for row in rows]
+
+
 def bias_run(
     h1: str,
     h2: str,
@@ -206,10 +311,8 @@ def bias_run(
     direction: str | None = None,
     *,
     model: str = "embedded",
-    num_demonstrations: int,
-    test_size: int,
     batch_size: int = 16,
-    progress: bool = False,
+    **options: Any,
 ) -> list[dict[str, Any]]:
     """Measure one pair of hypotheses behind one set of demonstrations of the embedded texts.
 
@@ -220,33 +323,64 @@ def bias_run(
         kind: an intervention, or None.
         direction: "h1" or "h2", where the intervention steers to.
         model: "embedded", a folder, or a hub id.
-        num_demonstrations: demonstrations of a set.
-        test_size: test items at most.
         batch_size: test items at a time.
-        progress: whether to show a progress bar.
+        **options: the other arguments of `measure_set`.
 
     Returns:
-        A row for each calibration: h1, h2, set, intervention, direction, and what `measure_split` gives.
+        As `measure_set`.
 
     Raises:
-        CourseError: unknown names, and as `underspecified_split` and `measure_split`.
+        CourseError: as `measure_set`.
     """
-    first, second = find_hypothesis(h1), find_hypothesis(h2)
-    intervention = find_intervention(kind, direction or "h1", first, second) if kind else None
-    split = underspecified_split(
-        _texts(h1, h2),
-        first,
-        second,
-        num_demonstrations,
-        test_size,
-        num_sets=set_number + 1,
-        num_held_back=num_demonstrations // 2,
-    )[set_number]
-    rows = measure_split(
-        _scorer(model, batch_size), split, first.task, intervention=intervention, progress=progress
-    )
-    names = {"h1": h1, "h2": h2, "set": set_number, "intervention": kind, "direction": direction}
-    return [{**names, **row} for row in rows]
+    scorer = _scorer(model, batch_size)
+    return measure_set(scorer, _texts(h1, h2), h1, h2, set_number, kind, direction, **options)
+
+
+def measure_pair(
+    model: str,
+    texts: Dataset,
+    h1: str,
+    h2: str,
+    kind: str | None = None,
+    direction: str | None = None,
+    *,
+    num_sets: int = 3,
+    batch_size: int = 16,
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Measure a pair over several sets; processes started by a launcher share the sets among them.
+
+    Args:
+        model: "embedded", a folder, or a hub id.
+        texts: rows that both hypotheses can read.
+        h1: name of the first hypothesis.
+        h2: name of the second.
+        kind: an intervention, or None.
+        direction: "h1" or "h2", where the intervention steers to.
+        num_sets: sets of demonstrations.
+        batch_size: test items at a time.
+        **options: the other arguments of `measure_set`.
+
+    Returns:
+        The rows of `measure_set` for every set, in their order, in every process.
+
+    Raises:
+        CourseError: as `measure_set`; fewer than one set.
+    """
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+
+    if num_sets < 1:
+        raise CourseError("num_sets must be at least 1.", given=num_sets, mend="Use 3.")
+    state = PartialState()
+    scorer = _scorer(model, batch_size)
+    with state.split_between_processes(list(range(num_sets))) as mine:
+        rows = [
+            row
+            for number in mine
+            for row in measure_set(scorer, texts, h1, h2, number, kind, direction, **options)
+        ]
+    return sorted(gather_object(rows), key=lambda row: int(row["set"]))
 
 
 def feature_run(

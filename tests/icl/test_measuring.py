@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from datasets import Dataset
+from typer.testing import CliRunner
 
+from course_lib import cli
 from course_lib.errors import CourseError
 from course_lib.icl import measuring
 from course_lib.icl.hypotheses import find_hypothesis
@@ -199,3 +203,52 @@ def test_the_embedded_model_is_measured_and_repeats() -> None:
     median = runs[0][2]
     assert median["share_of_1"] == 0.5
     assert 0 <= median["num_h1"] <= 8
+
+
+@pytest.mark.parametrize(("kind", "direction"), [("instruction", None), (None, "h1")])
+def test_an_intervention_and_its_direction_go_together(texts: Dataset, kind, direction) -> None:
+    with pytest.raises(CourseError, match="direction"):
+        measuring.measure_set(
+            KnownPreference(is_good), texts, "sentiment", "sentiment.short", 0, kind, direction
+        )
+
+
+def test_the_command_measures_texts_of_a_file(
+    texts: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_scorer", lambda model, batch_size: KnownPreference(is_short))
+    texts.to_csv(tmp_path / "texts.csv", index=False)
+    found = CliRunner().invoke(
+        cli.app,
+        [
+            *("bias", "--h1", "sentiment", "--h2", "sentiment.short", "--out", str(tmp_path / "bias.csv")),
+            *("--texts", str(tmp_path / "texts.csv"), "--test-size", "20", "--num-sets", "2"),
+        ],
+    )
+    assert found.exit_code == 0, found.output
+    rows = pd.read_csv(tmp_path / "bias.csv")
+    assert len(rows) == 2 * 3
+    assert set(rows["set"]) == {0, 1}
+    assert (rows.query("calibration == 'none'").num_h1 == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--texts", "missing.csv"], "cannot be read"),
+        (["--texts", "moovie"], "movie"),
+        (["--h2", "sentiment.shrt"], "sentiment.short"),
+        (["--num-sets", "0"], "num_sets"),
+    ],
+)
+def test_bad_input_of_the_command_is_named_and_leaves_no_file(
+    texts: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.setattr(measuring, "_scorer", lambda model, batch_size: KnownPreference(is_short))
+    monkeypatch.chdir(tmp_path)
+    texts.to_json(tmp_path / "texts.jsonl")
+    arguments = ["bias", "--h1", "sentiment", "--h2", "sentiment.short", "--out", "bias.csv"]
+    found = CliRunner().invoke(cli.app, [*arguments, "--texts", "texts.jsonl", "--test-size", "20", *options])
+    assert found.exit_code == 2
+    assert message in found.stderr
+    assert not (tmp_path / "bias.csv").exists()
