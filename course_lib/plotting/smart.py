@@ -232,6 +232,7 @@ def arm_intervals(axes: Axes, rows: pd.DataFrame, metric: str) -> Axes:
         axes.errorbar(means, places, xerr=bars, capsize=3, label=f"N = {size}", **style)
     axes.set_yticks(range(len(arms)), arms)
     axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.locator_params(axis="x", nbins=4)
     axes.set(xlabel=ABLATION_METRICS[metric])
     return axes
 
