@@ -473,7 +473,6 @@ def feature_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def _over_sets(
     rows: Sequence[Mapping[str, Any]], keys: Sequence[str], counted: str, name: str
 ) -> pd.DataFrame:
-    import numpy as np
     import pandas as pd
 
     if not len(rows):
@@ -481,7 +480,8 @@ def _over_sets(
     found = []
     for values, part in pd.DataFrame(list(rows)).groupby(list(keys), dropna=False, sort=False):
         # the bootstrap does not care which of a set's items agreed, only how many
-        agreed = [np.arange(row.n) < getattr(row, counted) for row in part.itertuples()]
+        counts = zip(part["n"].to_list(), part[counted].to_list(), strict=True)
+        agreed = [[1.0] * count + [0.0] * (n - count) for n, count in counts]
         interval = hierarchical_bootstrap(agreed)
         found.append(
             {

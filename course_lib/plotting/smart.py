@@ -326,16 +326,14 @@ def difference_table(differences: dict[str, pd.DataFrame]) -> pd.DataFrame:
     Returns:
         Cells of text; a star marks an interval that leaves out 0.
     """
-    import pandas as pd
-
-    columns = {}
+    first = next(iter(differences.values()))
+    table = first[["texts", "train_size", "arm"]].rename(columns={"train_size": "N"})
     for metric, rows in differences.items():
-        indexed = rows.set_index(["texts", "train_size", "arm"])
-        columns[ABLATION_METRICS.get(metric, metric)] = [
-            f"{row.mean_:+.3f} [{row.low:+.3f}, {row.high:+.3f}]{' *' if row.differs else ''}"
-            for row in indexed.rename(columns={"mean": "mean_"}).itertuples()
+        table[ABLATION_METRICS.get(metric, metric)] = [
+            f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]{' *' if row['differs'] else ''}"
+            for row in rows.to_dict("records")
         ]
-    return pd.DataFrame(columns, index=indexed.index.rename(["texts", "N", "arm"]))
+    return table.set_index(["texts", "N", "arm"])
 
 
 def ablation_verdict(differences: dict[str, pd.DataFrame]) -> str:
@@ -345,7 +343,7 @@ def ablation_verdict(differences: dict[str, pd.DataFrame]) -> str:
         differences: metric -> what `smart.ablation.paired_differences` gave; "accuracy" and "loss" at least.
     """
     loss = differences["loss"].groupby("arm")["mean"].mean()
-    best_control = loss[[name for name in CONTROLS if name in loss]].idxmin()
+    best_control = min(CONTROLS, key=lambda name: loss[name])
     return (
         f"full SMART changes accuracy by {_change(differences['accuracy'], FULL_SMART, 100, ' points')} and loss by "
         f"{_change(differences['loss'], FULL_SMART, 1, ' nats')}; the best control, {best_control}, changes "
