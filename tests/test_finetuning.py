@@ -326,10 +326,18 @@ def test_labels_outside_the_range_are_refused(
         use(tiny(tokenizer), texts)
 
 
-@pytest.mark.parametrize("columns", [["text"], ["label"], ["text", "score"], ["premise", "label"]])
-def test_missing_columns_are_named(tokenizer: PreTrainedTokenizerBase, columns: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("columns", "mend"),
+    [
+        (["text"], "with_binary_labels"),
+        (["text", "score"], "with_binary_labels"),
+        (["label"], r"premise\+hypothesis"),
+        (["premise", "label"], r"premise\+hypothesis"),
+    ],
+)
+def test_missing_columns_are_named(tokenizer: PreTrainedTokenizerBase, columns: list[str], mend: str) -> None:
     texts = Dataset.from_dict({column: [1] for column in columns})
-    with pytest.raises(CourseError, match="with_binary_labels"):
+    with pytest.raises(CourseError, match=mend):
         finetune(tiny(tokenizer), texts)
 
 

@@ -51,7 +51,7 @@ def test_an_unknown_profile_in_the_environment_is_refused(monkeypatch: pytest.Mo
 def test_every_size_grows_from_smoke_to_full(key: str) -> None:
     assert len(SIZES[key]) == 3
     smoke, default, full = (profile(name).size(key) for name in ("smoke", "default", "full"))
-    extent: Callable[[Any], Any] = len if isinstance(smoke, tuple) else float
+    extent: Callable[[Any], Any] = len if isinstance(smoke, tuple | dict) else float
     assert extent(smoke) <= extent(default) <= extent(full)
 
 

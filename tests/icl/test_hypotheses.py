@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -198,11 +197,6 @@ def test_the_columns_are_documented_by_the_texts_of_the_task(name: str) -> None:
     hypothesis = HYPOTHESES[name]
     known = {*TEXT_SOURCES[source[hypothesis.task]].columns, *POOLED_COLUMNS}
     assert set(hypothesis.columns) <= known
-
-
-def test_a_hypothesis_can_be_sent_to_another_process() -> None:
-    for hypothesis in HYPOTHESES.values():
-        assert pickle.loads(pickle.dumps(hypothesis)).clauses == hypothesis.clauses
 
 
 @pytest.mark.parametrize("text", ["I", "I.", "I am I", "I, I and I!", "A", "So am I"])
