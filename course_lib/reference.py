@@ -8,7 +8,6 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from course_lib.errors import unknown_name
 from course_lib.models import choose_device
 from course_lib.runs import Profile, ResultRecord, run_resumable
 
@@ -115,19 +114,3 @@ REFERENCES: dict[str, Callable[[], ResultRecord]] = {
     "smart_search": smart_search,
     "smart_ablation": smart_ablation,
 }
-
-
-def make_reference(name: str) -> ResultRecord:
-    """Make one reference result, or go on with it, and save it to `data/results/`.
-
-    Args:
-        name: one of `REFERENCES`.
-
-    Raises:
-        CourseError: if there is none of this name.
-    """
-    if name not in REFERENCES:
-        raise unknown_name("reference result", name, REFERENCES)
-    record = REFERENCES[name]()
-    record.save()
-    return record

@@ -17,6 +17,7 @@ from course_lib.runs import (
     SIZES,
     Profile,
     ResultRecord,
+    load_published,
     load_record,
     profile,
     run_resumable,
@@ -244,3 +245,12 @@ def test_workers_share_the_tasks_and_keep_their_order(tmp_path: Path) -> None:
         progress=False,
     )
     assert made.rows == [{"seed": seed, "threads": 1} for seed in range(3)]
+
+
+def test_published_figures_carry_their_source() -> None:
+    table = load_published("smart")
+    snli = table.query("texts == 'SNLI'")["value"].tolist()
+    assert snli == [82.7, 86.0, 88.7, 91.6]
+    assert table["source"].str.len().gt(0).all()
+    with pytest.raises(CourseError, match="smart"):
+        load_published("smrt")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.hypotheses import Hypothesis, label_texts
+from course_lib.icl.interventions import DIRECTIONS
 from course_lib.runs import check_seed
 from course_lib.texts import normalise
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 Cell = tuple[int, int]
 CELLS: tuple[Cell, ...] = ((1, 1), (1, 0), (0, 1), (0, 0))
-DIRECTIONS = ("h1", "h2")
 # What a row's text is made of, in the texts that have these columns.
 TEXT_COLUMNS = ("text", "premise", "hypothesis", "question", "passage")
 # A set of demonstrations that an earlier set has already is drawn again, this often at most.
