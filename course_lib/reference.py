@@ -103,6 +103,95 @@ def smart_ablation() -> ResultRecord:
     )
 
 
+def context_accuracy() -> ResultRecord:
+    """Lesson 07: accuracy over the number of demonstrations."""
+    from course_lib.icl.accuracy import context_run
+
+    settings = {"texts": "movie", "num_items": FULL.size("context.num_items")}
+    return _run(
+        "context_accuracy",
+        settings,
+        [
+            {"set_number": number, "num_demonstrations": count}
+            for number, count in product(
+                range(FULL.size("context.num_sets")), FULL.size("context.num_demonstrations")
+            )
+        ],
+        partial(context_run, **settings),
+    )
+
+
+def icl_conditions() -> ResultRecord:
+    """Lesson 08: the search for a condition in which preferences are steadier."""
+    from course_lib.icl.conditions import condition_run, condition_tasks
+
+    settings = {"test_size": FULL.size("bias.search_items")}
+    tasks = condition_tasks(FULL.size("bias.search_sets"))
+    return _run("icl_conditions", settings, tasks, partial(condition_run, **settings))
+
+
+def icl_bias() -> ResultRecord:
+    """Lesson 08: every pair and every feature alone, in the paper's condition and in the steadiest one."""
+    from course_lib.icl import conditions, measuring
+
+    searched = icl_conditions()
+    searched.save()
+    steadiest = conditions.choose_condition(conditions.condition_table(searched.rows))
+    papers = next(iter(conditions.CONDITIONS))
+    sizes = {steadiest: FULL.size("bias.steady_items"), papers: FULL.size("bias.num_items")}
+    features = dict.fromkeys(name for pair in measuring.EMBEDDED_PAIRS for name in pair)
+    measured = [*measuring.EMBEDDED_PAIRS, *((feature, None) for feature in features)]
+    tasks = [
+        {"condition": condition, "h1": h1, "h2": h2, "set_number": number, "test_size": sizes[condition]}
+        for number, condition, (h1, h2) in product(range(FULL.size("bias.num_sets")), sizes, measured)
+    ]
+    return _run("icl_bias", {}, tasks, conditions.condition_run)
+
+
+def icl_paper_sets() -> ResultRecord:
+    """Lesson 08: every pair with the paper's sizes, 3 sets of up to 1,200 items."""
+    from course_lib.icl.measuring import EMBEDDED_PAIRS, bias_run
+
+    settings = {"test_size": FULL.size("bias.paper_items")}
+    tasks = [
+        {"h1": h1, "h2": h2, "set_number": number}
+        for (h1, h2), number in product(EMBEDDED_PAIRS, range(FULL.size("bias.paper_sets")))
+    ]
+    return _run("icl_paper_sets", settings, tasks, partial(bias_run, **settings))
+
+
+def icl_interventions() -> ResultRecord:
+    """Lesson 09: every pair with every intervention in both directions, and without one."""
+    from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS
+    from course_lib.icl.measuring import EMBEDDED_PAIRS, bias_run
+
+    settings = {"test_size": FULL.size("intervention.num_items")}
+    steers = [(None, None), *product(INTERVENTION_KINDS, DIRECTIONS)]
+    tasks = [
+        {"h1": h1, "h2": h2, "set_number": number, "kind": kind, "direction": direction}
+        for number, (h1, h2), (kind, direction) in product(
+            range(FULL.size("intervention.num_sets")), EMBEDDED_PAIRS, steers
+        )
+    ]
+    return _run("icl_interventions", settings, tasks, partial(bias_run, **settings))
+
+
+def _run(
+    name: str,
+    settings: dict[str, Any],
+    tasks: list[dict[str, Any]],
+    run_task: Callable[..., list[dict[str, Any]]],
+) -> ResultRecord:
+    return run_resumable(
+        name,
+        command=f"course reference {name}",
+        settings=settings,
+        tasks=tasks,
+        run_task=run_task,
+        num_workers=_num_workers(),
+    )
+
+
 def _num_workers() -> int:
     """One process a core; one in all where a GPU does the work."""
     return 1 if choose_device().type == "cuda" else os.cpu_count() or 1
@@ -113,4 +202,9 @@ REFERENCES: dict[str, Callable[[], ResultRecord]] = {
     "learning_rate": learning_rate,
     "smart_search": smart_search,
     "smart_ablation": smart_ablation,
+    "context_accuracy": context_accuracy,
+    "icl_conditions": icl_conditions,
+    "icl_bias": icl_bias,
+    "icl_paper_sets": icl_paper_sets,
+    "icl_interventions": icl_interventions,
 }

@@ -57,6 +57,21 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "ablation.num_development": (16, 100, 200),
     "ablation.num_test": (32, 200, 300),
     "ablation.num_changed": (16, 50, 150),
+    # lesson 07: accuracy over demonstrations, and one timing
+    "context.num_demonstrations": ((0, 4), (0, 4, 16, 32), (0, 2, 4, 8, 16, 32, 64)),
+    "context.num_sets": (1, 2, 5),
+    "context.num_items": (8, 60, 120),
+    "context.num_timed": (2, 8, 64),
+    # lessons 08 and 09: pairs of features over demonstration sets; the paper's sets have up to 1,200 items
+    "bias.num_sets": (2, 4, 10),
+    "bias.num_items": (8, 40, 120),
+    "bias.paper_sets": (1, 1, 3),
+    "bias.paper_items": (8, 40, 1200),
+    "bias.search_sets": (2, 2, 5),
+    "bias.search_items": (8, 20, 60),
+    "bias.steady_items": (8, 20, 60),
+    "intervention.num_sets": (1, 2, 10),
+    "intervention.num_items": (8, 20, 40),
 }
 
 

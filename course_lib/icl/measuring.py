@@ -20,6 +20,7 @@ from course_lib.icl.scoring import PrefixCachedScorer, Scorer
 from course_lib.icl.underspecified import (
     SingleFeatureSplit,
     UnderspecifiedSplit,
+    alternate,
     disambiguating_demonstrations,
     single_feature_split,
     underspecified_split,
@@ -28,6 +29,7 @@ from course_lib.statistics import hierarchical_bootstrap
 from course_lib.verbalizers import Verbalizer
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from datasets import Dataset
 
@@ -101,8 +103,10 @@ def measure_split(
     shown = split
     if intervention is not None and intervention.disambiguate:
         shown = disambiguating_demonstrations(split, intervention.direction)
-    labelled = _labelled_scores(
-        scorer, shown, split.test, prompt_for(task, intervention, template), calibrations, progress
+    prompt = prompt_for(task, intervention, template)
+    prefix = prompt.prefix(list(shown.demonstrations), shown.demonstration_labels)
+    labelled = calibrated_predictions(
+        scorer, prompt, prefix, split.test, calibrations=calibrations, progress=progress
     )
     return [{**row, "num_h1": int((predictions == split.h1_labels).sum())} for row, predictions in labelled]
 
@@ -133,22 +137,40 @@ def measure_feature(
         CourseError: as `measure_split`.
     """
     prompt = prompt_for(task, template=template)
-    labelled = _labelled_scores(scorer, split, split.test, prompt, calibrations, progress)
+    prefix = prompt.prefix(list(split.demonstrations), split.demonstration_labels)
+    labelled = calibrated_predictions(
+        scorer, prompt, prefix, split.test, calibrations=calibrations, progress=progress
+    )
     return [{**row, "num_right": int((predictions == split.labels).sum())} for row, predictions in labelled]
 
 
-def _labelled_scores(
+def calibrated_predictions(
     scorer: Scorer,
-    shown: UnderspecifiedSplit | SingleFeatureSplit,
-    test: Dataset,
     prompt: DemonstrationPrompt,
-    calibrations: Sequence[str],
-    progress: bool,
-) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Give, for each calibration, its row and its predictions."""
+    prefix: str,
+    test: Dataset,
+    *,
+    calibrations: Sequence[str] = CALIBRATIONS,
+    progress: bool = False,
+) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """Score test items behind a prefix once, and decide them with every calibration.
+
+    Args:
+        scorer: gives the log-probabilities of the label words.
+        prompt: how an item is written, and the label words.
+        prefix: the shared text.
+        test: rows with the template's fields, [n].
+        calibrations: names of `CALIBRATIONS`.
+        progress: whether to show a progress bar.
+
+    Returns:
+        For each calibration: a row (calibration, n, share_of_1, num_ties), and predictions, int [n].
+
+    Raises:
+        CourseError: what the scorer or the calibration refuses.
+    """
     without_content = content_free_rows(prompt.template) if "contextual" in calibrations else []
     items = [prompt.item(row) for row in [*test, *without_content]]
-    prefix = prompt.prefix(list(shown.demonstrations), shown.demonstration_labels)
     scores = scorer.log_probabilities(prefix, items, prompt.continuations, progress=progress)
     for calibration in calibrations:
         content_free = scores[len(test) :] if calibration == "contextual" else None
@@ -255,6 +277,8 @@ def measure_set(
     *,
     num_demonstrations: int = 16,
     test_size: int = 1200,
+    template: str | None = None,
+    alternating: bool = False,
     seed: int = 0,
     progress: bool = False,
 ) -> list[dict[str, Any]]:
@@ -270,6 +294,8 @@ def measure_set(
         direction: "h1" or "h2", where the intervention steers to.
         num_demonstrations: demonstrations of a set.
         test_size: test items at most.
+        template: name of one of `TEMPLATES`; the task's own by default.
+        alternating: whether the demonstrations' labels alternate; else their order is drawn.
         seed: seed of the draws.
         progress: whether to show a progress bar.
 
@@ -298,7 +324,14 @@ def measure_set(
         seed=seed,
         num_held_back=2 * (num_demonstrations // 4),
     )[set_number]
-    rows = measure_split(scorer, split, first.task, intervention=intervention, progress=progress)
+    rows = measure_split(
+        scorer,
+        alternate(split) if alternating else split,
+        first.task,
+        intervention=intervention,
+        template=_find_template(template),
+        progress=progress,
+    )
     names = {"h1": h1, "h2": h2, "set": set_number, "intervention": kind, "direction": direction}
     return [{**names, **row} for row in rows]
 
@@ -332,7 +365,7 @@ def bias_run(
     Raises:
         CourseError: as `measure_set`.
     """
-    scorer = _scorer(model, batch_size)
+    scorer = find_scorer(model, batch_size)
     return measure_set(scorer, _texts(h1, h2), h1, h2, set_number, kind, direction, **options)
 
 
@@ -373,7 +406,7 @@ def measure_pair(
     if num_sets < 1:
         raise CourseError("num_sets must be at least 1.", given=num_sets, mend="Use 3.")
     state = PartialState()
-    scorer = _scorer(model, batch_size)
+    scorer = find_scorer(model, batch_size)
     with state.split_between_processes(list(range(num_sets))) as mine:
         rows = [
             row
@@ -390,6 +423,8 @@ def feature_run(
     model: str = "embedded",
     num_demonstrations: int,
     test_size: int,
+    template: str | None = None,
+    alternating: bool = False,
     batch_size: int = 16,
     progress: bool = False,
 ) -> list[dict[str, Any]]:
@@ -401,6 +436,8 @@ def feature_run(
         model: as in `bias_run`.
         num_demonstrations: as there.
         test_size: as there.
+        template: as there.
+        alternating: as there.
         batch_size: as there.
         progress: as there.
 
@@ -411,15 +448,33 @@ def feature_run(
         CourseError: as `bias_run`.
     """
     hypothesis = find_hypothesis(feature)
-    splits = single_feature_split(
+    split = single_feature_split(
         _texts(feature, None), hypothesis, num_demonstrations, test_size, num_sets=set_number + 1
+    )[set_number]
+    rows = measure_feature(
+        find_scorer(model, batch_size),
+        alternate(split) if alternating else split,
+        hypothesis.task,
+        template=_find_template(template),
+        progress=progress,
     )
-    rows = measure_feature(_scorer(model, batch_size), splits[set_number], hypothesis.task, progress=progress)
     return [{"feature": feature, "set": set_number, **row} for row in rows]
 
 
+def _find_template(name: str | None) -> InstanceTemplate | None:
+    if name is not None and name not in TEMPLATES:
+        raise unknown_name("template", name, TEMPLATES)
+    return TEMPLATES[name] if name else None
+
+
 @lru_cache(maxsize=2)
-def _scorer(model: str, batch_size: int) -> PrefixCachedScorer:
+def find_scorer(model: str = "embedded", batch_size: int = 16) -> PrefixCachedScorer:
+    """Give the scorer of a model; the last two are kept.
+
+    Args:
+        model: "embedded", a folder, or a hub id.
+        batch_size: test items at a time.
+    """
     from course_lib.models import load_language_model
 
     loaded = load_language_model(model)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.hypotheses import Hypothesis, label_texts
@@ -72,6 +72,9 @@ class SingleFeatureSplit:
     test: Dataset
     labels: list[int]
     n: int
+
+
+Split = TypeVar("Split", UnderspecifiedSplit, SingleFeatureSplit)
 
 
 def cell_counts(texts: Dataset, h1: Hypothesis, h2: Hypothesis) -> dict[Cell, int]:
@@ -255,6 +258,22 @@ def disambiguating_demonstrations(
             rows[place] = num_demonstrations + row
     both = concatenate_datasets([split.demonstrations, split.held_back])
     return dataclasses.replace(split, demonstrations=both.select(rows))
+
+
+def alternate(split: Split) -> Split:
+    """Give the same demonstrations with labels 1, 0, 1, 0, …, each label's in the order they had.
+
+    Args:
+        split: as many demonstrations of label 1 as of label 0.
+    """
+    labels = split.demonstration_labels
+    ones, zeros = ([row for row, label in enumerate(labels) if label == value] for value in (1, 0))
+    rows = [row for pair in zip(ones, zeros, strict=True) for row in pair]
+    return dataclasses.replace(
+        split,
+        demonstrations=split.demonstrations.select(rows),
+        demonstration_labels=[labels[row] for row in rows],
+    )
 
 
 # --- drawing ---------------------------------------------------------------------------------------
