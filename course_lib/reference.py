@@ -162,15 +162,13 @@ def icl_paper_sets() -> ResultRecord:
 
 def icl_interventions() -> ResultRecord:
     """Lesson 09: every pair with every intervention in both directions, and without one."""
-    from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS
-    from course_lib.icl.measuring import EMBEDDED_PAIRS, bias_run
+    from course_lib.icl.measuring import EMBEDDED_PAIRS, STEERS, bias_run
 
     settings = {"test_size": FULL.size("intervention.num_items")}
-    steers = [(None, None), *product(INTERVENTION_KINDS, DIRECTIONS)]
     tasks = [
         {"h1": h1, "h2": h2, "set_number": number, "kind": kind, "direction": direction}
         for number, (h1, h2), (kind, direction) in product(
-            range(FULL.size("intervention.num_sets")), EMBEDDED_PAIRS, steers
+            range(FULL.size("intervention.num_sets")), EMBEDDED_PAIRS, STEERS
         )
     ]
     return _run("icl_interventions", settings, tasks, partial(bias_run, **settings))

@@ -64,7 +64,7 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "context.num_timed": (2, 8, 64),
     # lessons 08 and 09: pairs of features over demonstration sets; the paper's sets have up to 1,200 items
     "bias.num_sets": (2, 4, 10),
-    "bias.num_items": (8, 40, 120),
+    "bias.num_items": (8, 30, 120),
     "bias.paper_sets": (1, 1, 3),
     "bias.paper_items": (8, 40, 1200),
     "bias.search_sets": (2, 2, 5),
@@ -209,7 +209,7 @@ def load_record(name: str, folder: Path | None = None) -> ResultRecord:
 
 
 def load_published(name: str) -> pd.DataFrame:
-    """Read figures that others published, with their source, from `data/published/`.
+    """Read figures that others published from `data/published/`; comment lines there give the source.
 
     Args:
         name: the table's name, without ".csv".
@@ -223,7 +223,7 @@ def load_published(name: str) -> pd.DataFrame:
     path = folder / f"{name}.csv"
     if not path.is_file():
         raise unknown_name("published table", name, sorted(file.stem for file in folder.glob("*.csv")))
-    return pd.read_csv(path)
+    return pd.read_csv(path, comment="#")
 
 
 def run_resumable(

@@ -2,26 +2,43 @@
 
 from course_lib.icl.bias import FeatureBias, feature_bias, h_accuracy
 from course_lib.icl.calibration import CALIBRATIONS, contextual_scores, decide, median_scores
+from course_lib.icl.conditions import choose_condition, condition_run, condition_table, split_rows, sweep
+from course_lib.icl.effects import (
+    intended_change,
+    intervention_effects,
+    published_baselines,
+    published_effects,
+)
 from course_lib.icl.endpoint import EndpointScorer
 from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, find_hypothesis, label_texts, pool_texts
 from course_lib.icl.interventions import INTERVENTION_KINDS, find_intervention, interventions
-from course_lib.icl.invariance import equivariance_error
+from course_lib.icl.invariance import equivariance_error, invariance_table
 from course_lib.icl.measuring import (
+    EMBEDDED_PAIRS,
     bias_run,
     bias_table,
+    bias_texts,
     feature_run,
     feature_table,
+    intervention_sweep,
     measure_pair,
     measure_set,
     measure_split,
+    prompt_for,
 )
 from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate
 from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer, Scorer
-from course_lib.icl.underspecified import single_feature_split, underspecified_split
+from course_lib.icl.underspecified import (
+    cell_counts,
+    disambiguating_demonstrations,
+    single_feature_split,
+    underspecified_split,
+)
 from course_lib.verbalizers import Verbalizer
 
 __all__ = [
     "CALIBRATIONS",
+    "EMBEDDED_PAIRS",
     "HYPOTHESES",
     "INTERVENTION_KINDS",
     "TEMPLATES",
@@ -36,8 +53,14 @@ __all__ = [
     "Verbalizer",
     "bias_run",
     "bias_table",
+    "bias_texts",
+    "cell_counts",
+    "choose_condition",
+    "condition_run",
+    "condition_table",
     "contextual_scores",
     "decide",
+    "disambiguating_demonstrations",
     "equivariance_error",
     "feature_bias",
     "feature_run",
@@ -45,13 +68,22 @@ __all__ = [
     "find_hypothesis",
     "find_intervention",
     "h_accuracy",
+    "intended_change",
+    "intervention_effects",
+    "intervention_sweep",
     "interventions",
+    "invariance_table",
     "label_texts",
     "measure_pair",
     "measure_set",
     "measure_split",
     "median_scores",
     "pool_texts",
+    "prompt_for",
+    "published_baselines",
+    "published_effects",
     "single_feature_split",
+    "split_rows",
+    "sweep",
     "underspecified_split",
 ]

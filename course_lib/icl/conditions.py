@@ -97,6 +97,62 @@ def condition_run(
     return [{"condition": condition, **row} for row in rows]
 
 
+def sweep(
+    measured: Sequence[tuple[str, str | None]],
+    num_sets: int,
+    test_size: int,
+    *,
+    condition: str = "16 demonstrations",
+    model: str = "embedded",
+    progress: bool = True,
+) -> list[dict[str, Any]]:
+    """Measure several pairs and features alone, each over several sets, one after the other.
+
+    Args:
+        measured: (h1, h2), or (feature, None) for one alone.
+        num_sets: demonstration sets of each.
+        test_size: test items of a set at most.
+        condition: a name of `CONDITIONS`.
+        model: "embedded", a folder, or a hub id.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The rows of `condition_run`.
+
+    Raises:
+        CourseError: as `condition_run`.
+    """
+    from tqdm.auto import tqdm
+
+    tasks = list(product(measured, range(num_sets)))
+    return [
+        row
+        for (h1, h2), number in tqdm(tasks, desc="demonstration sets", disable=not progress)
+        for row in condition_run(condition, h1, h2, number, test_size=test_size, model=model)
+    ]
+
+
+def split_rows(
+    rows: Sequence[Mapping[str, Any]], condition: str | None = None
+) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """Part the rows of `condition_run` into those of pairs and those of features alone.
+
+    Args:
+        rows: of any number of conditions.
+        condition: the one to keep; None keeps all.
+
+    Returns:
+        The rows of pairs, for `bias_table`, and those of features, for `feature_table`.
+
+    Raises:
+        CourseError: an unknown condition.
+    """
+    if condition is not None:
+        find_condition(condition)
+    kept = [row for row in rows if condition in (None, row["condition"])]
+    return [row for row in kept if "h1" in row], [row for row in kept if "feature" in row]
+
+
 def condition_table(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> pd.DataFrame:
     """Compare conditions: how far a preference moves from set to set, and how much there is to be seen.
 

@@ -13,6 +13,7 @@ from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
     Layer = Callable[[np.ndarray], np.ndarray]
 
@@ -115,3 +116,53 @@ def graph_layer(nodes: np.ndarray, adjacency: np.ndarray, own: float, neighbours
     import numpy as np
 
     return np.tanh(own * nodes + neighbours * (adjacency @ nodes))
+
+
+def invariance_table(num_places: int = 8, seed: int = 0) -> pd.DataFrame:
+    """Check four layers against three changes of their input.
+
+    Args:
+        num_places: numbers that each layer reads and gives.
+        seed: seed of the input and of all weights.
+
+    Returns:
+        A row for each layer, a column for each change: the `equivariance_error`. The shift goes round a ring,
+        the delay puts a zero in front and drops the last number, and the renumbering permutes the places (and,
+        for the graph, its links with them).
+    """
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=num_places)
+    weights, kernel = rng.normal(size=(num_places, num_places)), rng.normal(size=3)
+    links = np.triu(rng.integers(0, 2, (num_places, num_places)), 1)
+    links += links.T
+    order = rng.permutation(num_places)
+
+    def graph(nodes: np.ndarray, adjacency: np.ndarray = links) -> np.ndarray:
+        return graph_layer(nodes, adjacency, 0.7, 0.3)
+
+    def delay(x: np.ndarray) -> np.ndarray:
+        return np.concatenate([[0.0], x[:-1]])
+
+    layers: dict[str, Layer] = {
+        "dense": lambda x: dense(x, weights),
+        "convolution": lambda x: convolution(x, kernel),
+        "recurrence": lambda x: recurrence(x, 0.7, 0.5),
+        "graph": graph,
+    }
+    changes: dict[str, Layer] = {
+        "shift round the ring": lambda x: np.roll(x, 1),
+        "delay by one step": delay,
+        "renumbering": lambda x: x[order],
+    }
+    errors = pd.DataFrame(
+        {
+            name: {layer: equivariance_error(f, change, values) for layer, f in layers.items()}
+            for name, change in changes.items()
+        }
+    )
+    renumbered = graph(values[order], links[np.ix_(order, order)])
+    errors.loc["graph", "renumbering"] = np.abs(renumbered - graph(values)[order]).max()
+    return errors

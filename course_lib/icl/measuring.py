@@ -8,13 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.calibration import CALIBRATIONS, content_free_rows, decide
 from course_lib.icl.hypotheses import find_hypothesis, pool_texts
-from course_lib.icl.interventions import LABELS, Intervention, find_intervention
+from course_lib.icl.interventions import (
+    DIRECTIONS,
+    INTERVENTION_KINDS,
+    LABELS,
+    Intervention,
+    find_intervention,
+)
 from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate
 from course_lib.icl.scoring import PrefixCachedScorer, Scorer
 from course_lib.icl.underspecified import (
@@ -39,6 +46,11 @@ TASK_TEMPLATES = {
     "nli": TEMPLATES["pair"],
     "qa": TEMPLATES["question"],
 }
+# Kind and direction of everything that is measured for a pair: nothing, then each intervention both ways.
+STEERS: tuple[tuple[str | None, str | None], ...] = (
+    (None, None),
+    *product(INTERVENTION_KINDS, DIRECTIONS),
+)
 # Texts of at most this many words: 16 demonstrations then fit the context of any model.
 MAX_WORDS = 60
 # "!" and words in capitals are rare; these data sets together hold enough of both.
@@ -465,6 +477,35 @@ def _find_template(name: str | None) -> InstanceTemplate | None:
     if name is not None and name not in TEMPLATES:
         raise unknown_name("template", name, TEMPLATES)
     return TEMPLATES[name] if name else None
+
+
+def intervention_sweep(
+    h1: str, h2: str, num_sets: int, test_size: int, *, model: str = "embedded", progress: bool = True
+) -> list[dict[str, Any]]:
+    """Measure a pair without an intervention and with each, in both directions, over several sets.
+
+    Args:
+        h1: name of the first hypothesis.
+        h2: name of the second.
+        num_sets: demonstration sets.
+        test_size: test items of a set at most.
+        model: "embedded", a folder, or a hub id.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The rows of `bias_run`.
+
+    Raises:
+        CourseError: as `bias_run`.
+    """
+    from tqdm.auto import tqdm
+
+    tasks = list(product(STEERS, range(num_sets)))
+    return [
+        row
+        for (kind, direction), number in tqdm(tasks, desc="interventions", disable=not progress)
+        for row in bias_run(h1, h2, number, kind, direction, model=model, test_size=test_size)
+    ]
 
 
 @lru_cache(maxsize=2)

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.errors import CourseError
-from course_lib.icl.invariance import convolution, dense, equivariance_error, graph_layer, recurrence
+from course_lib.icl.invariance import (
+    convolution,
+    dense,
+    equivariance_error,
+    graph_layer,
+    invariance_table,
+    recurrence,
+)
 from tests.smart.tiny import few
 
 seeds = st.integers(0, 2**32 - 1)
@@ -63,3 +70,16 @@ def test_an_invariance_is_an_output_that_does_not_change() -> None:
 def test_outputs_of_other_shapes_cannot_be_compared() -> None:
     with pytest.raises(CourseError, match="shape"):
         equivariance_error(lambda x: x, lambda x: np.append(x, 0), np.ones(3), lambda y: y)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_each_structured_layer_keeps_its_own_symmetry_and_no_other(seed: int) -> None:
+    errors = invariance_table(seed=seed)
+    kept = {
+        ("convolution", "shift round the ring"),
+        ("recurrence", "delay by one step"),
+        ("graph", "renumbering"),
+    }
+    for layer, row in errors.iterrows():
+        for change, error in row.items():
+            assert (error < 1e-12) == ((layer, change) in kept), (layer, change)

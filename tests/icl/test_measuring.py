@@ -216,7 +216,7 @@ def test_an_intervention_and_its_direction_go_together(texts: Dataset, kind, dir
 def test_the_command_measures_texts_of_a_file(
     texts: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "_scorer", lambda model, batch_size: KnownPreference(is_short))
+    monkeypatch.setattr(measuring, "find_scorer", lambda model, batch_size: KnownPreference(is_short))
     texts.to_csv(tmp_path / "texts.csv", index=False)
     found = CliRunner().invoke(
         cli.app,
@@ -244,7 +244,7 @@ def test_the_command_measures_texts_of_a_file(
 def test_bad_input_of_the_command_is_named_and_leaves_no_file(
     texts: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
-    monkeypatch.setattr(measuring, "_scorer", lambda model, batch_size: KnownPreference(is_short))
+    monkeypatch.setattr(measuring, "find_scorer", lambda model, batch_size: KnownPreference(is_short))
     monkeypatch.chdir(tmp_path)
     texts.to_json(tmp_path / "texts.jsonl")
     arguments = ["bias", "--h1", "sentiment", "--h2", "sentiment.short", "--out", "bias.csv"]

@@ -15,6 +15,7 @@ from course_lib.icl.hypotheses import HYPOTHESES, label_texts, pool_texts
 from course_lib.icl.underspecified import (
     CELLS,
     UnderspecifiedSplit,
+    alternate,
     cell_counts,
     disambiguating_demonstrations,
     single_feature_split,
@@ -370,3 +371,17 @@ def test_real_sentence_pairs_are_split(h2: str, least: int) -> None:
 def test_four_cells_are_counted() -> None:
     counts = dict(zip(CELLS, (3, 1, 4, 2), strict=True))
     assert cell_counts(pool(counts), H1, H2) == counts
+
+
+@few
+@given(seed=st.integers(0, 2**32 - 1), num_demonstrations=st.sampled_from([2, 4, 16]))
+def test_alternating_moves_rows_with_their_labels(seed: int, num_demonstrations: int) -> None:
+    texts = even_pool(12)
+    (split,) = underspecified_split(texts, H1, H2, num_demonstrations, 4, num_sets=1, seed=seed)
+    moved = alternate(split)
+    assert moved.demonstration_labels == [1, 0] * (num_demonstrations // 2)
+    assert label_texts(moved.demonstrations, H1) == moved.demonstration_labels
+    assert sorted(moved.demonstrations["text"]) == sorted(split.demonstrations["text"])
+    of_one = [row["text"] for row in split.demonstrations if H1.label(row) == 1]
+    assert moved.demonstrations["text"][::2] == of_one
+    assert moved.test is split.test

@@ -1,0 +1,158 @@
+"""What an intervention changes: h-accuracy of the intended feature, with it and without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from course_lib.errors import CourseError, unknown_name
+from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS
+from course_lib.statistics import mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Our hypotheses' names -> the feature's name in the published table.
+PUBLISHED_FEATURES = {
+    "sentiment.domain": "domain",
+    "sentiment.short": "length",
+    "sentiment.punctuation": "punctuation",
+    "sentiment.uppercase": "capitalization",
+    "nli.overlap": "overlap",
+    "nli.shorter": "length",
+    "nli.negation": "negation",
+}
+
+
+def intended_change(h1_before: float, h1_after: float, direction: str) -> float:
+    """Give how far h-accuracy moved towards the intended feature.
+
+    Args:
+        h1_before: h1-accuracy without the intervention.
+        h1_after: h1-accuracy with it.
+        direction: "h1" or "h2", the feature intended.
+
+    Returns:
+        Positive where the intervention worked. As h2-accuracy is 1 - h1-accuracy, it is the same size for both.
+
+    Raises:
+        CourseError: an unknown direction.
+
+    Example:
+        >>> intended_change(0.75, 0.25, "h2")
+        0.5
+    """
+    if direction not in DIRECTIONS:
+        raise unknown_name("direction", direction, DIRECTIONS)
+    return h1_after - h1_before if direction == "h1" else h1_before - h1_after
+
+
+def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> pd.DataFrame:
+    """Compare every intervention with the same demonstration sets without one.
+
+    Args:
+        rows: what `bias_run` gave, with and without interventions, for the same sets.
+        calibration: the calibration looked at.
+
+    Returns:
+        A row for each h1, h2, direction and intervention: baseline and h1_accuracy (means over sets), change
+        (mean of `intended_change` over sets) with low and high (95 %, paired by set), works (the interval lies
+        above 0), backfires (below 0), num_sets.
+
+    Raises:
+        CourseError: no rows of this calibration; an intervention on a set without its baseline.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows))
+    table = table[table.calibration == calibration] if len(table) else table
+    if not len(table):
+        raise CourseError("There are no rows of this calibration.", given=calibration)
+    table = table.assign(h1_accuracy=table.num_h1 / table.n)
+    keys = ["h1", "h2", "set"]
+    baseline = table.loc[table.intervention.isna(), [*keys, "h1_accuracy"]]
+    steered = table[table.intervention.notna()].merge(
+        baseline.rename(columns={"h1_accuracy": "baseline"}), on=keys, how="left"
+    )
+    if steered.baseline.isna().any():
+        raise CourseError(
+            "An intervention is compared with the same set without it, and that was not measured.",
+            given=steered.loc[steered.baseline.isna(), keys].iloc[0].to_dict(),
+            mend="Measure every set without an intervention, too.",
+        )
+    found = []
+    columns = ["h1", "h2", "direction", "intervention"]
+    for values, part in steered.groupby(columns, sort=False):
+        names = dict(zip(columns, map(str, values), strict=True))
+        changes = [
+            intended_change(row["baseline"], row["h1_accuracy"], names["direction"])
+            for row in part.to_dict("records")
+        ]
+        change, low, high, num_sets = mean_interval(changes)
+        found.append(
+            {
+                **names,
+                "baseline": float(part.baseline.mean()),
+                "h1_accuracy": float(part.h1_accuracy.mean()),
+                "change": change,
+                "low": low,
+                "high": high,
+                "works": low > 0,
+                "backfires": high < 0,
+                "num_sets": num_sets,
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def published_effects(published: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Give the same changes from the published table.
+
+    Args:
+        published: `load_published("icl_interventions")`.
+        model: "davinci" or "text-davinci-002".
+
+    Returns:
+        A row for each task, feature, direction and intervention: baseline, h1_accuracy, change, all as shares.
+
+    Raises:
+        CourseError: a model that the table lacks.
+    """
+    if model not in set(published.model):
+        raise unknown_name("published model", model, sorted(set(published.model)))
+    long = published[published.model == model].melt(
+        id_vars=["task", "feature", "steer", "baseline"],
+        value_vars=list(INTERVENTION_KINDS),
+        var_name="intervention",
+        value_name="h1_accuracy",
+    )
+    shares = long.assign(baseline=long.baseline / 100, h1_accuracy=long.h1_accuracy / 100)
+    changes = [
+        intended_change(row["baseline"], row["h1_accuracy"], row["steer"])
+        for row in shares.to_dict("records")
+    ]
+    return shares.rename(columns={"steer": "direction"}).assign(change=changes)
+
+
+def published_baselines(published: pd.DataFrame, h2: Sequence[str]) -> pd.DataFrame:
+    """Give the published h1-accuracy without intervention of the features that were measured here too.
+
+    Args:
+        published: `load_published("icl_interventions")`.
+        h2: names of hypotheses, keys of `PUBLISHED_FEATURES`.
+
+    Returns:
+        A row for each name, in its order, and a column for each model, as shares.
+
+    Raises:
+        CourseError: a hypothesis without a published counterpart.
+    """
+    import pandas as pd
+
+    unknown = [name for name in h2 if name not in PUBLISHED_FEATURES]
+    if unknown:
+        raise unknown_name("published feature", unknown[0], PUBLISHED_FEATURES)
+    baselines = published.drop_duplicates(["model", "task", "feature"])
+    shares = baselines.set_index(["task", "feature", "model"]).baseline.unstack(sort=False) / 100
+    keys = [(name.partition(".")[0], PUBLISHED_FEATURES[name]) for name in h2]
+    return pd.DataFrame(shares.loc[keys].to_numpy(), index=list(h2), columns=list(shares.columns))

@@ -1,0 +1,323 @@
+"""Figures of chapter 4: which feature a model follows, how steadily, and what an intervention changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from course_lib.plotting.style import panels, series_style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CALIBRATION_NAMES = {"none": "raw", "contextual": "contextual", "median": "at the median"}
+KIND_NAMES = {
+    "instruction": "instruction",
+    "verbalizer": "label words",
+    "explanation": "explanations",
+    "disambiguation": "disambiguating\ndemonstrations",
+}
+
+
+def pair_name(h1: str, h2: str) -> str:
+    """Name a pair of hypotheses for an axis.
+
+    Example:
+        >>> pair_name("sentiment", "sentiment.domain")
+        'sentiment / domain'
+    """
+    return f"{h1} / {h2.rpartition('.')[2]}"
+
+
+def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str], *, xlabel: str) -> Axes:
+    """Draw a share with its interval for each name, a series for each calibration, and a line at 0.5.
+
+    Args:
+        axes: where to draw.
+        table: a row for each name and calibration: calibration, low, high, and the share.
+        value: the share's column.
+        names: name of each row.
+        xlabel: what the share is.
+
+    Returns:
+        The same axes; the first name is on top.
+    """
+    import numpy as np
+
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    calibrations = list(dict.fromkeys(table.calibration))
+    for number, calibration in enumerate(calibrations):
+        is_drawn = (table.calibration == calibration).to_numpy()
+        part = table[is_drawn]
+        offset = 0.22 * (number - (len(calibrations) - 1) / 2)
+        heights = [places[name] + offset for name, drawn in zip(names, is_drawn, strict=True) if drawn]
+        bars = np.abs(np.stack([part[value] - part.low, part.high - part[value]]))
+        axes.errorbar(
+            part[value],
+            heights,
+            xerr=bars if np.isfinite(bars).all() else None,
+            capsize=3,
+            label=CALIBRATION_NAMES[calibration],
+            **{**series_style(number), "linestyle": ""},
+        )
+    axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(places)), list(places))
+    axes.set_ylim(len(places) - 0.5, -0.5)
+    axes.set(xlabel=xlabel, xlim=(0, 1))
+    return axes
+
+
+def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame) -> Figure:
+    """Draw the preference in every pair, and beside it how visible each feature is alone.
+
+    Args:
+        pairs: what `icl.bias_table` gave.
+        features: what `icl.feature_table` gave.
+
+    Returns:
+        A figure of two panels.
+    """
+    figure, axes = panels(1, 2, width=5.4, height=0.42 * features.feature.nunique() + 1.5)
+    names = [pair_name(h1, h2) for h1, h2 in zip(pairs.h1, pairs.h2, strict=True)]
+    intervals(axes[0], pairs, "h1_accuracy", names, xlabel="h1-accuracy (0: follows h2, 1: follows h1)")
+    alone = [name.rpartition(".")[2] for name in features.feature]
+    intervals(axes[1], features, "accuracy", alone, xlabel="accuracy on the feature alone")
+    axes[0].set_title("two features that agree in the demonstrations")
+    axes[1].set_title("one feature alone")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
+    """Say for how many pairs the interval leaves out 0.5, and which.
+
+    Args:
+        pairs: what `icl.bias_table` gave.
+        calibration: the calibration looked at.
+    """
+    looked_at = pairs[pairs.calibration == calibration]
+    found = looked_at[looked_at.has_preference]
+    named = [
+        f"{pair_name(row['h1'], row['h2'])} {row['h1_accuracy']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        for row in found.to_dict("records")
+    ]
+    which = ": " + "; ".join(named) if named else ""
+    return (
+        f"Decided {CALIBRATION_NAMES[calibration]}, the interval leaves out 0.5 for {len(found)} of "
+        f"{len(looked_at)} pairs{which}."
+    )
+
+
+def set_figure(rows: Sequence[Mapping[str, Any]], num_first: int = 3, calibration: str = "median") -> Figure:
+    """Draw every demonstration set's h1-accuracy, and the mean of the first few beside that of all.
+
+    Args:
+        rows: what `icl.bias_run` gave for several sets.
+        num_first: the sets that a smaller experiment would have had.
+        calibration: the calibration looked at.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows)).query("calibration == @calibration")
+    table = table.assign(
+        accuracy=table.num_h1 / table.n,
+        pair=[pair_name(h1, h2) for h1, h2 in zip(table.h1, table.h2, strict=True)],
+    )
+    pairs = list(dict.fromkeys(table.pair))
+    figure, axes = panels(1, 1, width=7.2, height=0.45 * len(pairs) + 1.6)
+    parts = {f"sets 1 to {num_first}": table["set"] < num_first, "later sets": table["set"] >= num_first}
+    for number, (label, is_part) in enumerate(parts.items()):
+        part = table[is_part]
+        axes.plot(
+            part.accuracy,
+            [pairs.index(name) + 0.12 * (2 * number - 1) for name in part.pair],
+            label=label,
+            **{**series_style(number), "linestyle": "", "fillstyle": ("full", "none")[number]},
+        )
+    means = table.groupby("pair", sort=False).accuracy.mean()
+    axes.plot(means, range(len(pairs)), linestyle="", marker="|", markersize=22, color="black", label="mean")
+    axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+    axes.set_yticks(range(len(pairs)), pairs)
+    axes.set_ylim(len(pairs) - 0.5, -0.5)
+    axes.set(xlabel="h1-accuracy behind one set of demonstrations", xlim=(0, 1))
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
+def published_figure(pairs: pd.DataFrame, published: pd.DataFrame, calibration: str = "median") -> Figure:
+    """Draw our h1-accuracy with its interval beside the published ones.
+
+    Args:
+        pairs: what `icl.bias_table` gave.
+        published: what `icl.published_baselines` gave for the same h2.
+        calibration: of ours.
+    """
+    ours = pairs[pairs.calibration == calibration]
+    names = [pair_name(h1, h2) for h1, h2 in zip(ours.h1, ours.h2, strict=True)]
+    figure, axes = panels(1, 1, width=7.2, height=0.45 * len(names) + 1.6)
+    intervals(axes, ours, "h1_accuracy", names, xlabel="h1-accuracy (0: follows h2, 1: follows h1)")
+    axes.lines[0].set_label("the embedded model, at the median")
+    for number, model in enumerate(published.columns, start=1):
+        style = {**series_style(number), "linestyle": ""}
+        axes.plot(published.loc[list(ours.h2), model], range(len(names)), label=model, **style)
+    handles, labels = axes.get_legend_handles_labels()
+    labels = ["the embedded model" if name in CALIBRATION_NAMES.values() else name for name in labels]
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def condition_figure(table: pd.DataFrame) -> Figure:
+    """Draw what the search for a steadier condition saw.
+
+    Args:
+        table: what `icl.condition_table` gave.
+    """
+    places = range(len(table))
+    figure, axes = panels(1, 2, width=4.6, height=0.42 * len(table) + 1.5, sharey=True)
+    ours, chance = series_style(0), series_style(6)
+    axes[0].plot(table.visibility, places, **{**ours, "linestyle": ""})
+    axes[0].axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+    axes[0].set(xlabel="accuracy on one feature alone", title="how visible features are")
+    axes[1].plot(table.spread, places, label="measured", **{**ours, "linestyle": ""})
+    axes[1].plot(
+        table.chance_spread,
+        places,
+        label="from the number of items alone",
+        **{**chance, "linestyle": "", "fillstyle": "none"},
+    )
+    axes[1].set(xlabel="standard deviation of h1-accuracy", title="how far sets differ")
+    axes[1].set_xlim(left=0)
+    axes[0].set_yticks(places, table.condition)
+    axes[0].set_ylim(len(table) - 0.5, -0.5)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def effect_table(effects: pd.DataFrame, direction: str) -> pd.DataFrame:
+    """Lay out the changes towards one direction: a row for each pair or feature, a column for each intervention.
+
+    Args:
+        effects: what `icl.intervention_effects` or `icl.published_effects` gave.
+        direction: "h1" or "h2".
+    """
+    part = effects[effects.direction == direction]
+    names = (
+        [pair_name(h1, h2) for h1, h2 in zip(part.h1, part.h2, strict=True)]
+        if "h2" in part
+        else [f"{task} / {feature}" for task, feature in zip(part.task, part.feature, strict=True)]
+    )
+    table = part.assign(name=names).pivot(index="name", columns="intervention", values="change")
+    return table.loc[list(dict.fromkeys(names)), list(KIND_NAMES)]
+
+
+def effect_heatmap(axes: Axes, effects: pd.DataFrame, direction: str, *, title: str, limit: float) -> Axes:
+    """Draw how far every intervention moves a model towards the intended feature.
+
+    Args:
+        axes: where to draw.
+        effects: what `icl.intervention_effects` or `icl.published_effects` gave.
+        direction: "h1" or "h2".
+        title: the panel's title.
+        limit: change at which the colours end, as a share.
+
+    Returns:
+        The same axes. Numbers are points of a hundred; a star marks an interval that leaves out 0.
+    """
+    import seaborn
+
+    table = effect_table(effects, direction)
+    part = effects[effects.direction == direction]
+    has_intervals = "works" in part
+    stars = (
+        effect_table(part.assign(change=part.works | part.backfires), direction) if has_intervals else None
+    )
+    texts = [
+        [
+            f"{100 * value:+.0f}" + ("*" if stars is not None and stars.iloc[i, j] else "")
+            for j, value in enumerate(row)
+        ]
+        for i, row in enumerate(table.to_numpy())
+    ]
+    seaborn.heatmap(
+        table,
+        ax=axes,
+        annot=texts,
+        fmt="",
+        cmap="PuOr",
+        center=0,
+        vmin=-limit,
+        vmax=limit,
+        cbar=False,
+        linewidths=0.5,
+        annot_kws={"fontsize": 9},
+    )
+    axes.set_xticklabels([KIND_NAMES[kind] for kind in table.columns], rotation=0, fontsize=8)
+    axes.tick_params(axis="y", rotation=0, labelsize=9)
+    axes.set(xlabel="", ylabel="", title=title)
+    return axes
+
+
+def effects_figure(effects: Mapping[str, pd.DataFrame], *, limit: float = 0.6) -> Figure:
+    """Draw heat maps of interventions, a row for each model, a column for each direction.
+
+    Args:
+        effects: model -> what `icl.intervention_effects` or `icl.published_effects` gave.
+        limit: change at which the colours end, as a share.
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    tables = {
+        (model, direction): effect_table(rows, direction)
+        for model, rows in effects.items()
+        for direction in ("h1", "h2")
+    }
+    heights = [max(len(tables[model, direction]) for direction in ("h1", "h2")) for model in effects]
+    figure, axes = panels(
+        len(effects),
+        2,
+        width=5.4,
+        height=0.34 * sum(heights) / len(heights) + 1.0,
+        squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+    )
+    for row, (model, rows) in zip(axes, effects.items(), strict=True):
+        for panel, direction in zip(row, ("h1", "h2"), strict=True):
+            effect_heatmap(panel, rows, direction, title=f"{model}, towards {direction}", limit=limit)
+    shades = ScalarMappable(Normalize(-100 * limit, 100 * limit), cmap="PuOr")
+    figure.colorbar(shades, ax=axes, label="change towards the intended feature, points", shrink=0.6)
+    return figure
+
+
+def effects_sentence(effects: pd.DataFrame) -> str:
+    """Say how often interventions work, and which kind moves the model most.
+
+    Args:
+        effects: what `icl.intervention_effects` gave.
+    """
+    means = effects.groupby("intervention", sort=False).change.mean().sort_values(ascending=False)
+    listed = ", ".join(f"{kind} {100 * value:+.0f} points" for kind, value in means.items())
+    return (
+        f"Of {len(effects)} interventions {int(effects.works.sum())} move the model towards the intended feature by "
+        f"more than chance and {int(effects.backfires.sum())} away from it. Mean change: {listed}."
+    )
+
+
+def effect_summary(effects: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Give the mean change of each kind of intervention in each direction, in points.
+
+    Args:
+        effects: model -> what `icl.intervention_effects` or `icl.published_effects` gave.
+    """
+    import pandas as pd
+
+    columns = {
+        (model, f"towards {direction}"): 100
+        * rows[rows.direction == direction].groupby("intervention").change.mean()
+        for model, rows in effects.items()
+        for direction in ("h1", "h2")
+    }
+    return pd.DataFrame(columns).loc[list(KIND_NAMES)].round(1)
