@@ -138,12 +138,18 @@ def icl_bias() -> ResultRecord:
     searched.save()
     steadiest = conditions.choose_condition(conditions.condition_table(searched.rows))
     papers = next(iter(conditions.CONDITIONS))
-    sizes = {steadiest: FULL.size("bias.steady_items"), papers: FULL.size("bias.num_items")}
+    sizes = {  # condition -> sets, items
+        steadiest: (FULL.size("bias.steady_sets"), FULL.size("bias.steady_items")),
+        papers: (FULL.size("bias.num_sets"), FULL.size("bias.num_items")),
+    }
     features = dict.fromkeys(name for pair in measuring.EMBEDDED_PAIRS for name in pair)
     measured = [*measuring.EMBEDDED_PAIRS, *((feature, None) for feature in features)]
     tasks = [
-        {"condition": condition, "h1": h1, "h2": h2, "set_number": number, "test_size": sizes[condition]}
-        for number, condition, (h1, h2) in product(range(FULL.size("bias.num_sets")), sizes, measured)
+        {"condition": condition, "h1": h1, "h2": h2, "set_number": number, "test_size": num_items}
+        for number in range(FULL.size("bias.num_sets"))
+        for condition, (num_sets, num_items) in sizes.items()
+        for h1, h2 in measured
+        if number < num_sets
     ]
     return _run("icl_bias", {}, tasks, conditions.condition_run)
 

@@ -69,6 +69,7 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "bias.paper_items": (8, 40, 1200),
     "bias.search_sets": (2, 2, 5),
     "bias.search_items": (8, 20, 60),
+    "bias.steady_sets": (2, 2, 6),
     "bias.steady_items": (8, 20, 60),
     "intervention.num_sets": (1, 2, 10),
     "intervention.num_items": (8, 20, 40),

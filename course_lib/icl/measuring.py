@@ -5,6 +5,7 @@ Rows hold counts, not single answers: `bias_table` puts any number of them toget
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -38,6 +39,7 @@ from course_lib.verbalizers import Verbalizer
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    from accelerate import PartialState
     from datasets import Dataset
 
 TASK_TEMPLATES = {
@@ -412,20 +414,32 @@ def measure_pair(
     Raises:
         CourseError: as `measure_set`; fewer than one set.
     """
-    from accelerate import PartialState
     from accelerate.utils import gather_object
 
     if num_sets < 1:
         raise CourseError("num_sets must be at least 1.", given=num_sets, mend="Use 3.")
-    state = PartialState()
+    processes = _launched_processes()
     scorer = find_scorer(model, batch_size)
-    with state.split_between_processes(list(range(num_sets))) as mine:
+    with processes.split_between_processes(list(range(num_sets))) as mine:
         rows = [
             row
             for number in mine
             for row in measure_set(scorer, texts, h1, h2, number, kind, direction, **options)
         ]
     return sorted(gather_object(rows), key=lambda row: int(row["set"]))
+
+
+def _launched_processes() -> PartialState:
+    """Join the processes that a launcher started, if one did.
+
+    Where there is no GPU, Accelerate must be told to join them on the CPU: each would else take itself for
+    the only one, measure every set, and write the file.
+    """
+    import torch
+    from accelerate import PartialState
+
+    # without a launcher the choice of the device is left to whoever trains in this process later
+    return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
 
 
 def feature_run(

@@ -1,0 +1,140 @@
+"""The `bias` command on other models than the embedded one, in one process and in several."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import transformers
+from typer.testing import CliRunner
+
+from course_lib import cli
+from course_lib.icl.measuring import measure_set, named_texts
+from course_lib.icl.scoring import NaiveScorer
+from course_lib.models import load_language_model
+
+ROOT = Path(__file__).parents[2]
+NUM_SETS = 3
+SIZES: dict[str, Any] = {"num_demonstrations": 4, "test_size": 12}
+SETTINGS = [
+    *("--h1", "sentiment", "--h2", "sentiment.short"),
+    *("--num-sets", str(NUM_SETS), "--num-demonstrations", "4", "--test-size", "12", "--batch-size", "5"),
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return load_language_model().tokenizer
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's own file: good and bad texts, short and long ones, ten of each kind."""
+    path = tmp_path_factory.mktemp("texts") / "my texts.csv"
+    rows = [
+        {"text": f"A {'good' if label else 'bad'} film, number {number}." + " It goes on." * 10 * long, "label": label}
+        for number in range(10)
+        for label in (0, 1)
+        for long in (0, 1)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def save_tiny_model(folder: Path, tokenizer: Any, *, seed: int, chat: bool) -> Path:
+    """Save a random model with the embedded tokenizer, with or without its chat template."""
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        initializer_range=0.5,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    own = copy.deepcopy(tokenizer)
+    own.chat_template = tokenizer.chat_template if chat else None
+    own.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny base", tokenizer, seed=0, chat=False)
+
+
+def measured(model: Path, texts: Path, out: Path) -> pd.DataFrame:
+    """Run the command in this process."""
+    paths = ["--model", str(model), "--texts", str(texts), "--out", str(out)]
+    done = CliRunner().invoke(cli.app, ["bias", *SETTINGS, *paths])
+    assert done.exit_code == 0, done.output
+    return pd.read_csv(out)
+
+
+def measured_whole(model: Path, texts: Path) -> pd.DataFrame:
+    """Measure every set with whole prompts, on the model that is in the folder."""
+    h1, h2 = "sentiment", "sentiment.short"
+    scorer = NaiveScorer(*load_language_model(str(model)))
+    rows = [
+        row
+        for number in range(NUM_SETS)
+        for row in measure_set(scorer, named_texts(str(texts), h1, h2), h1, h2, number, **SIZES)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.slow
+def test_two_processes_give_what_one_gives(base: Path, texts: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    command += ["--redirects=3", f"--log_dir={tmp_path / 'logs'}", "-m", "course_lib", "bias", *SETTINGS]
+    command += ["--model", str(base), "--texts", str(texts), "--out", str(tmp_path / "two.csv")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    shown = [
+        [path.read_text() for path in sorted(tmp_path.glob(f"logs/**/{rank}/{stream}.log"))]
+        for rank in "01"
+        for stream in ("stdout", "stderr")
+    ]
+    assert done.returncode == 0, (done.stderr[-1000:], shown)
+    (first_told,), (first_bars,), (second_told,), (second_bars,) = shown
+
+    measured(base, texts, tmp_path / "one.csv")
+    assert (tmp_path / "two.csv").read_bytes() == (tmp_path / "one.csv").read_bytes()
+    # the sets were shared among the processes: each bar begins once at 0 %
+    assert [bars.count("scoring:   0%") for bars in (first_bars, second_bars)] == [2, 1]
+    # and one of them wrote
+    assert ["written:" in told for told in (first_told, second_told)] == [True, False]
+
+
+def test_any_model_folder_is_measured(
+    base: Path, texts: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base model, and its sibling with other weights and a chat template, in the folder one stands in."""
+    monkeypatch.chdir(tmp_path)
+    instruct = save_tiny_model(Path("tiny instruct"), tokenizer, seed=1, chat=True)
+    templates = [load_language_model(str(folder)).tokenizer.chat_template for folder in (base, instruct)]
+    assert templates == [None, tokenizer.chat_template]
+
+    tables = []
+    for number, folder in enumerate((base, instruct)):
+        table = measured(folder, texts, tmp_path / f"{number}.csv")
+        assert len(table) == NUM_SETS * 3
+        assert (table.n == 12).all()
+        expected = measured_whole(folder, texts)
+        pd.testing.assert_frame_equal(
+            table[["set", "calibration", "num_h1", "share_of_1"]],
+            expected[["set", "calibration", "num_h1", "share_of_1"]],
+        )
+        tables.append(table)
+    one, other = tables
+    assert (one.num_h1 != other.num_h1).any()
