@@ -29,7 +29,8 @@ notebooks: $(STAMP) ## build the notebooks from notebooks/src
 	$(BIN)/course build
 
 bench: $(STAMP) ## measure speed, and bring the README's tables and picture up to date
-	$(BIN)/python -m pip install --quiet --no-deps smart-pytorch==0.0.4 # a peer; what it asks for would break mypy
+	# peers, without what they ask for: old stubs that break mypy, and an older python-dateutil
+	$(BIN)/python -m pip install --quiet --no-deps smart-pytorch==0.0.4 lm-eval==0.4.13
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m course_lib.plotting.readme docs/sample_size.png
 

@@ -1,7 +1,14 @@
 """Chapter 4: the inductive bias of in-context learning, measured by h-accuracy."""
 
+from course_lib.icl.accuracy import context_run, context_table
 from course_lib.icl.bias import FeatureBias, feature_bias, h_accuracy
-from course_lib.icl.calibration import CALIBRATIONS, contextual_scores, decide, median_scores
+from course_lib.icl.calibration import (
+    CALIBRATIONS,
+    content_free_rows,
+    contextual_scores,
+    decide,
+    median_scores,
+)
 from course_lib.icl.conditions import choose_condition, condition_run, condition_table, split_rows, sweep
 from course_lib.icl.effects import (
     intended_change,
@@ -20,13 +27,14 @@ from course_lib.icl.measuring import (
     bias_texts,
     feature_run,
     feature_table,
+    find_scorer,
     intervention_sweep,
     measure_pair,
     measure_set,
     measure_split,
     prompt_for,
 )
-from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate
+from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate, prompt_ids
 from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer, Scorer
 from course_lib.icl.underspecified import (
     cell_counts,
@@ -58,6 +66,9 @@ __all__ = [
     "choose_condition",
     "condition_run",
     "condition_table",
+    "content_free_rows",
+    "context_run",
+    "context_table",
     "contextual_scores",
     "decide",
     "disambiguating_demonstrations",
@@ -67,6 +78,7 @@ __all__ = [
     "feature_table",
     "find_hypothesis",
     "find_intervention",
+    "find_scorer",
     "h_accuracy",
     "intended_change",
     "intervention_effects",
@@ -80,6 +92,7 @@ __all__ = [
     "median_scores",
     "pool_texts",
     "prompt_for",
+    "prompt_ids",
     "published_baselines",
     "published_effects",
     "single_feature_split",

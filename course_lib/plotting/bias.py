@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 CALIBRATION_NAMES = {"none": "raw", "contextual": "contextual", "median": "at the median"}
 KIND_NAMES = {
     "instruction": "instruction",
-    "verbalizer": "label words",
-    "explanation": "explanations",
-    "disambiguation": "disambiguating\ndemonstrations",
+    "verbalizer": "label\nwords",
+    "explanation": "expla-\nnations",
+    "disambiguation": "disambig.\nexamples",
 }
 
 
@@ -159,7 +159,6 @@ def published_figure(pairs: pd.DataFrame, published: pd.DataFrame, calibration: 
     names = [pair_name(h1, h2) for h1, h2 in zip(ours.h1, ours.h2, strict=True)]
     figure, axes = panels(1, 1, width=7.2, height=0.45 * len(names) + 1.6)
     intervals(axes, ours, "h1_accuracy", names, xlabel="h1-accuracy (0: follows h2, 1: follows h1)")
-    axes.lines[0].set_label("the embedded model, at the median")
     for number, model in enumerate(published.columns, start=1):
         style = {**series_style(number), "linestyle": ""}
         axes.plot(published.loc[list(ours.h2), model], range(len(names)), label=model, **style)
@@ -177,7 +176,7 @@ def condition_figure(table: pd.DataFrame) -> Figure:
     """
     places = range(len(table))
     figure, axes = panels(1, 2, width=4.6, height=0.42 * len(table) + 1.5, sharey=True)
-    ours, chance = series_style(0), series_style(6)
+    ours, chance = series_style(0), series_style(1)
     axes[0].plot(table.visibility, places, **{**ours, "linestyle": ""})
     axes[0].axvline(0.5, color="black", linewidth=0.8, linestyle=":")
     axes[0].set(xlabel="accuracy on one feature alone", title="how visible features are")
@@ -256,6 +255,7 @@ def effect_heatmap(axes: Axes, effects: pd.DataFrame, direction: str, *, title: 
     )
     axes.set_xticklabels([KIND_NAMES[kind] for kind in table.columns], rotation=0, fontsize=8)
     axes.tick_params(axis="y", rotation=0, labelsize=9)
+    axes.grid(visible=False)
     axes.set(xlabel="", ylabel="", title=title)
     return axes
 

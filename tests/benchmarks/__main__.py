@@ -1,13 +1,14 @@
-"""Run every benchmark and bring the README's tables up to date: `make bench`."""
+"""Run every benchmark, or those named, and bring the README's tables up to date: `make bench`."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from tests.benchmarks import finetuning, smart
+from tests.benchmarks import finetuning, icl, smart
 
 README = Path(__file__).parents[2] / "README.md"
-BENCHMARKS = {"finetuning": finetuning.table, "smart": smart.table}
+BENCHMARKS = {"finetuning": finetuning.table, "smart": smart.table, "icl": icl.table}
 
 
 def write_table(name: str, table: str) -> None:
@@ -19,7 +20,7 @@ def write_table(name: str, table: str) -> None:
 
 
 if __name__ == "__main__":
-    for name, measure in BENCHMARKS.items():
-        table = measure()
+    for name in sys.argv[1:] or BENCHMARKS:
+        table = BENCHMARKS[name]()
         print(f"\n{name}\n{table}")
         write_table(name, table)

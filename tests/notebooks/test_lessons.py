@@ -33,7 +33,9 @@ def executed(name: str, folder: str, attempt: int = 1) -> nbformat.NotebookNode:
 
 
 def outputs(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    """What the code cells showed, without those tagged "timed": seconds differ from run to run."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [output for cell in cells if "timed" not in cell.metadata.get("tags", []) for output in cell.outputs]
 
 
 def shown_texts(notebook: nbformat.NotebookNode) -> list[str]:
