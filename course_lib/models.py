@@ -168,6 +168,77 @@ def count_parameters(model: torch.nn.Module, *, trainable_only: bool = False) ->
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
 
 
+def find_context_length(model: PreTrainedModel) -> int | None:
+    """Give the most tokens a model reads, or None where its configuration names no limit."""
+    length = getattr(model.config, "max_position_embeddings", None)
+    return length if isinstance(length, int) and length > 0 else None
+
+
+def refuse_too_long(
+    prompts: Sequence[Sequence[int]],
+    context_length: int | None,
+    *,
+    num_virtual_tokens: int = 0,
+    first_number: int = 0,
+) -> None:
+    """Refuse prompts that do not fit into the model's context.
+
+    Args:
+        prompts: token ids of whole prompts.
+        context_length: the most tokens that the model reads; None if it has no limit.
+        num_virtual_tokens: rows of a soft prompt that stands before each of them.
+        first_number: number of the first prompt, for the message.
+
+    Raises:
+        CourseError: names the first prompt that is too long, its length, and the limit.
+    """
+    if context_length is None:
+        return
+    behind = f" behind {num_virtual_tokens} virtual ones" if num_virtual_tokens else ""
+    for number, ids in enumerate(prompts, first_number):
+        if num_virtual_tokens + len(ids) > context_length:
+            raise CourseError(
+                f"The prompt of item {number} has {len(ids):,} tokens{behind}, and the model reads at most "
+                f"{context_length:,}.",
+                given=num_virtual_tokens + len(ids),
+                mend="Use fewer or shorter demonstrations or virtual tokens, or leave long items out; nothing "
+                "is cut off.",
+            )
+
+
+@contextlib.contextmanager
+def output_only_at(model: PreTrainedModel, rows: Any, columns: Any) -> Iterator[None]:
+    """Let the output layer see only some places, so that the logits of others are never computed.
+
+    The model's logits become [1, n, vocabulary]. What it does with its logits afterwards (scaling, capping)
+    stays as it is.
+
+    Args:
+        model: a causal language model.
+        rows: the places' rows: n ints, a list or a tensor.
+        columns: their columns.
+
+    Raises:
+        CourseError: the model has no output layer over a vocabulary.
+    """
+    head: Any = model.get_output_embeddings()
+    if head is None:
+        raise CourseError(
+            "The model has no output layer over a vocabulary.",
+            given=type(model).__name__,
+            mend="Load it as a causal language model.",
+        )
+
+    def select(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return (inputs[0][rows, columns][None], *inputs[1:])
+
+    hook = head.register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
 def encoder_weights(classifier: ModelAndTokenizer, *, copy: bool = True) -> dict[str, torch.Tensor]:
     """Give the weights that were pre-trained, without the fresh head, which has no place to move from.
 

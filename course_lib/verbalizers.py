@@ -122,6 +122,82 @@ def find_label_ids(
     return found
 
 
+class Reading(NamedTuple):
+    """A probability to be read off a row: that of `token`, at the output of position `position`."""
+
+    row: int
+    position: int
+    token: int
+    item: int
+    label: int
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Token rows to be run through a model, and what to read off them.
+
+    Args:
+        ids: the rows' token ids.
+        readings: for every item and label, one reading for each token of the label.
+        first_reading: for each row, the first position that is read.
+    """
+
+    ids: list[list[int]]
+    readings: list[Reading]
+    first_reading: list[int]
+
+
+def lay_out_rows(examples: Sequence[LabelIds]) -> Rows:
+    """Lay out the rows that the labels of all examples are read off.
+
+    The last token of a label is only predicted, never read by the model. So labels of one token share one
+    row, the prompt itself; labels that share their first tokens share the row that holds those; and only
+    labels of several tokens that differ before the last one need a row each.
+
+    Args:
+        examples: the tokens of each prompt, and of each label behind it.
+
+    Returns:
+        The rows.
+
+    Raises:
+        CourseError: nothing before the label that a model could read.
+
+    Example:
+        >>> lay_out_rows([LabelIds([7, 8], [[1], [2]]), LabelIds([7], [[3, 1], [4, 1]])]).ids
+        [[7, 8], [7, 3], [7, 4]]
+    """
+    ids: list[list[int]] = []
+    readings: list[Reading] = []
+    first_reading: list[int] = []
+    for item, (context, labels) in enumerate(examples):
+        if not context:
+            raise CourseError(
+                "There is no token before the label word, so nothing to predict it from.",
+                given=f"item {item}",
+                mend="Write a prompt before the label word.",
+            )
+        needed = _longest_only([label[:-1] for label in labels])
+        for number, label in enumerate(labels):
+            row = next(i for i, read in enumerate(needed) if read[: len(label) - 1] == label[:-1])
+            readings += [
+                Reading(len(ids) + row, len(context) - 1 + i, token, item, number)
+                for i, token in enumerate(label)
+            ]
+        ids += [context + read for read in needed]
+        first_reading += [len(context) - 1] * len(needed)
+    return Rows(ids, readings, first_reading)
+
+
+def _longest_only(sequences: list[list[int]]) -> list[list[int]]:
+    """Leave out what is the beginning of another sequence, or a copy of one."""
+    kept: list[list[int]] = []
+    for sequence in sorted(sequences, key=len, reverse=True):
+        if not any(other[: len(sequence)] == sequence for other in kept):
+            kept.append(sequence)
+    return kept
+
+
 def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Tokenize texts that are still to be continued: with the start token if the model has one, no end token.
 

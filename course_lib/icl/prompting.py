@@ -16,10 +16,12 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.errors import CourseError
+from course_lib.models import find_context_length as find_context_length
+from course_lib.models import refuse_too_long as refuse_too_long
 from course_lib.verbalizers import Verbalizer, shared_length, text_ids
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 # Stands for the last user message while a chat template is filled; no text holds it.
 _PLACEHOLDER = "\ue000item\ue000"
@@ -308,31 +310,3 @@ def prompt_ids(
     alone = text_ids(tokenizer, [prefix])[0]
     cut = shared_length([alone, *wholes])
     return PromptIds(alone[:cut], [whole[cut:] for whole in wholes])
-
-
-def refuse_too_long(prompts: Sequence[Sequence[int]], context_length: int | None) -> None:
-    """Refuse prompts that do not fit into the model's context.
-
-    Args:
-        prompts: token ids of whole prompts.
-        context_length: the most tokens that the model reads; None if it has no limit.
-
-    Raises:
-        CourseError: names the first prompt that is too long, its length, and the limit.
-    """
-    if context_length is None:
-        return
-    for number, ids in enumerate(prompts):
-        if len(ids) > context_length:
-            raise CourseError(
-                f"The prompt of item {number} has {len(ids):,} tokens, and the model reads at most "
-                f"{context_length:,}.",
-                given=len(ids),
-                mend="Use fewer or shorter demonstrations, or leave long items out; nothing is cut off.",
-            )
-
-
-def find_context_length(model: PreTrainedModel) -> int | None:
-    """Give the most tokens a model reads, or None where its configuration names no limit."""
-    length = getattr(model.config, "max_position_embeddings", None)
-    return length if isinstance(length, int) and length > 0 else None

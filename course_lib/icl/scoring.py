@@ -18,12 +18,11 @@ import copy
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from course_lib.errors import CourseError
-from course_lib.icl.prompting import find_context_length, refuse_too_long
-from course_lib.models import floating_dtype
-from course_lib.verbalizers import find_label_ids, shared_length, text_ids
+from course_lib.models import find_context_length, floating_dtype, output_only_at, refuse_too_long
+from course_lib.verbalizers import Reading, Rows, find_label_ids, lay_out_rows, shared_length, text_ids
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,39 +55,10 @@ class Scorer(Protocol):
 # --- from texts to rows of tokens ------------------------------------------------------------------
 
 
-class Reading(NamedTuple):
-    """A probability to be read off a row: that of `token`, at the output of position `position`."""
-
-    row: int
-    position: int
-    token: int
-    item: int
-    label: int
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Token rows to be run through a model, and what to read off them.
-
-    Args:
-        ids: the rows' token ids.
-        readings: for every item and label, one reading for each token of the label.
-        first_reading: for each row, the first position that is read.
-    """
-
-    ids: list[list[int]]
-    readings: list[Reading]
-    first_reading: list[int]
-
-
 def label_rows(
     tokenizer: PreTrainedTokenizerBase, prefix: str, items: Sequence[str], label_words: Sequence[str]
 ) -> Rows:
     """Lay out the rows that the labels of all items are read off.
-
-    The last token of a label is only predicted, never read by the model. So labels of one token share one
-    row, the item itself; labels that share their first tokens share the row that holds those; and only
-    labels of several tokens that differ before the last one need a row each.
 
     Args:
         tokenizer: the model's tokenizer.
@@ -102,36 +72,7 @@ def label_rows(
     Raises:
         CourseError: labels that cannot be compared; nothing before the label that a model could read.
     """
-    ids: list[list[int]] = []
-    readings: list[Reading] = []
-    first_reading: list[int] = []
-    prompts = [prefix + item for item in items]
-    for item, (context, labels) in enumerate(find_label_ids(tokenizer, prompts, label_words)):
-        if not context:
-            raise CourseError(
-                "There is no token before the label word, so nothing to predict it from.",
-                given=prompts[item],
-                mend="Write a prompt before the label word.",
-            )
-        needed = _longest_only([label[:-1] for label in labels])
-        rows = {tuple(read): len(ids) + i for i, read in enumerate(needed)}
-        ids += [context + list(read) for read in needed]
-        first_reading += [len(context) - 1] * len(needed)
-        for number, label in enumerate(labels):
-            row = next(at for read, at in rows.items() if list(read[: len(label) - 1]) == label[:-1])
-            readings += [
-                Reading(row, len(context) - 1 + i, token, item, number) for i, token in enumerate(label)
-            ]
-    return Rows(ids, readings, first_reading)
-
-
-def _longest_only(sequences: list[list[int]]) -> list[list[int]]:
-    """Leave out what is the beginning of another sequence, or a copy of one."""
-    kept: list[list[int]] = []
-    for sequence in sorted(sequences, key=len, reverse=True):
-        if not any(other[: len(sequence)] == sequence for other in kept):
-            kept.append(sequence)
-    return kept
+    return lay_out_rows(find_label_ids(tokenizer, [prefix + item for item in items], label_words))
 
 
 def shared_prefix(tokenizer: PreTrainedTokenizerBase, prefix: str, rows: Rows) -> list[int]:
@@ -403,7 +344,7 @@ class _Readings:
         # each position of a row once, though several labels are read there
         places = sorted({(i, reading.position - start) for i, reading in readings})
         slots = {place: slot for slot, place in enumerate(places)}
-        with _output_only_at(model, places):
+        with output_only_at(model, [row for row, _ in places], [column for _, column in places]):
             logits = model(**arguments).logits[0].float()
         normaliser = logits.logsumexp(dim=-1)
         slot = torch.tensor([slots[i, reading.position - start] for i, reading in readings])
@@ -419,38 +360,6 @@ class _Readings:
                     mend="Use float32; if they still are not, the weights or the texts are broken.",
                 )
             self.sums[reading.item, reading.label] += value
-
-
-@contextlib.contextmanager
-def _output_only_at(model: Any, places: list[tuple[int, int]]) -> Iterator[None]:
-    """Let the output layer see only some positions, so that the logits of others are never computed.
-
-    What a model does with its logits afterwards (scaling, capping) stays as it is.
-
-    Args:
-        model: a causal language model.
-        places: pairs of row and column; the logits become [1, len(places), vocabulary].
-    """
-    import torch
-
-    head = model.get_output_embeddings()
-    if head is None:
-        raise CourseError(
-            "The model has no output layer over a vocabulary.",
-            given=type(model).__name__,
-            mend="Load it as a causal language model.",
-        )
-    rows, columns = (torch.tensor(part) for part in zip(*places, strict=True))
-
-    def select(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        hidden = inputs[0]
-        return (hidden[rows.to(hidden.device), columns.to(hidden.device)][None], *inputs[1:])
-
-    hook = head.register_forward_pre_hook(select)
-    try:
-        yield
-    finally:
-        hook.remove()
 
 
 # --- the shared prefix -----------------------------------------------------------------------------
@@ -500,7 +409,7 @@ def compute_prefix(model: PreTrainedModel, ids: list[int], weights: int = 0) -> 
     cache = PrefixCache(ids, weights, recording=True)
     if ids:
         row = torch.tensor([ids], device=model.device)
-        with cache.active(), _output_only_at(model, [(0, len(ids) - 1)]):
+        with cache.active(), output_only_at(model, [0], [len(ids) - 1]):
             model(**_at_positions(row, 0))
         if len(cache.layers) != model.config.num_hidden_layers:
             raise _NotSharedError
@@ -667,7 +576,7 @@ def _library_cache(model: Any, shared: list[int]) -> Any:
     if not shared:
         return None
     row = torch.tensor([shared], device=model.device)
-    with _output_only_at(model, [(0, len(shared) - 1)]):
+    with output_only_at(model, [0], [len(shared) - 1]):
         cache = model(input_ids=row, use_cache=True).past_key_values
     if not hasattr(cache, "batch_repeat_interleave"):
         raise CourseError(

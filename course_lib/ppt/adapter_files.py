@@ -1,0 +1,179 @@
+"""The files of a prompt-tuning adapter: PEFT's two, and one of ours that says which model it is for."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from course_lib.errors import CourseError
+from course_lib.ppt.fingerprint import ModelFingerprint
+
+if TYPE_CHECKING:
+    import torch
+
+# PEFT's two files, and ours beside them.
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+COURSE_FILE = "course_prompt.json"
+WEIGHTS_KEY = "prompt_embeddings"
+
+
+class Adapter(NamedTuple):
+    """What the folder of an adapter holds.
+
+    Args:
+        rows: float tensor [num_virtual_tokens, width].
+        initialisation: how the rows began.
+        fingerprint: the model that they are for; None where PEFT wrote the folder.
+    """
+
+    rows: torch.Tensor
+    initialisation: str
+    fingerprint: ModelFingerprint | None
+
+
+def write_adapter(folder: Path, adapter: Adapter) -> None:
+    """Write an adapter that `PeftModel.from_pretrained` loads, whole or not at all.
+
+    Args:
+        folder: where; an adapter that stands there is replaced once the new one is whole.
+        adapter: what to write, with its fingerprint.
+
+    Raises:
+        CourseError: the folder holds something else.
+    """
+    if folder.exists() and (not folder.is_dir() or _is_other_folder(folder)):
+        raise CourseError(
+            "There is something else than an adapter in this place.",
+            given=str(folder),
+            mend="Name a folder that does not exist yet.",
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    try:
+        _write_files(partial, adapter)
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_adapter(folder: Path) -> Adapter:
+    """Read an adapter that `write_adapter` or PEFT wrote.
+
+    Args:
+        folder: the adapter's folder.
+
+    Returns:
+        What it holds, on the CPU.
+
+    Raises:
+        CourseError: no adapter, another kind of adapter, or damaged files.
+    """
+    config = _read_json(folder / CONFIG_FILE)
+    _refuse_other_adapters(folder, config)
+    rows = _read_rows(folder / WEIGHTS_FILE)
+    expected = (config.get("num_virtual_tokens"), config.get("token_dim", rows.shape[-1]))
+    if tuple(rows.shape) != expected:
+        raise CourseError(
+            f"The adapter's rows are {tuple(rows.shape)}, its configuration says {expected}.",
+            given=str(folder),
+            mend="Save the adapter again; its files do not belong together.",
+        )
+    if not (folder / COURSE_FILE).exists():
+        return Adapter(rows, "pretrained", None)
+    record = _read_json(folder / COURSE_FILE)
+    fingerprint = _read_fingerprint(folder, record)
+    return Adapter(rows, str(record.get("initialisation", "pretrained")), fingerprint)
+
+
+def _write_files(folder: Path, adapter: Adapter) -> None:
+    import safetensors.torch
+    from peft import PromptTuningConfig, TaskType
+
+    rows, initialisation, fingerprint = adapter
+    if fingerprint is None:
+        raise CourseError("An adapter is written with the fingerprint of its model.", given=str(folder))
+    config = PromptTuningConfig(
+        task_type=TaskType.CAUSAL_LM,
+        num_virtual_tokens=rows.shape[0],
+        token_dim=rows.shape[1],
+        num_transformer_submodules=1,
+        num_attention_heads=fingerprint.num_heads,
+        num_layers=fingerprint.num_layers,
+        base_model_name_or_path=fingerprint.name,
+        inference_mode=True,
+    )
+    config.save_pretrained(str(folder))
+    tensors = {WEIGHTS_KEY: rows.detach().cpu().contiguous()}
+    safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    record = {"initialisation": initialisation, "fingerprint": asdict(fingerprint)}
+    (folder / COURSE_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _is_other_folder(folder: Path) -> bool:
+    return any(folder.iterdir()) and not (folder / CONFIG_FILE).is_file()
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise CourseError(
+            f"This folder holds no prompt: it has no {file.name}.",
+            given=str(file.parent),
+            mend="Give the folder that `SoftPrompt.save` or PEFT's `save_pretrained` wrote.",
+        )
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise _damaged(file)
+    return read
+
+
+def _refuse_other_adapters(folder: Path, config: Mapping[str, Any]) -> None:
+    kind = (config.get("peft_type"), config.get("task_type"), config.get("num_transformer_submodules") or 1)
+    if kind != ("PROMPT_TUNING", "CAUSAL_LM", 1):
+        raise CourseError(
+            "This adapter is no soft prompt of a causal language model.",
+            given=f"{folder}: peft_type {kind[0]}, task_type {kind[1]}, {kind[2]} submodules",
+            mend="Give a PROMPT_TUNING adapter of the task type CAUSAL_LM.",
+        )
+
+
+def _read_rows(file: Path) -> torch.Tensor:
+    import safetensors
+    import safetensors.torch
+
+    if not file.is_file():
+        raise CourseError(
+            f"The adapter has no {WEIGHTS_FILE}; pickled weights are never loaded.",
+            given=str(file.parent),
+            mend="Save it again with PEFT's `save_pretrained`, which writes safetensors.",
+        )
+    try:
+        tensors = safetensors.torch.load_file(file)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise _damaged(file) from error
+    if WEIGHTS_KEY not in tensors or tensors[WEIGHTS_KEY].ndim != 2:
+        raise _damaged(file)
+    return tensors[WEIGHTS_KEY]
+
+
+def _read_fingerprint(folder: Path, record: Mapping[str, Any]) -> ModelFingerprint:
+    try:
+        return ModelFingerprint(**record["fingerprint"])
+    except (KeyError, TypeError):
+        raise _damaged(folder / COURSE_FILE) from None
+
+
+def _damaged(file: Path) -> CourseError:
+    return CourseError(
+        f"{file.name} is damaged.", given=str(file), mend="Restore the adapter from git, or train it again."
+    )

@@ -1,0 +1,369 @@
+"""Patterns: how an example becomes a text that ends where the label word begins.
+
+Each task has one pattern in three kinds: hard (words alone), soft (virtual tokens and the bare fields) and
+hybrid (virtual tokens and words). What is pre-trained and what is tuned on a downstream task share a
+pattern, so that a prompt trained on the one fits the other.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from course_lib.errors import CourseError, unknown_name
+from course_lib.verbalizers import LabelIds, Verbalizer, find_label_ids
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+KINDS = ("hard", "soft", "hybrid")
+SOFT = "{soft}"
+LETTERS = tuple("ABCDEFGHIJKLMNOP")
+
+PAIR_WORDS = ("yes", "maybe", "no")
+SINGLE_WORDS = ("terrible", "bad", "maybe", "good", "great")
+SENTIMENT_WORDS = ("bad", "good")
+
+# Task -> the bare fields, and the same with words around them. The words ask nothing that only one of the
+# tasks of a form could mean: "belong together" is said of neighbouring sentences and of entailment alike.
+_FORMS = {
+    "pair": ("{first}\n{second}", "First: {first}\nSecond: {second}\nDo they belong together? Answer:"),
+    "choice": ("{query}\n{options}", "{query}\n{options}\nOf these, the one that fits is"),
+    "single": ("{text}", "{text} All in all, it was"),
+}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How a task's rows are written for a language model, and the words it answers with.
+
+    Args:
+        name: for messages and records, such as "pair/hybrid".
+        template: the text, with the row's columns as fields in braces. `{soft}`, at most once and at the
+            very front, is where the soft prompt's virtual tokens go. `{options}` is written as lines
+            lettered A., B., …
+        verbalizer: the label words.
+        fewer_options: a row may have fewer options than there are label words; only the letters of its own
+            options are then labels.
+
+    Raises:
+        CourseError: no field, a field that is no plain name, `{soft}` anywhere but at the front, or a
+            template that ends in white space.
+
+    Example:
+        >>> pattern = Pattern("mine", "{soft}{text} It was", Verbalizer(["bad", "good"]))
+        >>> pattern.is_soft, pattern.text({"text": "A fine film."})
+        (True, 'A fine film. It was')
+    """
+
+    name: str
+    template: str
+    verbalizer: Verbalizer
+    fewer_options: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.fields or not all(field.isidentifier() for field in self.fields):
+            raise CourseError(
+                "A pattern needs fields in braces, each the plain name of a column.",
+                given=self.template,
+                mend="Write, for example, '{soft}{text} It was'; a brace that is no field is doubled.",
+            )
+        if "soft" in self.fields:
+            raise CourseError(
+                "{soft} stands at the very front of a pattern, once.",
+                given=self.template,
+                mend="Virtual tokens are put before the text: begin the template with {soft}.",
+            )
+        if self.template != self.template.rstrip():
+            raise CourseError(
+                "The template ends in white space, which tokenizers merge with the label word.",
+                given=self.template,
+                mend="Leave it out: the label word brings its own space.",
+            )
+
+    @property
+    def is_soft(self) -> bool:
+        """Whether a soft prompt goes in front."""
+        return self.template.startswith(SOFT)
+
+    @property
+    def hard_template(self) -> str:
+        """The template without the mark of the soft prompt."""
+        return self.template.removeprefix(SOFT)
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """The columns that a row must have."""
+        try:
+            parsed = list(string.Formatter().parse(self.hard_template))
+        except ValueError as error:
+            raise CourseError(
+                f"The pattern cannot be read: {error}.", given=self.template, mend="Close every brace."
+            ) from error
+        return tuple(dict.fromkeys(field for _, field, _, _ in parsed if field is not None))
+
+    def text(self, row: Mapping[str, Any]) -> str:
+        """Write one row, up to its label word and without the virtual tokens.
+
+        Args:
+            row: the row's columns: texts, and for `{options}` a list of texts.
+
+        Returns:
+            The text, which ends right before the label word (no trailing space).
+
+        Raises:
+            CourseError: the row lacks a field, or the field holds nothing; a number of options that the
+                label words do not fit.
+        """
+        return self.hard_template.format(**{field: self._field_text(row, field) for field in self.fields})
+
+    def num_labels(self, row: Mapping[str, Any]) -> int:
+        """Give how many of the label words, from the first, are answers to this row."""
+        return len(_checked_options(row["options"], self)) if self.fewer_options else self._num_words
+
+    def label_ids(
+        self, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Mapping[str, Any]]
+    ) -> list[LabelIds]:
+        """Find the tokens of each row's text and of the label words behind it, each word whole.
+
+        Args:
+            tokenizer: the model's tokenizer.
+            rows: the rows.
+
+        Returns:
+            For each row the text's tokens, and those of the label words that are answers to it.
+
+        Raises:
+            CourseError: as `text`; label words that this tokenizer gives no tokens or the same tokens.
+        """
+        found = find_label_ids(tokenizer, [self.text(row) for row in rows], self.verbalizer.continuations)
+        return [
+            LabelIds(ids.context, ids.labels[: self.num_labels(row)])
+            for ids, row in zip(found, rows, strict=True)
+        ]
+
+    @property
+    def _num_words(self) -> int:
+        return self.verbalizer.num_labels
+
+    def _field_text(self, row: Mapping[str, Any], field: str) -> str:
+        value = row.get(field)
+        if value is None:
+            raise CourseError(
+                f"The row lacks the field {field!r} of the pattern {self.name!r}.",
+                given=sorted(row),
+                mend="Use a pattern whose fields are columns of these rows.",
+            )
+        if field == "options":
+            return lettered(_checked_options(value, self))
+        text = str(value).strip()
+        if not text:
+            raise CourseError(
+                f"The field {field!r} is empty.", given=value, mend="Leave out rows without text."
+            )
+        return text
+
+
+def lettered(options: Sequence[str]) -> str:
+    """Write options as lines that begin with their letters.
+
+    Args:
+        options: texts; white space within one becomes a single space, so that no option can pass for two.
+
+    Example:
+        >>> print(lettered(["It rained.", "The end."]))
+        A. It rained.
+        B. The end.
+    """
+    tidy = [" ".join(str(option).split()) for option in options]
+    return "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, tidy, strict=False))
+
+
+def pair_pattern(kind: str = "hybrid", *, first: str = "first", second: str = "second") -> Pattern:
+    """Give the pattern of sentence pairs: yes, maybe or no.
+
+    Args:
+        kind: "hard", "soft" or "hybrid".
+        first: the column of the first sentence.
+        second: the column of the second.
+
+    Raises:
+        CourseError: unknown kind.
+
+    Example:
+        >>> print(pair_pattern("hard").text({"first": "It rains.", "second": "We are wet."}))
+        First: It rains.
+        Second: We are wet.
+        Do they belong together? Answer:
+    """
+    return _pattern("pair", kind, PAIR_WORDS, {"first": first, "second": second})
+
+
+def nli_pattern(kind: str = "hybrid") -> Pattern:
+    """Give the sentence-pair pattern for `premise` and `hypothesis`: yes, maybe, no in `NLI_LABELS`' order."""
+    return pair_pattern(kind, first="premise", second="hypothesis")
+
+
+def choice_pattern(num_options: int = 6, kind: str = "hybrid") -> Pattern:
+    """Give the pattern of multiple choice with a fixed number of options: `query` and `options`.
+
+    Args:
+        num_options: from 2 to 16.
+        kind: "hard", "soft" or "hybrid".
+
+    Raises:
+        CourseError: unknown kind, or a number of options without letters.
+
+    Example:
+        >>> row = {"query": "It rains.", "options": ["We are wet.", "Two is even."]}
+        >>> print(choice_pattern(2, "soft").text(row))
+        It rains.
+        A. We are wet.
+        B. Two is even.
+    """
+    check_num_options(num_options)
+    return _pattern("choice", kind, LETTERS[:num_options])
+
+
+def single_pattern(kind: str = "hybrid", words: Sequence[str] = SINGLE_WORDS) -> Pattern:
+    """Give the pattern of single sentences: five words from terrible to great.
+
+    Args:
+        kind: "hard", "soft" or "hybrid".
+        words: the label words, from the most negative to the most positive.
+
+    Raises:
+        CourseError: unknown kind; words that are no label words.
+
+    Example:
+        >>> single_pattern("hard").text({"text": "I slept."})
+        'I slept. All in all, it was'
+    """
+    return _pattern("single", kind, words)
+
+
+def sentiment_pattern(kind: str = "hybrid") -> Pattern:
+    """Give the single-sentence pattern with two of its five words: bad (label 0) and good (label 1)."""
+    return single_pattern(kind, SENTIMENT_WORDS)
+
+
+def unified_pattern(kind: str = "hybrid", *, max_options: int = len(LETTERS)) -> Pattern:
+    """Give the pattern of the unified form: multiple choice with 2 to `max_options` options.
+
+    Args:
+        kind: "hard", "soft" or "hybrid".
+        max_options: the most options a row has, from 2 to 16.
+
+    Raises:
+        CourseError: unknown kind, or a number of options without letters.
+    """
+    check_num_options(max_options)
+    return _pattern("choice", kind, LETTERS[:max_options], task="unified", fewer_options=True)
+
+
+# Task, as in the rows' `task` -> its pattern of a kind.
+PATTERNS: dict[str, Callable[[str], Pattern]] = {
+    "pair": pair_pattern,
+    "choice": lambda kind: choice_pattern(6, kind),
+    "single": single_pattern,
+    "unified": unified_pattern,
+}
+
+
+def find_pattern(task: str, kind: str = "hybrid") -> Pattern:
+    """Give the pattern of a pre-training task.
+
+    Args:
+        task: "pair", "choice" (6 options), "single" or "unified".
+        kind: "hard", "soft" or "hybrid".
+
+    Raises:
+        CourseError: unknown task or kind.
+    """
+    if task not in PATTERNS:
+        raise unknown_name("task", task, PATTERNS)
+    return PATTERNS[task](kind)
+
+
+def as_multiple_choice(row: Mapping[str, Any], question: str, label_names: Sequence[str]) -> dict[str, Any]:
+    """Ask a downstream task as multiple choice: the classes are the options.
+
+    Args:
+        row: the row's columns, with its `label` where it is known.
+        question: the query, with the row's columns as fields in braces.
+        label_names: what each class is called, in the order of the labels.
+
+    Returns:
+        `query`, `options` and, where the row has it, `label`.
+
+    Raises:
+        CourseError: no field in the question, or one that the row lacks; fewer than 2 or more than 16
+            classes; a label outside them.
+
+    Example:
+        >>> row = {"text": "A fine film.", "label": 1}
+        >>> as_multiple_choice(row, "{text} How was it?", ["It was bad.", "It was good."])
+        {'query': 'A fine film. How was it?', 'options': ['It was bad.', 'It was good.'], 'label': 1}
+    """
+    # the verbalizer's check is what label names need too: two at least, none empty, none twice
+    names = list(Verbalizer(label_names).label_words)
+    check_num_options(len(names))
+    query = Pattern("question", question, Verbalizer(LETTERS)).text(row)
+    asked = {"query": query, "options": names}
+    if row.get("label") is None:
+        return asked
+    if row["label"] not in range(len(names)):
+        raise CourseError(
+            f"The label must be a whole number from 0 to {len(names) - 1}.",
+            given=row["label"],
+            mend="Name every class in `label_names`, in the order of the labels.",
+        )
+    return {**asked, "label": int(row["label"])}
+
+
+def check_num_options(num_options: int) -> None:
+    """Refuse a number of options that there are no letters for.
+
+    Raises:
+        CourseError: not a whole number from 2 to 16.
+    """
+    if not isinstance(num_options, int) or not 2 <= num_options <= len(LETTERS):
+        raise CourseError(f"A choice has from 2 to {len(LETTERS)} options.", given=num_options, mend="Use 6.")
+
+
+def _pattern(
+    form: str,
+    kind: str,
+    words: Sequence[str],
+    columns: Mapping[str, str] | None = None,
+    *,
+    task: str = "",
+    fewer_options: bool = False,
+) -> Pattern:
+    if kind not in KINDS:
+        raise unknown_name("kind of pattern", kind, KINDS)
+    bare, worded = _FORMS[form]
+    template = bare if kind == "soft" else worded
+    for field, column in (columns or {}).items():
+        template = template.replace(f"{{{field}}}", f"{{{column}}}")
+    front = "" if kind == "hard" else SOFT
+    return Pattern(f"{task or form}/{kind}", front + template, Verbalizer(words), fewer_options)
+
+
+def _checked_options(options: Any, pattern: Pattern) -> Sequence[str]:
+    """Refuse options that are no list of texts, or that the pattern's letters do not fit."""
+    most = pattern.verbalizer.num_labels
+    fits = isinstance(options, Sequence) and not isinstance(options, str)
+    if fits and not all(str(option).strip() for option in options):
+        raise CourseError("An option is empty.", given=list(options), mend="Give every option a text.")
+    if fits and (2 <= len(options) <= most if pattern.fewer_options else len(options) == most):
+        return options
+    wanted = f"from 2 to {most}" if pattern.fewer_options else str(most)
+    raise CourseError(
+        f"The pattern {pattern.name!r} takes a list of {wanted} options.",
+        given=options,
+        mend="Take `choice_pattern(num_options)` of their number, or `unified_pattern()`.",
+    )
