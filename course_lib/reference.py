@@ -103,6 +103,102 @@ def smart_ablation() -> ResultRecord:
     )
 
 
+def ppt_search() -> ResultRecord:
+    """Lesson 06: learning rates of every few-shot method on every task, on development examples alone."""
+    from course_lib.ppt import fewshot
+
+    settings = {"num_updates": FULL.size("fewshot.num_updates"), "read_test": False}
+    tasks = [
+        {"task": task, "method": method, "seed": seed, "learning_rate": rate}
+        for seed, task, method in product(
+            FULL.size("fewshot.search_seeds"), FULL.size("fewshot.tasks"), fewshot.METHODS
+        )
+        for rate in fewshot.learning_rates(method)
+    ]
+    return _prompt_run("ppt_search", settings, tasks, fewshot.few_shot_rows)
+
+
+def ppt_few_shot() -> ResultRecord:
+    """Lesson 06: every few-shot method on every task, at the learning rates that `ppt_search` chooses."""
+    from course_lib.ppt import fewshot
+
+    rates = _prompt_rates()
+    tasks = [
+        {"task": task, "method": method, "seed": seed, "learning_rate": rates[method]}
+        for seed, task, method in product(
+            FULL.size("fewshot.seeds"), FULL.size("fewshot.tasks"), fewshot.METHODS
+        )
+    ]
+    return _prompt_run("ppt_few_shot", _few_shot_settings(), tasks, fewshot.few_shot_rows)
+
+
+def ppt_pilot() -> ResultRecord:
+    """Lesson 05: label words, initialisations, patterns, and few against many examples."""
+    from course_lib.ppt import fewshot
+
+    rates = _prompt_rates()
+    variants = fewshot.pilot_variants(FULL.size("pilot.num_full"), FULL.size("pilot.full_updates"))
+    tasks = [
+        {
+            "finding": variant.finding,
+            "variant": variant.name,
+            "method": variant.method,
+            "seed": seed,
+            "learning_rate": rates[variant.method],
+            "options": dict(variant.options),
+        }
+        for seed, variant in product(FULL.size("pilot.seeds"), variants)
+    ]
+    return _prompt_run("ppt_pilot", _few_shot_settings(), tasks, fewshot.pilot_run)
+
+
+def ppt_sample_efficiency() -> ResultRecord:
+    """Lesson 06: accuracy on movie sentences over the number of examples."""
+    from course_lib.ppt import fewshot
+
+    rates = _prompt_rates()
+    tasks = [
+        {
+            "task": "movie",
+            "method": method,
+            "seed": seed,
+            "learning_rate": rates[method],
+            "num_train": size,
+            # as many to choose on as to train on, until the protocol's number
+            "num_development": min(size, fewshot.NUM_EXAMPLES),
+        }
+        for seed, size, method in product(
+            FULL.size("fewshot.size_seeds"), FULL.size("fewshot.train_sizes"), fewshot.METHODS
+        )
+        if method != "unified PPT"
+    ]
+    return _prompt_run("ppt_sample_efficiency", _few_shot_settings(), tasks, fewshot.few_shot_rows)
+
+
+def _few_shot_settings() -> dict[str, Any]:
+    return {name: FULL.size(f"fewshot.{name}") for name in ("num_updates", "num_test")}
+
+
+def _prompt_rates() -> dict[str, float]:
+    from course_lib.ppt.fewshot import choose_learning_rates
+
+    searched = ppt_search()
+    searched.save()
+    return choose_learning_rates(searched.rows)
+
+
+def _prompt_run(
+    name: str,
+    settings: dict[str, Any],
+    tasks: list[dict[str, Any]],
+    run_task: Callable[..., list[dict[str, Any]]],
+) -> ResultRecord:
+    """Run tasks that use the pre-trained prompts: other prompts start the run anew."""
+    from course_lib.ppt.fewshot import prompt_versions
+
+    return _run(name, {**settings, "prompts": prompt_versions()}, tasks, partial(run_task, **settings))
+
+
 def context_accuracy() -> ResultRecord:
     """Lesson 07: accuracy over the number of demonstrations."""
     from course_lib.icl.accuracy import context_run
@@ -206,6 +302,10 @@ REFERENCES: dict[str, Callable[[], ResultRecord]] = {
     "learning_rate": learning_rate,
     "smart_search": smart_search,
     "smart_ablation": smart_ablation,
+    "ppt_search": ppt_search,
+    "ppt_few_shot": ppt_few_shot,
+    "ppt_pilot": ppt_pilot,
+    "ppt_sample_efficiency": ppt_sample_efficiency,
     "context_accuracy": context_accuracy,
     "icl_conditions": icl_conditions,
     "icl_bias": icl_bias,
