@@ -111,6 +111,29 @@ def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
     )
 
 
+def visibility_sentence(pairs: pd.DataFrame, features: pd.DataFrame, calibration: str = "median") -> str:
+    """Say in how many pairs the model follows the feature that it sees better alone.
+
+    Args:
+        pairs: what `icl.bias_table` gave.
+        features: what `icl.feature_table` gave.
+        calibration: the calibration looked at.
+    """
+    accuracy = features[features.calibration == calibration].set_index("feature").accuracy
+    looked_at = pairs[pairs.calibration == calibration].to_dict("records")
+    agrees = [
+        (row["h1_accuracy"] > 0.5) == bool(accuracy[row["h1"]] > accuracy[row["h2"]]) for row in looked_at
+    ]
+    exceptions = [
+        pair_name(row["h1"], row["h2"]) for row, does in zip(looked_at, agrees, strict=True) if not does
+    ]
+    which = f" (not in {', '.join(exceptions)})" if exceptions else ""
+    return (
+        f"In {sum(agrees)} of {len(agrees)} pairs the model leans to the feature that it finds again more often "
+        f"when it is shown alone{which}."
+    )
+
+
 def set_figure(rows: Sequence[Mapping[str, Any]], num_first: int = 3, calibration: str = "median") -> Figure:
     """Draw every demonstration set's h1-accuracy, and the mean of the first few beside that of all.
 

@@ -166,6 +166,13 @@ plotting.show(
 )
 
 # %% [markdown]
+# **Predict before you look.** The right-hand panel shows what the model can learn when nothing else is in the way. Is
+# that enough to say which of two features it follows?
+
+# %%
+print(figures.visibility_sentence(pair_table, feature_table))
+
+# %% [markdown]
 # ### What three sets would have said
 #
 # The paper used three sets of demonstrations. **Predict before you look.** How far apart do two sets lie, behind which
@@ -211,7 +218,7 @@ steady_rows, steady_features = icl.split_rows(reference, steadiest)
 steady_table = icl.bias_table(steady_rows)
 plotting.show(
     figures.bias_figure(steady_table, icl.feature_table(steady_features)),
-    caption=f"Reference, condition '{steadiest}', ten sets. " + figures.bias_sentence(steady_table),
+    caption=f"Reference, {steadiest}, {steady_table.num_sets.max()} sets. " + figures.bias_sentence(steady_table),
     alt="The two panels of intervals again, for the condition that the search chose.",
 )
 
@@ -236,7 +243,24 @@ plotting.show(
 )
 
 # %% [markdown]
-# TODO_FINDINGS
+# ### What it shows
+#
+# **Raw answers hide everything.** Nearly all are one label, and every raw h-accuracy lies near 0.5.
+#
+# **This small model follows the surface.** At the median it leans to short texts and to the punctuation rather than to
+# the sentiment, and to word overlap and negation rather than to entailment. For no pair does the interval lie on the side
+# of sentiment or entailment. The large models lean the other way on sentiment, with the same kind of demonstrations.
+#
+# **What it sees best, it follows.** A feature that is easy to find again alone also wins when two compete. So a part of
+# what is called a preference is ability: this model hardly sees entailment at all, and cannot follow what it does not see.
+# The paper says as much of smaller models on entailment.
+#
+# **More demonstrations make the preference clearer, not different.** With the condition that the search chose, the same
+# features win, further from 0.5. The choice between 32 and 64 demonstrations is a close one, and rests on two pairs and
+# five sets; that both are better than 16 for seeing a feature is the safer half of it.
+#
+# **Sets, not items, are what there is too little of.** A hundred more items behind the same demonstrations would not have
+# narrowed the intervals much; seven more sets did.
 #
 # ## Exercises
 #
