@@ -15,7 +15,7 @@
 # %%
 import numpy as np
 
-from course_lib import exercises, icl, models, plotting, runs, statistics
+from course_lib import exercises, icl, models, plotting, runs
 from course_lib.pipeline import headline
 from course_lib.plotting import bias as figures
 
@@ -76,7 +76,7 @@ scorer = icl.PrefixCachedScorer(model, tokenizer)
 scores = scorer.log_probabilities(
     prefix, [prompt.item(row) for row in tests], prompt.continuations, progress=False
 )
-for_one = scores[:, 1] - scores[:, 0]
+for_one = (scores[:, 1] - scores[:, 0]).astype(float)
 follows = "positive (h1)" if for_one[0] > for_one[1] else "about a film (h2)"
 print("log-odds of label 1:", dict(zip(["praised food", "panned film"], for_one.round(3).tolist())))
 print(f"raw answers {icl.decide(scores).predictions.tolist()}; the higher one follows '{follows}'")
@@ -96,7 +96,7 @@ reviews = icl.bias_texts("sentiment", "sentiment.domain")
 split = icl.underspecified_split(reviews, h1, h2, num_demonstrations=16, test_size=40, num_sets=1)[0]
 print("sentences with (h1, h2):", icl.cell_counts(reviews, h1, h2))
 shown = split.demonstrations.to_pandas().assign(shown_label=split.demonstration_labels)
-shown[["text", "domain", "shown_label"]].head(6)
+shown[["text", "domain", "shown_label"]].head(6).style.hide()
 
 # %% [markdown]
 # ## h-accuracy, by hand
@@ -183,14 +183,15 @@ three = icl.bias_table([row for row in pair_rows if row["set"] < 3])
 accuracies = [row["num_h1"] / row["n"] for row in pair_rows if row["calibration"] == "median"]
 plotting.show(
     figures.set_figure(pair_rows),
-    caption=f"Single sets reach from {min(accuracies):.2f} to {max(accuracies):.2f}. With the first three sets only: "
+    caption=f"Single sets reach from {min(accuracies):.2f} to {max(accuracies):.2f}. The first three sets alone: "
     + figures.bias_sentence(three),
     alt="For each pair of features ten markers, one for each set of demonstrations, spread widely around one half; the "
     "first three sets are filled.",
 )
 
 # %% [markdown]
-# Three sets can show a preference that seven more take back. That is why the interval draws sets first, then items.
+# A single set can point the other way, and three miss a preference that ten show. That is why the interval draws sets
+# first, then items.
 #
 # ### Can the preference be made steadier?
 #
