@@ -15,6 +15,7 @@ from course_lib.icl.effects import (
     intervention_effects,
     published_baselines,
     published_effects,
+    steering,
 )
 from course_lib.icl.endpoint import EndpointScorer
 from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, find_hypothesis, label_texts, pool_texts
@@ -97,6 +98,7 @@ __all__ = [
     "published_effects",
     "single_feature_split",
     "split_rows",
+    "steering",
     "sweep",
     "underspecified_split",
 ]

@@ -64,11 +64,7 @@ def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "
     """
     import pandas as pd
 
-    table = pd.DataFrame(list(rows))
-    table = table[table.calibration == calibration] if len(table) else table
-    if not len(table):
-        raise CourseError("There are no rows of this calibration.", given=calibration)
-    table = table.assign(h1_accuracy=table.num_h1 / table.n)
+    table = _accuracies(rows, calibration)
     keys = ["h1", "h2", "set"]
     baseline = table.loc[table.intervention.isna(), [*keys, "h1_accuracy"]]
     steered = table[table.intervention.notna()].merge(
@@ -103,6 +99,63 @@ def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "
             }
         )
     return pd.DataFrame(found)
+
+
+def steering(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> pd.DataFrame:
+    """Compare both directions of every intervention: does it matter what the intervention says?
+
+    An intervention can also change a preference by disturbing the prompt, whatever it says. That drops out
+    here, because it is the same in both directions.
+
+    Args:
+        rows: what `bias_run` gave with every intervention in both directions, for the same sets.
+        calibration: the calibration looked at.
+
+    Returns:
+        A row for each h1, h2 and intervention: change (mean over sets of h1-accuracy towards h1 less that
+        towards h2) with low and high (95 %, paired by set), works, backfires, num_sets.
+
+    Raises:
+        CourseError: no rows of this calibration; a set with one direction only.
+    """
+    import pandas as pd
+
+    table = _accuracies(rows, calibration)
+    keys = ["h1", "h2", "intervention", "set"]
+    both = table[table.intervention.notna()].pivot(index=keys, columns="direction", values="h1_accuracy")
+    if set(both.columns) != set(DIRECTIONS) or both.isna().any(axis=None):
+        raise CourseError(
+            "Both directions of an intervention are compared, and one was not measured.",
+            given=sorted(both.columns),
+            mend="Measure every set in both directions.",
+        )
+    found = []
+    differences = (both["h1"] - both["h2"]).reset_index(name="difference")
+    for values, part in differences.groupby(keys[:-1], sort=False):
+        change, low, high, num_sets = mean_interval(part.difference.to_list())
+        found.append(
+            {
+                **dict(zip(keys[:-1], map(str, values), strict=True)),
+                "change": change,
+                "low": low,
+                "high": high,
+                "works": low > 0,
+                "backfires": high < 0,
+                "num_sets": num_sets,
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def _accuracies(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
+    """Give the rows of one calibration as a table with h1_accuracy."""
+    import pandas as pd
+
+    table = pd.DataFrame(list(rows))
+    table = table[table.calibration == calibration] if len(table) else table
+    if not len(table):
+        raise CourseError("There are no rows of this calibration.", given=calibration)
+    return table.assign(h1_accuracy=table.num_h1 / table.n)
 
 
 def published_effects(published: pd.DataFrame, model: str) -> pd.DataFrame:

@@ -111,6 +111,29 @@ def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
     )
 
 
+def visibility_sentence(pairs: pd.DataFrame, features: pd.DataFrame, calibration: str = "median") -> str:
+    """Say in how many pairs the model follows the feature that it sees better alone.
+
+    Args:
+        pairs: what `icl.bias_table` gave.
+        features: what `icl.feature_table` gave.
+        calibration: the calibration looked at.
+    """
+    accuracy = features[features.calibration == calibration].set_index("feature").accuracy
+    looked_at = pairs[pairs.calibration == calibration].to_dict("records")
+    agrees = [
+        (row["h1_accuracy"] > 0.5) == bool(accuracy[row["h1"]] > accuracy[row["h2"]]) for row in looked_at
+    ]
+    exceptions = [
+        pair_name(row["h1"], row["h2"]) for row, does in zip(looked_at, agrees, strict=True) if not does
+    ]
+    which = f" (not in {', '.join(exceptions)})" if exceptions else ""
+    return (
+        f"In {sum(agrees)} of {len(agrees)} pairs the model leans to the feature that it finds again more often "
+        f"when it is shown alone{which}."
+    )
+
+
 def set_figure(rows: Sequence[Mapping[str, Any]], num_first: int = 3, calibration: str = "median") -> Figure:
     """Draw every demonstration set's h1-accuracy, and the mean of the first few beside that of all.
 
@@ -195,30 +218,29 @@ def condition_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def effect_table(effects: pd.DataFrame, direction: str) -> pd.DataFrame:
-    """Lay out the changes towards one direction: a row for each pair or feature, a column for each intervention.
+def effect_table(effects: pd.DataFrame, value: str = "change") -> pd.DataFrame:
+    """Lay out changes: a row for each pair or feature, a column for each intervention.
 
     Args:
-        effects: what `icl.intervention_effects` or `icl.published_effects` gave.
-        direction: "h1" or "h2".
+        effects: what `icl.intervention_effects` or `icl.published_effects` gave for one direction, or what
+            `icl.steering` gave.
+        value: the column to show.
     """
-    part = effects[effects.direction == direction]
     names = (
-        [pair_name(h1, h2) for h1, h2 in zip(part.h1, part.h2, strict=True)]
-        if "h2" in part
-        else [f"{task} / {feature}" for task, feature in zip(part.task, part.feature, strict=True)]
+        [pair_name(h1, h2) for h1, h2 in zip(effects.h1, effects.h2, strict=True)]
+        if "h2" in effects
+        else [f"{task} / {feature}" for task, feature in zip(effects.task, effects.feature, strict=True)]
     )
-    table = part.assign(name=names).pivot(index="name", columns="intervention", values="change")
+    table = effects.assign(name=names).pivot(index="name", columns="intervention", values=value)
     return table.loc[list(dict.fromkeys(names)), list(KIND_NAMES)]
 
 
-def effect_heatmap(axes: Axes, effects: pd.DataFrame, direction: str, *, title: str, limit: float) -> Axes:
-    """Draw how far every intervention moves a model towards the intended feature.
+def effect_heatmap(axes: Axes, effects: pd.DataFrame, *, title: str, limit: float) -> Axes:
+    """Draw the change that every intervention makes.
 
     Args:
         axes: where to draw.
-        effects: what `icl.intervention_effects` or `icl.published_effects` gave.
-        direction: "h1" or "h2".
+        effects: as for `effect_table`.
         title: the panel's title.
         limit: change at which the colours end, as a share.
 
@@ -227,23 +249,15 @@ def effect_heatmap(axes: Axes, effects: pd.DataFrame, direction: str, *, title: 
     """
     import seaborn
 
-    table = effect_table(effects, direction)
-    part = effects[effects.direction == direction]
-    has_intervals = "works" in part
-    stars = (
-        effect_table(part.assign(change=part.works | part.backfires), direction) if has_intervals else None
-    )
-    texts = [
-        [
-            f"{100 * value:+.0f}" + ("*" if stars is not None and stars.iloc[i, j] else "")
-            for j, value in enumerate(row)
-        ]
-        for i, row in enumerate(table.to_numpy())
-    ]
+    points = effect_table(effects).map(lambda change: f"{100 * change:+.0f}")
+    if "works" in effects:
+        points += effect_table(effects.assign(star=effects.works | effects.backfires), "star").map(
+            {True: "*", False: ""}.get
+        )
     seaborn.heatmap(
-        table,
+        effect_table(effects),
         ax=axes,
-        annot=texts,
+        annot=points,
         fmt="",
         cmap="PuOr",
         center=0,
@@ -253,7 +267,7 @@ def effect_heatmap(axes: Axes, effects: pd.DataFrame, direction: str, *, title: 
         linewidths=0.5,
         annot_kws={"fontsize": 9},
     )
-    axes.set_xticklabels([KIND_NAMES[kind] for kind in table.columns], rotation=0, fontsize=8)
+    axes.set_xticklabels(KIND_NAMES.values(), rotation=0, fontsize=8)
     axes.tick_params(axis="y", rotation=0, labelsize=9)
     axes.grid(visible=False)
     axes.set(xlabel="", ylabel="", title=title)
@@ -267,15 +281,7 @@ def effects_figure(effects: Mapping[str, pd.DataFrame], *, limit: float = 0.6) -
         effects: model -> what `icl.intervention_effects` or `icl.published_effects` gave.
         limit: change at which the colours end, as a share.
     """
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    tables = {
-        (model, direction): effect_table(rows, direction)
-        for model, rows in effects.items()
-        for direction in ("h1", "h2")
-    }
-    heights = [max(len(tables[model, direction]) for direction in ("h1", "h2")) for model in effects]
+    heights = [int(rows.groupby("direction").size().max()) // len(KIND_NAMES) for rows in effects.values()]
     figure, axes = panels(
         len(effects),
         2,
@@ -286,10 +292,44 @@ def effects_figure(effects: Mapping[str, pd.DataFrame], *, limit: float = 0.6) -
     )
     for row, (model, rows) in zip(axes, effects.items(), strict=True):
         for panel, direction in zip(row, ("h1", "h2"), strict=True):
-            effect_heatmap(panel, rows, direction, title=f"{model}, towards {direction}", limit=limit)
-    shades = ScalarMappable(Normalize(-100 * limit, 100 * limit), cmap="PuOr")
-    figure.colorbar(shades, ax=axes, label="change towards the intended feature, points", shrink=0.6)
+            towards = rows[rows.direction == direction]
+            effect_heatmap(panel, towards, title=f"{model}, towards {direction}", limit=limit)
+    _colour_bar(figure, axes, limit, "change towards the intended feature, points")
     return figure
+
+
+def steering_figure(effects: pd.DataFrame, *, limit: float = 0.6) -> Figure:
+    """Draw how far both directions of every intervention lie apart.
+
+    Args:
+        effects: what `icl.steering` gave.
+        limit: difference at which the colours end, as a share.
+    """
+    figure, axes = panels(1, 1, width=6.4, height=0.34 * len(effects) / len(KIND_NAMES) + 1.0)
+    effect_heatmap(axes, effects, title="h1-accuracy: towards h1 less towards h2", limit=limit)
+    _colour_bar(figure, axes, limit, "points")
+    return figure
+
+
+def _colour_bar(figure: Figure, axes: Any, limit: float, label: str) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    shades = ScalarMappable(Normalize(-100 * limit, 100 * limit), cmap="PuOr")
+    figure.colorbar(shades, ax=axes, label=label, shrink=0.7)
+
+
+def steering_sentence(effects: pd.DataFrame) -> str:
+    """Say for each kind of intervention how far its two directions lie apart.
+
+    Args:
+        effects: what `icl.steering` gave.
+    """
+    parts = [
+        f"{kind} {100 * part.change.mean():+.0f} points (steers {int(part.works.sum())} of {len(part)} pairs)"
+        for kind, part in effects.groupby("intervention", sort=False)
+    ]
+    return f"Mean distance between the two directions: {'; '.join(parts)}."
 
 
 def effects_sentence(effects: pd.DataFrame) -> str:

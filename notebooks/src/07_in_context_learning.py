@@ -332,7 +332,10 @@ plotting.show(
 
 # %% [markdown]
 # Read both panels together. Where a line of panel (b) lies near 0 or 1, its accuracy in panel (a) is near one half
-# whatever the model has understood.
+# whatever the model has understood. The favourite is not even fixed: behind few demonstrations it is label 1, behind many
+# it is label 0, though the last demonstration has label 1 every time (the labels take turns). So no single threshold
+# on the log-odds is right for all prompts, and contextual calibration, which asks three inputs without content, follows
+# the drift only in part.
 #
 # ## Why the shared prefix makes it cheap
 #

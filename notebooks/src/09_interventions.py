@@ -63,7 +63,7 @@ split = icl.underspecified_split(reviews, h1, h2, num_held_back=8, test_size=40,
 towards_h2 = icl.disambiguating_demonstrations(split, "h2")
 shown = towards_h2.demonstrations.to_pandas().assign(shown_label=towards_h2.demonstration_labels)
 shown["sentiment"] = shown.label.map({0: "negative", 1: "positive"})
-shown[["text", "domain", "sentiment", "shown_label"]].head(8)
+shown[["text", "domain", "sentiment", "shown_label"]].head(8).style.hide()
 
 # %% [markdown]
 # Read down the table: the label always tells the domain, and no longer always the sentiment. The question is decided by
@@ -100,9 +100,9 @@ live_effects[["direction", "intervention", "baseline", "h1_accuracy", "change"]]
 # %% [markdown]
 # A couple of demonstration sets and a few test items show how it is done, and little else.
 #
-# ## Full size: seven pairs, eight interventions, ten sets
+# ## Full size: seven pairs, eight interventions
 #
-# The reference result has every pair of lesson 08 with every intervention, ten sets each
+# The reference result has every pair of lesson 08 with every intervention behind several sets
 # (`course reference icl_interventions`). Answers are decided at the median of the test set's scores, as there; raw
 # answers would nearly all be one label.
 
@@ -111,10 +111,28 @@ reference = runs.load_record("icl_interventions").rows
 effects = icl.intervention_effects(reference)
 plotting.show(
     figures.effects_figure({"embedded model": effects}),
-    caption=figures.effects_sentence(effects) + " Numbers are points; a star marks a 95 % interval, paired over ten sets, "
-    "that leaves out 0.",
+    caption=figures.effects_sentence(effects) + " Numbers are points; a star marks a 95 % interval, paired over "
+    f"{effects.num_sets.max()} sets, that leaves out 0.",
     alt="Two heat maps with a row for each of seven pairs of features and a column for each of four interventions, towards "
     "the first and towards the second feature.",
+)
+
+# %% [markdown]
+# ### Does it matter what the intervention says?
+#
+# A prompt that is changed at all may already shake a preference, whatever the change says. If the preference was for
+# $h_2$, that looks like a success towards $h_1$. So compare the two **directions** of the same kind of intervention:
+# $h_1$-accuracy when pointed at $h_1$, less $h_1$-accuracy when pointed at $h_2$. What both do alike drops out.
+#
+# **Predict before you look.** Which of the four still steers?
+
+# %%
+steered = icl.steering(reference)
+plotting.show(
+    figures.steering_figure(steered),
+    caption=figures.steering_sentence(steered),
+    alt="A heat map with a row for each of seven pairs of features and a column for each of four interventions: the distance "
+    "between the two directions of the intervention.",
 )
 
 # %% [markdown]
@@ -142,7 +160,25 @@ plotting.show(
 summary
 
 # %% [markdown]
-# TODO_FINDINGS
+# ### What it shows
+#
+# **The examples steer, the sentences do not.** Disambiguating demonstrations pull the embedded model apart in the two
+# directions, most of all where the feature is one it sees well (lesson 08). An instruction does nothing at all, in
+# either direction, for any pair. A model of this size does not take a sentence in front of the prompt as an order,
+# although it was tuned to follow instructions.
+#
+# **Explanations shake more than they steer.** Towards $h_1$ they look like a success. Towards $h_2$ they move the model the
+# same way, which is the wrong one. Most of what they do is to weaken the preference for the surface, whatever they say.
+# The second heat map tells the two apart; the first alone would have misled.
+#
+# **What resists.** Where neither feature is visible (capitals, which sentence is shorter) there is nothing to steer. And no
+# intervention makes entailment out of a model that hardly sees it: disambiguating demonstrations take the preference
+# for negation away, they do not put a sound one in its place.
+#
+# **The published models differ in kind.** text-davinci-002 follows instructions; davinci, its base model, does not, and
+# neither does ours. Explanations and label words help both of them in both directions.
+#
+# With many intervals at 95 %, one star in twenty is luck, and few sets make wide intervals.
 #
 # ## Exercises
 #

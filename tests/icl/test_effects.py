@@ -15,6 +15,7 @@ from course_lib.icl.effects import (
     intervention_effects,
     published_baselines,
     published_effects,
+    steering,
 )
 from course_lib.icl.measuring import EMBEDDED_PAIRS
 from course_lib.runs import load_published
@@ -79,6 +80,26 @@ def test_an_intervention_without_its_baseline_is_refused() -> None:
     rows = [row(0, 5), row(1, 6, "instruction", "h1")]
     with pytest.raises(CourseError, match="same set without it"):
         intervention_effects(rows)
+
+
+def test_what_both_directions_do_alike_is_no_steering() -> None:
+    rows = [row(number, 2) for number in range(3)]
+    for number in range(3):  # both directions bring the model to no preference
+        rows += [row(number, 5, "explanation", direction) for direction in ("h1", "h2")]
+    towards_h1 = intervention_effects(rows).set_index("direction").loc["h1"]
+    assert towards_h1["works"]
+    (effect,) = steering(rows).to_dict("records")
+    assert effect["change"] == 0
+    assert not effect["works"]
+
+
+def test_steering_is_the_distance_between_the_directions_paired_by_set() -> None:
+    rows = [row(number, 3 + number, "instruction", "h1") for number in range(3)]
+    rows += [row(number, 1 + number, "instruction", "h2") for number in range(3)]
+    (effect,) = steering(rows).to_dict("records")
+    assert (effect["low"], effect["change"], effect["high"]) == pytest.approx((0.2, 0.2, 0.2))
+    with pytest.raises(CourseError, match="Both directions"):
+        steering(rows[:5])
 
 
 def test_a_calibration_without_rows_is_refused() -> None:
