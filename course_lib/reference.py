@@ -103,6 +103,13 @@ def smart_ablation() -> ResultRecord:
     )
 
 
+def ppt_prompts() -> ResultRecord:
+    """Lesson 06: each shipped prompt on its own held-out task, beside an untrained one and a hard pattern."""
+    from course_lib.ppt.shipped import evaluate_shipped
+
+    return evaluate_shipped(num_workers=_num_workers())
+
+
 def ppt_search() -> ResultRecord:
     """Lesson 06: learning rates of every few-shot method on every task, on development examples alone."""
     from course_lib.ppt import fewshot
@@ -302,6 +309,7 @@ REFERENCES: dict[str, Callable[[], ResultRecord]] = {
     "learning_rate": learning_rate,
     "smart_search": smart_search,
     "smart_ablation": smart_ablation,
+    "ppt_prompts": ppt_prompts,
     "ppt_search": ppt_search,
     "ppt_few_shot": ppt_few_shot,
     "ppt_pilot": ppt_pilot,

@@ -702,27 +702,32 @@ class Labeller:
         return softmax(evaluate(self.classifier, rows, batch_size=batch_size).logits, axis=1)
 
 
-def labeller_texts(downstream: str, *, split: str = "train") -> Dataset:
-    """Give the sentences with human scores from every domain but the downstream task's, in five classes.
+def labeller_texts(downstream: str | Sequence[str], *, split: str = "train") -> Dataset:
+    """Give the sentences with human scores from every domain but the downstream tasks', in five classes.
 
     Args:
-        downstream: the text data set of the downstream task, one of `DOMAINS`.
+        downstream: the text data set of the downstream task, one of `DOMAINS`, or those of several tasks.
         split: "train", "validation" or "test".
 
     Returns:
         Rows with `text`, `label` (0 to 4, the score cut at -1.5, -0.5, 0.5 and 1.5) and `domain`.
 
     Raises:
-        CourseError: unknown data set or split.
+        CourseError: unknown data set or split; no domain left.
     """
     import numpy as np
     from datasets import Dataset, concatenate_datasets
 
-    avoided = _domain_of(downstream)
+    avoided = _domains_of(downstream)
+    names = [name for name in SCORED_TEXTS if DOMAINS[name] not in avoided]
+    if not names:
+        raise CourseError(
+            "No domain with human scores is left to learn from.",
+            given=downstream,
+            mend=f"Name fewer downstream tasks; the scored texts are {', '.join(SCORED_TEXTS)}.",
+        )
     parts = []
-    for name in SCORED_TEXTS:
-        if DOMAINS[name] == avoided:
-            continue
+    for name in names:
         rows = load_texts(name, split=split)
         labels = np.searchsorted(SCORE_EDGES, rows["score"][:], side="right").tolist()
         parts.append(
@@ -736,7 +741,7 @@ def labeller_texts(downstream: str, *, split: str = "train") -> Dataset:
 def train_labeller(
     texts: Dataset,
     heldout: Dataset,
-    downstream: str,
+    downstream: str | Sequence[str],
     settings: FinetuningSettings | None = None,
     *,
     source: str = "embedded",
@@ -747,7 +752,8 @@ def train_labeller(
     Args:
         texts: rows with `text`, `label` from 0 to 4 and `domain`, as `labeller_texts` gives.
         heldout: the same, to measure it on.
-        downstream: the text data set that the prompt is later tuned on: its domain must not be among them.
+        downstream: the text data set that the prompt is later tuned on, or several: none of their domains
+            may be among the texts'.
         settings: how to fine-tune.
         source: the encoder, as `load_classifier` takes it.
         progress: whether to show a progress bar.
@@ -780,8 +786,8 @@ def train_labeller(
     )
 
 
-def _refuse_own_domain(texts: Dataset, downstream: str) -> tuple[str, ...]:
-    own = _domain_of(downstream)
+def _refuse_own_domain(texts: Dataset, downstream: str | Sequence[str]) -> tuple[str, ...]:
+    avoided = _domains_of(downstream)
     if "domain" not in texts.column_names:
         raise CourseError(
             "The labeller's texts must say their `domain`.",
@@ -789,17 +795,22 @@ def _refuse_own_domain(texts: Dataset, downstream: str) -> tuple[str, ...]:
             mend="Use `labeller_texts(downstream)`.",
         )
     domains = tuple(sorted(set(texts["domain"][:])))
-    if own in domains:
+    own = sorted(avoided & set(domains))
+    if own:
         raise CourseError(
-            f"The labeller would learn from the {own} texts, the domain of the downstream task itself: what "
-            "their raters said would leak into the pre-trained prompt.",
+            f"The labeller would learn from the {' and '.join(own)} texts, the domain of the downstream task "
+            "itself: what their raters said would leak into the pre-trained prompt.",
             given=downstream,
             mend="Use `labeller_texts(downstream)`, which leaves that domain out.",
         )
     return domains
 
 
-def _domain_of(name: str) -> str:
-    if name not in DOMAINS:
-        raise unknown_name("text with a known domain", name, DOMAINS)
-    return DOMAINS[name]
+def _domains_of(names: str | Sequence[str]) -> set[str]:
+    names = [names] if isinstance(names, str) else names
+    for name in names:
+        if name not in DOMAINS:
+            raise unknown_name("text with a known domain", name, DOMAINS)
+    if not names:
+        raise CourseError("No downstream task is named.", given=list(names), mend="Name one of `DOMAINS`.")
+    return {DOMAINS[name] for name in names}

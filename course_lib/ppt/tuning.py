@@ -1,0 +1,146 @@
+"""Prompt tuning of a user's own language model on a user's own texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from course_lib.errors import CourseError
+from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
+from course_lib.ppt.patterns import Pattern
+from course_lib.ppt.pretraining import PromptTrainingResult, PromptTrainingSettings, train_prompt
+from course_lib.ppt.soft_prompt import KINDS, initialise
+from course_lib.ppt.tasks import write_examples
+from course_lib.verbalizers import Verbalizer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_READERS = {".csv": "read_csv", ".jsonl": "read_json", ".parquet": "read_parquet"}
+DEVELOPMENT_SHARE = 0.5
+
+
+def tune_prompt(
+    texts: Path | str,
+    out: Path | str,
+    words: Sequence[str],
+    *,
+    template: str = "{soft}{text} It was",
+    labels: Sequence[str] | None = None,
+    start: str = "sample_vocab",
+    num_virtual_tokens: int | None = None,
+    settings: PromptTrainingSettings | None = None,
+    source: str = EMBEDDED,
+    language_model: ModelAndTokenizer | None = None,
+    progress: bool = True,
+) -> PromptTrainingResult:
+    """Tune a soft prompt on half of a file's rows, choose the step on the other half, and save it.
+
+    Args:
+        texts: a CSV, JSON lines or parquet file with `label` and the columns that the template names.
+        out: the folder for the PEFT adapter.
+        words: label words, one a class.
+        template: a pattern, see `Pattern`; it begins with {soft}.
+        labels: what the classes are called in the file, in the order of the words; by default the labels are
+            whole numbers from 0.
+        start: "random", "sample_vocab", or the folder of a pre-trained prompt.
+        num_virtual_tokens: rows; 20, or as many as the pre-trained prompt has.
+        settings: how to train; the best step on the development half is kept.
+        source: the language model, as `load_language_model` takes it.
+        language_model: a loaded one instead.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The prompt and its curves.
+
+    Raises:
+        CourseError: a file that cannot be read, labels that are none, a class with fewer than two rows, a
+            pattern without {soft}, and as `train_prompt`.
+    """
+    pattern = Pattern("own", template, Verbalizer(words))
+    if not pattern.is_soft:
+        raise CourseError(
+            "The template has no place for the soft prompt.", given=template, mend="Begin it with {soft}."
+        )
+    settings = settings or PromptTrainingSettings(num_steps=60, evaluate_every=10, keep="best")
+    train, development = _halves(_read_rows(Path(texts), labels, len(words)), len(words), settings.seed)
+    loaded = language_model or load_language_model(source)
+    if start in KINDS:
+        prompt = initialise(start, loaded, num_virtual_tokens, seed=settings.seed)
+    else:
+        prompt = initialise("pretrained", loaded, num_virtual_tokens, prompt=start)
+    result = train_prompt(
+        loaded, prompt, write_examples(train, [pattern]), pattern.verbalizer, settings,
+        development=write_examples(development, [pattern]), progress=progress,
+    )  # fmt: skip
+    result.prompt.save(out, loaded)
+    return result
+
+
+def _read_rows(file: Path, labels: Sequence[str] | None, num_classes: int) -> list[dict[str, Any]]:
+    table = _read_table(file)
+    if "label" not in table.columns:
+        raise CourseError("The file has no column `label`.", given=list(map(str, table.columns)))
+    known = {str(label): number for number, label in enumerate(labels or range(num_classes))}
+    if len(known) != num_classes:
+        raise CourseError(
+            "There must be as many labels as label words, none twice.",
+            given=list(known),
+            mend="Name a label for each word, in the same order.",
+        )
+    unknown = sorted(set(table["label"].astype(str)) - set(known))
+    if unknown:
+        raise CourseError(
+            f"The file has labels other than {', '.join(known)}.",
+            given=unknown[:10],
+            mend="Name the file's labels in the order of the label words.",
+        )
+    numbers = [known[label] for label in table["label"].astype(str)]
+    return [
+        {**{str(name): value for name, value in row.items()}, "label": number}
+        for row, number in zip(table.to_dict("records"), numbers, strict=True)
+    ]
+
+
+def _read_table(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    if file.suffix not in _READERS:
+        raise CourseError(
+            "Texts are read from .csv, .jsonl or .parquet.", given=str(file), mend="Save them as CSV."
+        )
+    options: dict[str, Any] = {"lines": True} if file.suffix == ".jsonl" else {}
+    # an empty field is an empty text, which the pattern refuses, and no number
+    options |= {"keep_default_na": False} if file.suffix == ".csv" else {}
+    try:
+        return getattr(pd, _READERS[file.suffix])(file, **options)
+    except (OSError, ValueError) as error:
+        raise CourseError(
+            f"These texts cannot be read: {error}.",
+            given=str(file),
+            mend="Give rows with `text` and `label`.",
+        ) from error
+
+
+def _halves(
+    rows: list[dict[str, Any]], num_classes: int, seed: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Part the rows of each class at random."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    train, development = [], []
+    for label in range(num_classes):
+        own = [row for row in rows if row["label"] == label]
+        if len(own) < 2:
+            raise CourseError(
+                "Each class needs two rows: one to tune on, one to choose on.",
+                given=f"class {label}: {len(own)}",
+                mend="Give more rows, or name only the labels that occur.",
+            )
+        order = rng.permutation(len(own)).tolist()
+        half = max(1, int(len(own) * DEVELOPMENT_SHARE))
+        development += [own[place] for place in order[:half]]
+        train += [own[place] for place in order[half:]]
+    return train, development
