@@ -84,20 +84,8 @@ def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "
             intended_change(row["baseline"], row["h1_accuracy"], names["direction"])
             for row in part.to_dict("records")
         ]
-        change, low, high, num_sets = mean_interval(changes)
-        found.append(
-            {
-                **names,
-                "baseline": float(part.baseline.mean()),
-                "h1_accuracy": float(part.h1_accuracy.mean()),
-                "change": change,
-                "low": low,
-                "high": high,
-                "works": low > 0,
-                "backfires": high < 0,
-                "num_sets": num_sets,
-            }
-        )
+        means = {name: float(part[name].mean()) for name in ("baseline", "h1_accuracy")}
+        found.append({**names, **means, **_over_sets(changes)})
     return pd.DataFrame(found)
 
 
@@ -132,19 +120,15 @@ def steering(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> 
     found = []
     differences = (both["h1"] - both["h2"]).reset_index(name="difference")
     for values, part in differences.groupby(keys[:-1], sort=False):
-        change, low, high, num_sets = mean_interval(part.difference.to_list())
-        found.append(
-            {
-                **dict(zip(keys[:-1], map(str, values), strict=True)),
-                "change": change,
-                "low": low,
-                "high": high,
-                "works": low > 0,
-                "backfires": high < 0,
-                "num_sets": num_sets,
-            }
-        )
+        names = dict(zip(keys[:-1], map(str, values), strict=True))
+        found.append({**names, **_over_sets(part.difference.to_list())})
     return pd.DataFrame(found)
+
+
+def _over_sets(changes: Sequence[float]) -> dict[str, Any]:
+    change, low, high, num_sets = mean_interval(changes)
+    verdicts = {"works": low > 0, "backfires": high < 0}
+    return {"change": change, "low": low, "high": high, **verdicts, "num_sets": num_sets}
 
 
 def _accuracies(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
