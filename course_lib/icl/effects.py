@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS
+from course_lib.icl.measuring import table_of
 from course_lib.statistics import mean_interval
 
 if TYPE_CHECKING:
@@ -133,12 +134,7 @@ def _over_sets(changes: Sequence[float]) -> dict[str, Any]:
 
 def _accuracies(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
     """Give the rows of one calibration as a table with h1_accuracy."""
-    import pandas as pd
-
-    table = pd.DataFrame(list(rows))
-    table = table[table.calibration == calibration] if len(table) else table
-    if not len(table):
-        raise CourseError("There are no rows of this calibration.", given=calibration)
+    table = table_of(rows, calibration)
     return table.assign(h1_accuracy=table.num_h1 / table.n)
 
 
