@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import resource
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -206,10 +207,15 @@ def items_of(prompts: Prompts, num_whole: int) -> dict[str, list[str]]:
     }
 
 
-def take_turns(prompts: Prompts, items: dict[str, list[str]]) -> dict[str, Measured]:
-    """Let every rival score a part of its items in each round, so that a busy moment hits all of them."""
+def take_turns(prompts: Prompts, items: dict[str, list[str]]) -> tuple[dict[str, Measured], float]:
+    """Let every rival score a part of its items in each round, so that a busy moment hits all of them.
+
+    Returns:
+        What was measured for each rival, and the matrix rate, the median over the rounds.
+    """
     language_model = load_language_model()
     measured = {name: Measured() for name in RIVALS}
+    rates = []
     with contextlib.ExitStack() as stack:
         rivals, parts = {}, {}
         for name in RIVALS:
@@ -219,7 +225,8 @@ def take_turns(prompts: Prompts, items: dict[str, list[str]]) -> dict[str, Measu
         for number in range(ROUNDS):
             for name, rival in rivals.items():
                 score_part(rival, parts[name][number], measured[name])
-    return measured
+            rates.append(matrix_rate())
+    return measured, statistics.median(rates)
 
 
 def score_part(rival: Rival, items: Sequence[str], measured: Measured) -> None:
@@ -291,8 +298,7 @@ def table(num_items: int = NUM_ITEMS, num_whole: int = NUM_WHOLE) -> str:
     """
     prompts = real_prompts(num_items)
     items = items_of(prompts, num_whole)
-    measured = take_turns(prompts, items)
-    rate = matrix_rate()
+    measured, rate = take_turns(prompts, items)
     memory = peak_memories(prompts, min(BATCH_SIZE, num_whole))
     model, tokenizer = load_language_model()
     weights = count_parameters(model) - model.get_input_embeddings().weight.numel()
