@@ -83,7 +83,7 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "bias.search_items": (8, 20, 60),
     "bias.steady_sets": (2, 2, 6),
     "bias.steady_items": (8, 20, 60),
-    "intervention.num_sets": (1, 2, 5),
+    "intervention.num_sets": (1, 2, 10),
     "intervention.num_items": (8, 20, 40),
 }
 

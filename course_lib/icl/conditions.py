@@ -12,7 +12,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
-from course_lib.icl.measuring import bias_run, feature_run
+from course_lib.icl.measuring import bias_run, feature_run, table_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,10 +171,7 @@ def condition_table(rows: Sequence[Mapping[str, Any]], calibration: str = "media
     """
     import pandas as pd
 
-    table = pd.DataFrame(list(rows))
-    table = table[table.calibration == calibration] if len(table) else table
-    if not len(table):
-        raise CourseError("There are no rows of this calibration.", given=calibration)
+    table = table_of(rows, calibration)
     found = []
     for condition, part in table.groupby("condition", sort=False):
         alone, pairs = part[part.num_right.notna()], part[part.num_h1.notna()]

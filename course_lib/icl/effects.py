@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS
+from course_lib.icl.measuring import table_of
 from course_lib.statistics import mean_interval
 
 if TYPE_CHECKING:
@@ -84,20 +85,8 @@ def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "
             intended_change(row["baseline"], row["h1_accuracy"], names["direction"])
             for row in part.to_dict("records")
         ]
-        change, low, high, num_sets = mean_interval(changes)
-        found.append(
-            {
-                **names,
-                "baseline": float(part.baseline.mean()),
-                "h1_accuracy": float(part.h1_accuracy.mean()),
-                "change": change,
-                "low": low,
-                "high": high,
-                "works": low > 0,
-                "backfires": high < 0,
-                "num_sets": num_sets,
-            }
-        )
+        means = {name: float(part[name].mean()) for name in ("baseline", "h1_accuracy")}
+        found.append({**names, **means, **_over_sets(changes)})
     return pd.DataFrame(found)
 
 
@@ -132,29 +121,20 @@ def steering(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> 
     found = []
     differences = (both["h1"] - both["h2"]).reset_index(name="difference")
     for values, part in differences.groupby(keys[:-1], sort=False):
-        change, low, high, num_sets = mean_interval(part.difference.to_list())
-        found.append(
-            {
-                **dict(zip(keys[:-1], map(str, values), strict=True)),
-                "change": change,
-                "low": low,
-                "high": high,
-                "works": low > 0,
-                "backfires": high < 0,
-                "num_sets": num_sets,
-            }
-        )
+        names = dict(zip(keys[:-1], map(str, values), strict=True))
+        found.append({**names, **_over_sets(part.difference.to_list())})
     return pd.DataFrame(found)
+
+
+def _over_sets(changes: Sequence[float]) -> dict[str, Any]:
+    change, low, high, num_sets = mean_interval(changes)
+    verdicts = {"works": low > 0, "backfires": high < 0}
+    return {"change": change, "low": low, "high": high, **verdicts, "num_sets": num_sets}
 
 
 def _accuracies(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
     """Give the rows of one calibration as a table with h1_accuracy."""
-    import pandas as pd
-
-    table = pd.DataFrame(list(rows))
-    table = table[table.calibration == calibration] if len(table) else table
-    if not len(table):
-        raise CourseError("There are no rows of this calibration.", given=calibration)
+    table = table_of(rows, calibration)
     return table.assign(h1_accuracy=table.num_h1 / table.n)
 
 

@@ -546,6 +546,24 @@ def _texts(h1: str, h2: str | None) -> Dataset:
 BIAS_KEYS = ("h1", "h2", "intervention", "direction", "calibration")
 
 
+def table_of(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
+    """Give the rows of one calibration as a table.
+
+    Args:
+        rows: of `bias_run` or `feature_run`.
+        calibration: the calibration to keep.
+
+    Raises:
+        CourseError: no rows of this calibration.
+    """
+    import pandas as pd
+
+    kept = [row for row in rows if row["calibration"] == calibration]
+    if not kept:
+        raise CourseError("There are no rows of this calibration.", given=calibration)
+    return pd.DataFrame(kept)
+
+
 def bias_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Put the rows of `bias_run` together: h1-accuracy over the sets, with its interval.
 

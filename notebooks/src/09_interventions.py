@@ -54,7 +54,7 @@ pd.DataFrame({"prompt": {kind: prompt.prefix(rows, [1, 0]) for kind, prompt in p
 )
 
 # %% [markdown]
-# The last two rows of demonstrations look alike: disambiguation changes *which* texts are shown, not how. Here is what it
+# The first row and the last look alike: disambiguation changes *which* texts are shown, not how. Here is what it
 # shows, half of sixteen replaced by texts on which the features differ. The labels follow the feature that is meant:
 
 # %%
@@ -171,9 +171,11 @@ summary
 # same way, which is the wrong one. Most of what they do is to weaken the preference for the surface, whatever they say.
 # The second heat map tells the two apart; the first alone would have misled.
 #
-# **What resists.** Where neither feature is visible (capitals, which sentence is shorter) there is nothing to steer. And no
-# intervention makes entailment out of a model that hardly sees it: disambiguating demonstrations take the preference
-# for negation away, they do not put a sound one in its place.
+# **What resists.** Where neither feature is visible (capitals, which sentence is shorter) there is nothing to steer.
+#
+# **A caution.** On these test items $h_1$ is the reverse of $h_2$. A model that learns "no negation means 1" from
+# disambiguating demonstrations scores like one that understands entailment. For a model that hardly sees entailment
+# alone (lesson 08) that is the likelier reading of its large change towards $h_1$.
 #
 # **The published models differ in kind.** text-davinci-002 follows instructions; davinci, its base model, does not, and
 # neither does ours. Explanations and label words help both of them in both directions.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import resource
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from tests.icl.llama_server import llama_server
 
 NUM_ITEMS = 1200
 NUM_WHOLE = 64  # items for the rivals that take a second and more for each
+NUM_BFLOAT16 = 256
 NUM_DEMONSTRATIONS = 16
 ROUNDS = 8
 BATCH_SIZE = 16
@@ -36,7 +38,7 @@ WHOLE_BATCH_SIZE = 8
 OURS, BFLOAT16, NAIVE = "`PrefixCachedScorer`", "`PrefixCachedScorer`, bfloat16", "`NaiveScorer`"
 HARNESS, LLAMA_CPP = "lm-evaluation-harness, HF backend", "llama.cpp server, prompt cache"
 RIVALS = (OURS, NAIVE, HARNESS, LLAMA_CPP, BFLOAT16)
-ON_ALL_ITEMS = (OURS, BFLOAT16)
+CACHED = (OURS, BFLOAT16)
 
 
 class Prompts(NamedTuple):
@@ -183,7 +185,7 @@ def open_rival(name: str, language_model: ModelAndTokenizer | None, prompts: Pro
     if language_model is None:
         with llama_cpp_rival(prompts) as rival:
             yield rival
-    elif name in ON_ALL_ITEMS:
+    elif name in CACHED:
         yield cached_rival(language_model, prompts, "bfloat16" if name == BFLOAT16 else None)
     elif name == NAIVE:
         yield naive_rival(language_model, prompts)
@@ -194,23 +196,37 @@ def open_rival(name: str, language_model: ModelAndTokenizer | None, prompts: Pro
 # --- measuring -------------------------------------------------------------------------------------
 
 
-def take_turns(prompts: Prompts, whole_items: Sequence[str]) -> dict[str, Measured]:
-    """Let every rival score a part of its items in each round, so that a busy moment hits all of them."""
+def items_of(prompts: Prompts, num_whole: int) -> dict[str, list[str]]:
+    """Give what each rival scores, the longest first; every rival has the items of whole prompts."""
+    whole = evenly(prompts.items, num_whole)
+    more = {*whole, *evenly(prompts.items, NUM_BFLOAT16)}
+    return {
+        **dict.fromkeys(RIVALS, whole),
+        OURS: prompts.items,
+        BFLOAT16: [item for item in prompts.items if item in more],
+    }
+
+
+def take_turns(prompts: Prompts, items: dict[str, list[str]]) -> tuple[dict[str, Measured], float]:
+    """Let every rival score a part of its items in each round, so that a busy moment hits all of them.
+
+    Returns:
+        What was measured for each rival, and the matrix rate, the median over the rounds.
+    """
     language_model = load_language_model()
     measured = {name: Measured() for name in RIVALS}
+    rates = []
     with contextlib.ExitStack() as stack:
         rivals, parts = {}, {}
         for name in RIVALS:
             model = None if name == LLAMA_CPP else language_model
             rivals[name] = stack.enter_context(open_rival(name, model, prompts))
-            in_full = name in ON_ALL_ITEMS
-            parts[name] = (
-                chunks(prompts.items, BATCH_SIZE) if in_full else chunks(whole_items, WHOLE_BATCH_SIZE)
-            )
+            parts[name] = chunks(items[name], BATCH_SIZE if name in CACHED else WHOLE_BATCH_SIZE)
         for number in range(ROUNDS):
             for name, rival in rivals.items():
                 score_part(rival, parts[name][number], measured[name])
-    return measured
+            rates.append(matrix_rate())
+    return measured, statistics.median(rates)
 
 
 def score_part(rival: Rival, items: Sequence[str], measured: Measured) -> None:
@@ -281,13 +297,12 @@ def table(num_items: int = NUM_ITEMS, num_whole: int = NUM_WHOLE) -> str:
         num_whole: how many of them the others score.
     """
     prompts = real_prompts(num_items)
-    whole_items = evenly(prompts.items, num_whole)
-    measured = take_turns(prompts, whole_items)
-    rate = matrix_rate()
+    items = items_of(prompts, num_whole)
+    measured, rate = take_turns(prompts, items)
     memory = peak_memories(prompts, min(BATCH_SIZE, num_whole))
     model, tokenizer = load_language_model()
     weights = count_parameters(model) - model.get_input_embeddings().weight.numel()
-    naive = measured[NAIVE].seconds / len(whole_items)
+    naive = measured[NAIVE].seconds / len(items[NAIVE])
     lines = [
         "| scorer | items | items a second | ms an item | times as fast as whole prompts | peak memory "
         "| largest difference | share of the matrix rate |",
@@ -297,14 +312,14 @@ def table(num_items: int = NUM_ITEMS, num_whole: int = NUM_WHOLE) -> str:
         number = len(found.values)
         seconds = found.seconds / number
         share = 2 * weights * found.num_tokens / found.seconds / rate
-        difference = "" if name == NAIVE else f"{largest_difference(name, measured, whole_items):.1g}"
+        difference = "" if name == NAIVE else f"{largest_difference(name, measured, items[NAIVE]):.1g}"
         lines.append(
             f"| {name} | {number:,} | {1 / seconds:.2f} | {1000 * seconds:,.0f} | {naive / seconds:.1f} "
             f"| {memory[name]:,.0f} MiB | {difference} | {100 * share:.0f} % |"
         )
     prefix_length = len(text_ids(tokenizer, [prompts.prefix])[0])
     item_length = np.mean([len(ids) for ids in text_ids(tokenizer, prompts.items)])
-    changed = {kind: changed_predictions(measured, prompts.items, kind) for kind in ("none", "median")}
+    changed = {kind: changed_predictions(measured, items[BFLOAT16], kind) for kind in ("none", "median")}
     return "\n".join([*lines, "", _notes(prefix_length, item_length, rate, changed)])
 
 
