@@ -110,40 +110,53 @@ def ppt_prompts() -> ResultRecord:
     return evaluate_shipped(num_workers=_num_workers())
 
 
+def tuning_search() -> ResultRecord:
+    """Lesson 05: learning rates of the methods that need no pre-trained prompt, on development examples alone."""
+    return _rate_search("tuning_search", pretrained=False)
+
+
 def ppt_search() -> ResultRecord:
-    """Lesson 06: learning rates of every few-shot method on every task, on development examples alone."""
+    """Lesson 06: learning rates of the methods with a pre-trained prompt, on development examples alone."""
+    return _rate_search("ppt_search", pretrained=True)
+
+
+def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:
     from course_lib.ppt import fewshot
 
-    settings = {"num_updates": FULL.size("fewshot.num_updates"), "read_test": False}
     tasks = [
         {"task": task, "method": method, "seed": seed, "learning_rate": rate}
         for seed, task, method in product(
-            FULL.size("fewshot.search_seeds"), FULL.size("fewshot.tasks"), fewshot.METHODS
+            FULL.size("fewshot.search_seeds"),
+            FULL.size("fewshot.search_tasks"),
+            _methods(pretrained=pretrained),
         )
         for rate in fewshot.learning_rates(method)
     ]
-    return _prompt_run("ppt_search", settings, tasks, fewshot.few_shot_rows)
+    settings = _training_settings() | {"read_test": False}
+    return _few_shot_reference(name, settings, tasks, fewshot.few_shot_rows, pretrained=pretrained)
 
 
 def ppt_few_shot() -> ResultRecord:
-    """Lesson 06: every few-shot method on every task, at the learning rates that `ppt_search` chooses."""
+    """Lesson 06: every few-shot method on every task, at the learning rates that the searches chose."""
     from course_lib.ppt import fewshot
 
-    rates = _prompt_rates()
+    rates = _chosen_rates(tuning_search, ppt_search)
     tasks = [
         {"task": task, "method": method, "seed": seed, "learning_rate": rates[method]}
         for seed, task, method in product(
             FULL.size("fewshot.seeds"), FULL.size("fewshot.tasks"), fewshot.METHODS
         )
     ]
-    return _prompt_run("ppt_few_shot", _few_shot_settings(), tasks, fewshot.few_shot_rows)
+    return _few_shot_reference(
+        "ppt_few_shot", _few_shot_settings(), tasks, fewshot.few_shot_rows, pretrained=True
+    )
 
 
 def ppt_pilot() -> ResultRecord:
     """Lesson 05: label words, initialisations, patterns, and few against many examples."""
     from course_lib.ppt import fewshot
 
-    rates = _prompt_rates()
+    rates = _chosen_rates(tuning_search)
     variants = fewshot.pilot_variants(FULL.size("pilot.num_full"), FULL.size("pilot.full_updates"))
     tasks = [
         {
@@ -156,14 +169,14 @@ def ppt_pilot() -> ResultRecord:
         }
         for seed, variant in product(FULL.size("pilot.seeds"), variants)
     ]
-    return _prompt_run("ppt_pilot", _few_shot_settings(), tasks, fewshot.pilot_run)
+    return _few_shot_reference("ppt_pilot", _few_shot_settings(), tasks, fewshot.pilot_run, pretrained=False)
 
 
 def ppt_sample_efficiency() -> ResultRecord:
     """Lesson 06: accuracy on movie sentences over the number of examples."""
     from course_lib.ppt import fewshot
 
-    rates = _prompt_rates()
+    rates = _chosen_rates(tuning_search, ppt_search)
     tasks = [
         {
             "task": "movie",
@@ -175,35 +188,54 @@ def ppt_sample_efficiency() -> ResultRecord:
             "num_development": min(size, fewshot.NUM_EXAMPLES),
         }
         for seed, size, method in product(
-            FULL.size("fewshot.size_seeds"), FULL.size("fewshot.train_sizes"), fewshot.METHODS
+            FULL.size("fewshot.size_seeds"),
+            FULL.size("fewshot.train_sizes"),
+            FULL.size("fewshot.size_methods"),
         )
-        if method != "unified PPT"
     ]
-    return _prompt_run("ppt_sample_efficiency", _few_shot_settings(), tasks, fewshot.few_shot_rows)
+    return _few_shot_reference(
+        "ppt_sample_efficiency", _few_shot_settings(), tasks, fewshot.few_shot_rows, pretrained=True
+    )
+
+
+def _methods(*, pretrained: bool) -> list[str]:
+    from course_lib.ppt.fewshot import METHODS
+
+    return [name for name, method in METHODS.items() if (method.initialisation == "pretrained") == pretrained]
+
+
+def _training_settings() -> dict[str, Any]:
+    return {name: FULL.size(f"fewshot.{name}") for name in ("num_updates", "batch_size")}
 
 
 def _few_shot_settings() -> dict[str, Any]:
-    return {name: FULL.size(f"fewshot.{name}") for name in ("num_updates", "num_test")}
+    return _training_settings() | {"num_test": FULL.size("fewshot.num_test")}
 
 
-def _prompt_rates() -> dict[str, float]:
+def _chosen_rates(*searches: Callable[[], ResultRecord]) -> dict[str, float]:
     from course_lib.ppt.fewshot import choose_learning_rates
 
-    searched = ppt_search()
-    searched.save()
-    return choose_learning_rates(searched.rows)
+    rates: dict[str, float] = {}
+    for search in searches:
+        searched = search()
+        searched.save()
+        rates |= choose_learning_rates(searched.rows)
+    return rates
 
 
-def _prompt_run(
+def _few_shot_reference(
     name: str,
     settings: dict[str, Any],
     tasks: list[dict[str, Any]],
     run_task: Callable[..., list[dict[str, Any]]],
+    *,
+    pretrained: bool,
 ) -> ResultRecord:
-    """Run tasks that use the pre-trained prompts: other prompts start the run anew."""
+    """Run few-shot tasks; where they use the pre-trained prompts, other prompts start the run anew."""
     from course_lib.ppt.fewshot import prompt_versions
 
-    return _run(name, {**settings, "prompts": prompt_versions()}, tasks, partial(run_task, **settings))
+    identity = {**settings, "prompts": prompt_versions()} if pretrained else settings
+    return _run(name, identity, tasks, partial(run_task, **settings))
 
 
 def context_accuracy() -> ResultRecord:
@@ -310,6 +342,7 @@ REFERENCES: dict[str, Callable[[], ResultRecord]] = {
     "smart_search": smart_search,
     "smart_ablation": smart_ablation,
     "ppt_prompts": ppt_prompts,
+    "tuning_search": tuning_search,
     "ppt_search": ppt_search,
     "ppt_few_shot": ppt_few_shot,
     "ppt_pilot": ppt_pilot,

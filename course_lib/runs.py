@@ -59,16 +59,23 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "ablation.num_changed": (16, 50, 150),
     # lessons 05 and 06: few examples of a task; the search of learning rates has seeds of its own
     "fewshot.tasks": (("movie",), ("movie",), ("movie", "product", "snli")),
-    "fewshot.search_seeds": ((100,), (100,), (100, 101)),
+    "fewshot.search_tasks": (("movie",), ("movie",), ("movie", "snli")),
+    "fewshot.search_seeds": ((100,), (100,), (100,)),
     "fewshot.seeds": ((0,), (0,), (0, 1, 2, 3, 4)),
     "fewshot.num_updates": (2, 30, 60),
-    "fewshot.num_test": (8, 60, 240),
-    "fewshot.train_sizes": ((8,), (8, 32), (8, 16, 32, 64, 128, 256, 512)),
+    "fewshot.batch_size": (8, 8, 8),
+    "fewshot.num_test": (8, 60, 200),
+    "fewshot.train_sizes": ((8,), (8, 32), (8, 32, 128, 512)),
     "fewshot.size_seeds": ((0,), (0,), (0, 1, 2)),
+    "fewshot.size_methods": (
+        ("prompt tuning", "PPT"),
+        ("prompt tuning", "PPT"),
+        ("full fine-tuning", "prompt tuning", "PPT", "hybrid PPT"),
+    ),
     # lesson 05: the pilot findings, and its runs with much data
     "pilot.seeds": ((0,), (0,), (0, 1, 2)),
-    "pilot.num_full": (16, 128, 2048),
-    "pilot.full_updates": (2, 40, 400),
+    "pilot.num_full": (16, 128, 1024),
+    "pilot.full_updates": (2, 40, 200),
     # lesson 07: accuracy over demonstrations, and one timing
     "context.num_demonstrations": ((0, 4), (0, 4, 16, 32), (0, 2, 4, 8, 16, 32, 64)),
     "context.num_sets": (1, 2, 5),

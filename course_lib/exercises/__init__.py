@@ -21,6 +21,8 @@ from course_lib.exercises.lesson01 import EXERCISES as LESSON_01
 from course_lib.exercises.lesson02 import EXERCISES as LESSON_02
 from course_lib.exercises.lesson03 import EXERCISES as LESSON_03
 from course_lib.exercises.lesson04 import EXERCISES as LESSON_04
+from course_lib.exercises.lesson05 import EXERCISES as LESSON_05
+from course_lib.exercises.lesson06 import EXERCISES as LESSON_06
 from course_lib.exercises.lesson07 import EXERCISES as LESSON_07
 from course_lib.exercises.lesson08 import EXERCISES as LESSON_08
 from course_lib.exercises.lesson09 import EXERCISES as LESSON_09
@@ -38,7 +40,17 @@ __all__ = [
 
 EXERCISES: dict[str, Exercise] = {
     exercise.name: exercise
-    for lesson in (LESSON_01, LESSON_02, LESSON_03, LESSON_04, LESSON_07, LESSON_08, LESSON_09)
+    for lesson in (
+        LESSON_01,
+        LESSON_02,
+        LESSON_03,
+        LESSON_04,
+        LESSON_05,
+        LESSON_06,
+        LESSON_07,
+        LESSON_08,
+        LESSON_09,
+    )
     for exercise in lesson
 }
 

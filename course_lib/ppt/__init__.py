@@ -11,6 +11,21 @@ from course_lib.ppt.corpus import (
     split_sentences,
     train_labeller,
 )
+from course_lib.ppt.fewshot import (
+    METHODS,
+    TASKS,
+    FewShotMethod,
+    FewShotSplit,
+    FewShotTask,
+    choose_learning_rates,
+    few_shot_run,
+    few_shot_split,
+    few_shot_table,
+    finetune_language_model,
+    median_accuracy,
+    pilot_run,
+    pilot_variants,
+)
 from course_lib.ppt.fingerprint import (
     ModelFingerprint,
     model_fingerprint,
@@ -43,14 +58,22 @@ from course_lib.ppt.pretraining import (
 from course_lib.ppt.prompt_examples import (
     PromptExample,
 )
+from course_lib.ppt.shipped import evaluate_shipped, evaluate_task, pretrain_task
 from course_lib.ppt.soft_prompt import (
     SoftPrompt,
     initialise,
     load_soft_prompt,
 )
+from course_lib.ppt.tasks import pretraining_examples, pretraining_rows, pseudo_labels, write_examples
+from course_lib.ppt.tuning import tune_prompt
 
 __all__ = [
+    "METHODS",
     "PATTERNS",
+    "TASKS",
+    "FewShotMethod",
+    "FewShotSplit",
+    "FewShotTask",
     "Labeller",
     "ModelFingerprint",
     "Pattern",
@@ -64,24 +87,40 @@ __all__ = [
     "build_nss_examples",
     "build_unified_examples",
     "choice_pattern",
+    "choose_learning_rates",
     "evaluate_prompt",
+    "evaluate_shipped",
+    "evaluate_task",
     "examples_per_second",
+    "few_shot_run",
+    "few_shot_split",
+    "few_shot_table",
     "find_pattern",
+    "finetune_language_model",
     "initialise",
     "label_loss",
     "label_scores",
     "labeller_texts",
     "load_soft_prompt",
     "make_label_batch",
+    "median_accuracy",
     "model_fingerprint",
     "nli_pattern",
     "pair_pattern",
+    "pilot_run",
+    "pilot_variants",
     "pretrain_prompt",
+    "pretrain_task",
+    "pretraining_examples",
+    "pretraining_rows",
+    "pseudo_labels",
     "sentiment_pattern",
     "single_pattern",
     "split_sentences",
     "train_labeller",
     "train_prompt",
+    "tune_prompt",
     "unified_pattern",
     "weights_hash",
+    "write_examples",
 ]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.errors import CourseError, unknown_name
-from course_lib.finetuning import Evaluation, length_bucketed_batches
+from course_lib.finetuning import Evaluation
 from course_lib.locations import data_folder
 from course_lib.models import (
     EMBEDDED,
@@ -27,6 +27,7 @@ from course_lib.models import (
     load_language_model,
 )
 from course_lib.ppt.corpus import SCORE_EDGES, build_nss_examples
+from course_lib.ppt.label_scoring import label_loss
 from course_lib.ppt.patterns import (
     Pattern,
     as_multiple_choice,
@@ -38,24 +39,16 @@ from course_lib.ppt.patterns import (
 )
 from course_lib.ppt.pretraining import (
     PromptEvaluation,
-    PromptExample,
     PromptTrainingSettings,
     evaluate_prompt,
     train_prompt,
 )
-from course_lib.ppt.soft_prompt import (
-    SoftPrompt,
-    find_context_length,
-    initialise,
-    label_loss,
-    label_scores,
-    make_label_batch,
-    refuse_too_long,
-)
+from course_lib.ppt.prompt_examples import Batches, PromptExample, TaskTokens
+from course_lib.ppt.soft_prompt import SoftPrompt, initialise
 from course_lib.runs import check_seed
 from course_lib.statistics import mean_interval
 from course_lib.texts import SPLITS, load_texts, with_binary_labels
-from course_lib.verbalizers import LabelIds, Verbalizer, find_label_ids
+from course_lib.verbalizers import Verbalizer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -534,17 +527,17 @@ def finetune_language_model(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    batches = _endless_batches(tuned.language_model, examples, verbalizer, settings)
+    task = TaskTokens(tuned.language_model, verbalizer, num_virtual_tokens=0)
+    batches = Batches(task, examples, settings.batch_size, settings.seed)
     best = _BestWeights(tuned, development, verbalizer)
     best.look(0)
     for number in tqdm(range(1, settings.num_steps + 1), desc="weights", disable=not progress, leave=False):
-        tokens, labels = next(batches)
+        batch = batches.at(number)
         optimizer.param_groups[0]["lr"] = settings.learning_rate_at(number)
         optimizer.zero_grad(set_to_none=True)
-        batch = make_label_batch(tokens, verbalizer.num_labels, device=model.device)
         with _autocast(tuned.language_model, settings.dtype):
-            scores = label_scores(model, None, batch, share_prefix=False)
-        loss = label_loss(scores, torch.tensor(labels, device=scores.device))
+            scores, _ = task.scores(None, [tokens for tokens, _ in batch])
+        loss = label_loss(scores, torch.tensor([label for _, label in batch], device=scores.device))
         _refuse_not_finite("loss", loss.item(), number, settings)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
@@ -555,31 +548,6 @@ def finetune_language_model(
             best.look(number)
     best.restore()
     return tuned
-
-
-def _endless_batches(
-    language_model: ModelAndTokenizer,
-    examples: Sequence[PromptExample],
-    verbalizer: Verbalizer,
-    settings: PromptTrainingSettings,
-) -> Iterator[tuple[list[LabelIds], list[int]]]:
-    import numpy as np
-
-    found = find_label_ids(
-        language_model.tokenizer, [example.text for example in examples], verbalizer.continuations
-    )
-    tokens = [
-        LabelIds(ids.context, ids.labels[: example.num_options])
-        for ids, example in zip(found, examples, strict=True)
-    ]
-    refuse_too_long(tokens, 0, find_context_length(language_model.model))
-    lengths = [len(ids.context) for ids in tokens]
-    epoch = 0
-    while True:
-        seed = int(np.random.SeedSequence([settings.seed, epoch]).generate_state(1)[0])
-        for rows in length_bucketed_batches(lengths, settings.batch_size, seed=seed):
-            yield [tokens[row] for row in rows], [examples[row].label for row in rows]
-        epoch += 1
 
 
 class _BestWeights:

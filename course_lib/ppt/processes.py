@@ -28,11 +28,13 @@ class Processes:
         from accelerate import Accelerator
 
         accelerator: Any = Accelerator(cpu=device.type == "cpu")
-        if accelerator.device.type != device.type or accelerator.device.index not in (None, device.index):
+        own = accelerator.device
+        # a CPU's number means nothing: all processes share it
+        if own.type != device.type or (own.type != "cpu" and own.index not in (None, device.index)):
             raise CourseError(
                 "Each process needs its model on a device of its own.",
-                given=f"the model is on {device}, this process is for {accelerator.device}",
-                mend=f"Load it with device='{accelerator.device}'.",
+                given=f"the model is on {device}, this process is for {own}",
+                mend=f"Load it with device='{own}'.",
             )
         self.index, self.count = accelerator.process_index, accelerator.num_processes
         self._accelerator = accelerator

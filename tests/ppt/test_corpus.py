@@ -25,7 +25,6 @@ from course_lib.ppt.corpus import (
     build_nsp_examples,
     build_nss_examples,
     build_unified_examples,
-    examples_per_second,
     labeller_texts,
     split_sentences,
     train_labeller,
@@ -336,13 +335,6 @@ def test_a_sample_comes_from_all_over_the_corpus() -> None:
     examples = build_nsp_examples(tiny_documents(2000, 4), 5 * corpus.EXAMPLES_PER_SHARD, 0)
     documents = np.array([int(place_of(example["first"])[0][1:]) for example in examples])
     assert {0, 1, 2, 3} <= set((documents // 500).tolist())
-
-
-@pytest.mark.parametrize("build", BUILDERS)
-def test_examples_are_built_fast(build) -> None:
-    speed = max(examples_per_second(build, load_texts("newspaper")) for _ in range(2))
-    print(f"{build.__name__}: {speed:,.0f} examples a second")
-    assert speed > 5000
 
 
 def test_reviews_are_split_into_sentences() -> None:

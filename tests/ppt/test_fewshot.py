@@ -36,9 +36,11 @@ from course_lib.ppt.fewshot import (
     pilot_variants,
     start_prompt,
 )
+from course_lib.ppt.fingerprint import weights_hash
 from course_lib.ppt.patterns import Pattern
-from course_lib.ppt.pretraining import PromptExample, PromptTrainingSettings, evaluate_prompt
-from course_lib.ppt.soft_prompt import initialise, weights_hash
+from course_lib.ppt.pretraining import PromptTrainingSettings, evaluate_prompt
+from course_lib.ppt.prompt_examples import PromptExample
+from course_lib.ppt.soft_prompt import initialise
 from course_lib.verbalizers import Verbalizer
 from tests.ppt.tiny import SPECIAL, tiny_language_model
 

@@ -384,7 +384,7 @@ def test_rows_may_offer_fewer_labels(tiny: ModelAndTokenizer) -> None:
     assert torch.allclose(scores[1, :2], full[1, :2], atol=1e-5)
     assert scores[1, 2] == -torch.inf
     loss = label_loss(scores, torch.tensor([2, 1]), reduction="none")
-    assert float(loss[1]) == pytest.approx(float(-full[1, :2].log_softmax(dim=0)[1]), abs=1e-5)
+    assert loss[1].item() == pytest.approx(float(-full[1, :2].log_softmax(dim=0)[1]), abs=1e-5)
     loss.sum().backward()
     assert prompt.embeddings.grad.isfinite().all()
 

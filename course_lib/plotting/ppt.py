@@ -1,0 +1,239 @@
+"""Figures of chapter 3: what single runs and their means reach, curves of pre-training, accuracy over examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from course_lib.plotting.style import letter_panels, panels, plot_mean, series_style
+from course_lib.statistics import Interval, mean_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# What a shipped prompt is measured beside -> how a figure names it.
+HELD_OUT_NAMES = {
+    "trained_hybrid": "pre-trained prompt",
+    "untrained_hybrid": "untrained prompt",
+    "hard": "best hard pattern",
+}
+
+
+def run_intervals(
+    axes: Axes, rows: pd.DataFrame, by: str, *, measure: str = "accuracy", xlabel: str = "accuracy"
+) -> Axes:
+    """Draw the mean of each group of runs with its 95 % interval, and every single run as a hollow dot.
+
+    Args:
+        axes: where to draw.
+        rows: one row a run, with the columns `by` and `measure`.
+        by: what groups the runs; the first group is on top.
+        measure: what is drawn.
+        xlabel: what it is called.
+
+    Returns:
+        The same axes.
+    """
+    names = list(dict.fromkeys(rows[by]))
+    for place, name in enumerate(names):
+        values = rows.loc[rows[by] == name, measure].tolist()
+        axes.plot(values, [place] * len(values), "o", color="0.45", markerfacecolor="none", markersize=4.5)
+        _point(axes, place, mean_interval(values), number=0)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set(xlabel=xlabel)
+    return axes
+
+
+def pilot_figure(rows: pd.DataFrame) -> Figure:
+    """Draw what the pilot compares, a panel for each finding.
+
+    Args:
+        rows: what `ppt.pilot_run` gave: `finding`, `variant`, `accuracy`.
+
+    Returns:
+        A figure.
+    """
+    findings = list(dict.fromkeys(rows.finding))
+    figure, axes = panels(2, (len(findings) + 1) // 2, width=5.2, height=2.6, sharex=True, squeeze=False)
+    for panel, finding in zip(axes.flat, findings, strict=False):
+        run_intervals(panel, rows[rows.finding == finding], "variant")
+        panel.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+        panel.set_title(finding)
+        panel.label_outer()
+    for panel in axes.flat[len(findings) :]:
+        panel.remove()
+    letter_panels(figure)
+    return figure
+
+
+def pilot_sentence(rows: pd.DataFrame) -> str:
+    """Say for each finding which variant does best and which worst, on average over the seeds.
+
+    Args:
+        rows: what `pilot_figure` draws.
+    """
+    means = rows.groupby(["finding", "variant"], sort=False).accuracy.mean()
+    parts = []
+    for finding in dict.fromkeys(rows.finding):
+        of_finding = means[finding]
+        best, worst = of_finding.idxmax(), of_finding.idxmin()
+        parts.append(f"{finding}, from {of_finding[worst]:.2f} ({worst}) to {of_finding[best]:.2f} ({best})")
+    return f"Mean accuracy over {rows.seed.nunique()} seeds: {'; '.join(parts)}."
+
+
+def few_shot_figure(rows: pd.DataFrame) -> Figure:
+    """Draw what each method reaches from few examples, a panel for each task.
+
+    Args:
+        rows: what `ppt.few_shot_run` gave: `task`, `method`, `accuracy`, `seed`.
+
+    Returns:
+        A figure.
+    """
+    task_names = list(dict.fromkeys(rows.task))
+    height = 0.4 * rows.method.nunique() + 1.2
+    figure, axes = panels(1, len(task_names), width=3.7, height=height, sharey=True, squeeze=False)
+    for panel, task in zip(axes[0], task_names, strict=True):
+        run_intervals(panel, rows[rows.task == task], "method")
+        panel.set_title(task)
+    letter_panels(figure)
+    return figure
+
+
+def difference_sentence(table: pd.DataFrame, method: str, against: str) -> str:
+    """Say for each task how far a method lies above another, and whether the interval leaves out zero.
+
+    Args:
+        table: what `ppt.few_shot_table` gave, with `against` as its `against`.
+        method: the method.
+        against: what it was compared with.
+    """
+    parts = []
+    for row in table[table.method == method].to_dict("records"):
+        low, high = 100 * row["difference_low"], 100 * row["difference_high"]
+        verdict = "" if low <= 0 <= high else ", apart from zero"
+        parts.append(f"{row['task']} {100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]{verdict}")
+    return f"{method} less {against}, in points, seed by seed: {'; '.join(parts)}."
+
+
+def training_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """Draw loss and accuracy on held-out examples over the steps of pre-training.
+
+    Args:
+        curves: name of the prompt -> its evaluations: `step`, `loss`, `accuracy`.
+
+    Returns:
+        A figure of two panels.
+    """
+    figure, axes = panels(1, 2, width=4.6, height=3.4)
+    for number, (name, evaluations) in enumerate(curves.items()):
+        steps = [each["step"] for each in evaluations]
+        for panel, value in zip(axes, ("loss", "accuracy"), strict=True):
+            panel.plot(steps, [each[value] for each in evaluations], label=name, **series_style(number))
+    axes[0].set(xlabel="steps", ylabel="held-out loss, in nats", title="loss")
+    axes[1].set(xlabel="steps", ylabel="held-out accuracy", title="accuracy")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(curves))
+    letter_panels(figure)
+    return figure
+
+
+def training_sentence(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Say where each curve begins, and what its best evaluation is.
+
+    Args:
+        curves: what `training_figure` draws.
+    """
+    parts = []
+    for name, evaluations in curves.items():
+        best = max(evaluations, key=lambda each: (each["accuracy"], -each["loss"]))
+        first = evaluations[0]["accuracy"]
+        parts.append(f"{name} from {first:.2f} to {best['accuracy']:.2f} after {best['step']} steps")
+    return f"Held-out accuracy: {'; '.join(parts)}."
+
+
+def held_out_figure(rows: pd.DataFrame) -> Figure:
+    """Draw pre-trained prompts beside untrained ones and the best hard pattern, on held-out examples.
+
+    Args:
+        rows: the record `ppt_prompts`: a row a prompt.
+
+    Returns:
+        A figure; a dotted mark shows what guessing gives.
+    """
+    figure, axes = panels(1, 1, width=7.0, height=0.9 * len(rows) + 1.4)
+    for place, row in enumerate(rows.to_dict("records")):
+        for number, name in enumerate(HELD_OUT_NAMES):
+            interval = Interval(row[name], row[f"{name}_low"], row[f"{name}_high"], row["num_test"])
+            label = HELD_OUT_NAMES[name] if place == 0 else None
+            _point(axes, place + 0.2 * (number - 1), interval, number=number, label=label)
+        label = "guessing" if place == 0 else None
+        axes.plot([row["guessing"]] * 2, [place - 0.35, place + 0.35], ":", color="black", label=label)
+    axes.set_yticks(range(len(rows)), rows.task)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set(xlabel="accuracy on held-out documents", xlim=(0, 1))
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def held_out_sentence(rows: pd.DataFrame) -> str:
+    """Say for each prompt what it reaches beside the better of its rivals, and whether the intervals part.
+
+    Args:
+        rows: what `held_out_figure` draws.
+    """
+    parts = []
+    for row in rows.to_dict("records"):
+        rival = max(("untrained_hybrid", "hard"), key=lambda name: row[name])
+        verdict = "intervals apart" if row["apart"] else "intervals overlap"
+        parts.append(
+            f"{row['task']} {row['trained_hybrid']:.2f} beside {row[rival]:.2f} ({HELD_OUT_NAMES[rival]}; {verdict})"
+        )
+    return f"On held-out documents: {'; '.join(parts)}."
+
+
+def sample_efficiency_figure(rows: pd.DataFrame) -> Figure:
+    """Draw accuracy over the number of training examples, a line for each method and a panel for each task.
+
+    Args:
+        rows: what `ppt.few_shot_run` gave: `task`, `method`, `num_train`, `seed`, `accuracy`.
+
+    Returns:
+        A figure.
+    """
+    task_names = list(dict.fromkeys(rows.task))
+    figure, axes = panels(1, len(task_names), width=5.4, height=3.8, sharey=True, squeeze=False)
+    for panel, task in zip(axes[0], task_names, strict=True):
+        of_task = rows[rows.task == task]
+        for number, method in enumerate(dict.fromkeys(of_task.method)):
+            runs = of_task[of_task.method == method].pivot(
+                index="num_train", columns="seed", values="accuracy"
+            )
+            plot_mean(panel, runs.index.tolist(), runs.to_numpy(), label=method, number=number)
+        sizes = sorted(set(of_task.num_train))
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(sizes, [str(size) for size in sizes])
+        panel.set(title=task, xlabel="training examples")
+    axes[0][0].set_ylabel("accuracy")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _point(axes: Axes, place: float, interval: Interval, *, number: int, label: str | None = None) -> None:
+    """Draw a mean with its interval; the mean alone where there is one run."""
+    import numpy as np
+
+    ends = np.array([[interval.mean - interval.low], [interval.high - interval.mean]])
+    style = {**series_style(number), "linestyle": ""}
+    axes.errorbar(
+        [interval.mean],
+        [place],
+        xerr=ends if np.isfinite(ends).all() else None,
+        capsize=3,
+        label=label,
+        **style,
+    )
