@@ -121,7 +121,7 @@ def ppt_search() -> ResultRecord:
 
 
 def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:
-    from course_lib.ppt import fewshot
+    from course_lib.ppt import fewshot, fewshot_tasks
 
     tasks = [
         {"task": task, "method": method, "seed": seed, "learning_rate": rate}
@@ -130,7 +130,7 @@ def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:
             FULL.size("fewshot.search_tasks"),
             _methods(pretrained=pretrained),
         )
-        for rate in fewshot.learning_rates(method)
+        for rate in fewshot_tasks.learning_rates(method)
     ]
     settings = _training_settings() | {"read_test": False}
     return _few_shot_reference(name, settings, tasks, fewshot.few_shot_rows, pretrained=pretrained)
@@ -138,13 +138,13 @@ def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:
 
 def ppt_few_shot() -> ResultRecord:
     """Lesson 06: every few-shot method on every task, at the learning rates that the searches chose."""
-    from course_lib.ppt import fewshot
+    from course_lib.ppt import fewshot, fewshot_tasks
 
     rates = _chosen_rates(tuning_search, ppt_search)
     tasks = [
         {"task": task, "method": method, "seed": seed, "learning_rate": rates[method]}
         for seed, task, method in product(
-            FULL.size("fewshot.seeds"), FULL.size("fewshot.tasks"), fewshot.METHODS
+            FULL.size("fewshot.seeds"), FULL.size("fewshot.tasks"), fewshot_tasks.METHODS
         )
     ]
     return _few_shot_reference(
@@ -174,7 +174,7 @@ def ppt_pilot() -> ResultRecord:
 
 def ppt_sample_efficiency() -> ResultRecord:
     """Lesson 06: accuracy on movie sentences over the number of examples."""
-    from course_lib.ppt import fewshot
+    from course_lib.ppt import fewshot, fewshot_tasks
 
     rates = _chosen_rates(tuning_search, ppt_search)
     tasks = [
@@ -185,7 +185,7 @@ def ppt_sample_efficiency() -> ResultRecord:
             "learning_rate": rates[method],
             "num_train": size,
             # as many to choose on as to train on, until the protocol's number
-            "num_development": min(size, fewshot.NUM_EXAMPLES),
+            "num_development": min(size, fewshot_tasks.NUM_EXAMPLES),
         }
         for seed, size, method in product(
             FULL.size("fewshot.size_seeds"),
@@ -199,7 +199,7 @@ def ppt_sample_efficiency() -> ResultRecord:
 
 
 def _methods(*, pretrained: bool) -> list[str]:
-    from course_lib.ppt.fewshot import METHODS
+    from course_lib.ppt.fewshot_tasks import METHODS
 
     return [name for name, method in METHODS.items() if (method.initialisation == "pretrained") == pretrained]
 

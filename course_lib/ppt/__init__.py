@@ -12,20 +12,22 @@ from course_lib.ppt.corpus import (
     train_labeller,
 )
 from course_lib.ppt.fewshot import (
+    choose_learning_rates,
+    few_shot_run,
+    few_shot_table,
+    median_accuracy,
+    pilot_run,
+    pilot_variants,
+)
+from course_lib.ppt.fewshot_tasks import (
     METHODS,
     TASKS,
     FewShotMethod,
     FewShotSplit,
     FewShotTask,
-    choose_learning_rates,
-    few_shot_run,
     few_shot_split,
-    few_shot_table,
-    finetune_language_model,
-    median_accuracy,
-    pilot_run,
-    pilot_variants,
 )
+from course_lib.ppt.fewshot_tuning import finetune_language_model
 from course_lib.ppt.fingerprint import (
     ModelFingerprint,
     model_fingerprint,

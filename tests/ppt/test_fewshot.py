@@ -19,23 +19,24 @@ from hypothesis import strategies as st
 from course_lib.errors import CourseError
 from course_lib.finetuning import Evaluation
 from course_lib.models import count_parameters
-from course_lib.ppt import fewshot
+from course_lib.ppt import fewshot, fewshot_tuning
 from course_lib.ppt.fewshot import (
+    choose_learning_rates,
+    few_shot_run,
+    few_shot_table,
+    median_accuracy,
+    pilot_variants,
+)
+from course_lib.ppt.fewshot_tasks import (
     METHODS,
     TASKS,
     FewShotMethod,
     FewShotTask,
     SealedRows,
-    choose_learning_rates,
-    few_shot_run,
     few_shot_split,
-    few_shot_table,
-    finetune_language_model,
     learning_rates,
-    median_accuracy,
-    pilot_variants,
-    start_prompt,
 )
+from course_lib.ppt.fewshot_tuning import finetune_language_model, start_prompt
 from course_lib.ppt.fingerprint import weights_hash
 from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.pretraining import PromptTrainingSettings, evaluate_prompt
@@ -287,7 +288,7 @@ def test_the_first_step_follows_the_gradient_of_a_plain_pass() -> None:
 
 
 def test_small_updates_do_not_vanish_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fewshot._BestWeights, "restore", lambda self: None)
+    monkeypatch.setattr(fewshot_tuning._BestWeights, "restore", lambda self: None)
     language_model = tiny_language_model()
     quick = PromptTrainingSettings(1e-6, 1, 4, warmup_share=0.0, dtype="bfloat16")
     tuned = finetune_language_model(language_model, examples(), WORDS, quick, development=examples(20))

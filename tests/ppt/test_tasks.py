@@ -11,6 +11,7 @@ import pytest
 from course_lib.errors import CourseError
 from course_lib.ppt import tasks
 from course_lib.ppt.corpus import Labeller, labeller_texts, train_labeller
+from course_lib.ppt.fewshot_tasks import TASKS, few_shot_split
 from course_lib.ppt.tasks import CorpusSettings, PseudoLabels, pretraining_examples, pretraining_rows
 from course_lib.texts import SPLITS, load_texts, normalise
 from tests.ppt.tiny import tiny_tokenizer
@@ -57,10 +58,9 @@ def test_no_downstream_test_sentence_is_among_the_examples(task: str, split: str
 
 
 def test_what_is_downstream_covers_the_few_shot_tasks() -> None:
-    fewshot = pytest.importorskip("course_lib.ppt.fewshot", exc_type=ImportError)
     excluded = {normalise(text) for text in tasks.downstream_sentences()}
-    for task in fewshot.TASKS.values():
-        for row in fewshot.few_shot_split(task.read(), 0).test.read():
+    for task in TASKS.values():
+        for row in few_shot_split(task.read(), 0).test.read():
             texts = [row[name] for name in ("text", "premise", "hypothesis", "query") if name in row]
             assert {normalise(text) for text in [*texts, *row.get("options", [])]} <= excluded, task.name
 
