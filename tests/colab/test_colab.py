@@ -22,8 +22,8 @@ from tests.colab.machine import CHECKOUT, ColabMachine, build_machine, export_ch
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAMED = ("torch", "numpy", "ipywidgets")
-# torch is the tests' own; the other two are not on Colab, so the first cell installs the newest.
-NOT_PINNED = {"torch", "gguf", "pypi-simple"}
+# torch is the tests' own; the others are not on Colab, so the first cell installs the newest.
+NOT_PINNED = {"torch", "gguf", "pypi-simple", "sentencex"}
 REFUSE_PROCESSES = """
 import subprocess
 def refuse(*command, **_):
