@@ -69,23 +69,27 @@ def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str],
     return axes
 
 
-def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame) -> Figure:
+def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame | None = None) -> Figure:
     """Draw the preference in every pair, and beside it how visible each feature is alone.
 
     Args:
         pairs: what `icl.bias_table` gave.
-        features: what `icl.feature_table` gave.
+        features: what `icl.feature_table` gave; without it the second panel is left out.
 
     Returns:
-        A figure of two panels.
+        A figure of one or two panels.
     """
-    figure, axes = panels(1, 2, width=5.4, height=0.42 * features.feature.nunique() + 1.5)
     names = [pair_name(h1, h2) for h1, h2 in zip(pairs.h1, pairs.h2, strict=True)]
+    num_rows = len(set(names)) if features is None else features.feature.nunique()
+    num_panels = 1 if features is None else 2
+    figure, axes = panels(1, num_panels, width=5.4, height=0.42 * num_rows + 1.5, squeeze=False)
+    axes = axes[0]
     intervals(axes[0], pairs, "h1_accuracy", names, xlabel="h1-accuracy (0: follows h2, 1: follows h1)")
-    alone = [name.rpartition(".")[2] for name in features.feature]
-    intervals(axes[1], features, "accuracy", alone, xlabel="accuracy on the feature alone")
     axes[0].set_title("two features that agree in the demonstrations")
-    axes[1].set_title("one feature alone")
+    if features is not None:
+        alone = [name.rpartition(".")[2] for name in features.feature]
+        intervals(axes[1], features, "accuracy", alone, xlabel="accuracy on the feature alone")
+        axes[1].set_title("one feature alone")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
