@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import random
 from collections import Counter
@@ -40,8 +41,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TASK_NAMES = ("pair", "choice", "single", "unified")
-# Where documents come from. The newspaper's validation and test sides belong to a downstream task.
+# Where documents come from. Of the newspaper and the product reviews the train side alone is read, and its
+# documents are divided again: their other sides belong to downstream tasks.
 SOURCES = ("newspaper", "product", "imdb")
+DIVIDED = ("newspaper", "product")
+# Of the divided documents, one in so many goes to the validation side and one to the test side.
+DIVISOR = 8
 # The labeller learns from the newspaper, so only other sentences get its labels.
 SINGLE_SOURCES = ("product", "imdb")
 # What the labeller must not have learnt from, since sentiment is tuned on these later.
@@ -55,6 +60,8 @@ DOWNSTREAM: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 # Longest sentence in tokens: seven of 20 make an example of about 120.
 MAX_TOKENS = {"pair": 30, "choice": 20, "single": 30, "unified": 20}
+# Shortest: "I agree." could stand beside anything.
+MIN_TOKENS = 7
 NUM_OPTIONS = 6
 UNIFIED_OPTIONS = {"smoke": 6, "default": 6, "full": 16}
 # Of 25,000 reviews so many of each side are read, evenly spread: more than the examples of a run need.
@@ -75,10 +82,12 @@ class CorpusSettings(NamedTuple):
     Args:
         max_tokens: longest sentence.
         num_reviews: IMDb reviews of the train side; of the others a fifth as many.
+        min_tokens: shortest sentence.
     """
 
     max_tokens: int = 30
     num_reviews: int = NUM_REVIEWS["train"]
+    min_tokens: int = MIN_TOKENS
 
 
 # --- examples --------------------------------------------------------------------------------------
@@ -154,7 +163,8 @@ def pretraining_rows(
             thresholds=THRESHOLDS, excluded=downstream_sentences(),
         )  # fmt: skip
     build = _builder(task, max_options)
-    rows = _from_each_source(build, sides(tokenizer, corpus)[split], num_examples, own_seed)
+    documents = mixed_documents(sides(tokenizer, corpus)[split])
+    rows = list(build(documents, num_examples, own_seed, excluded=downstream_sentences()))
     random.Random(own_seed).shuffle(rows)
     return rows
 
@@ -205,34 +215,6 @@ def _builder(task: str, max_options: int | None) -> Callable[..., Iterator[Examp
     return functools.partial(build_unified_examples, max_options=max_options or unified_options())
 
 
-def _from_each_source(
-    build: Callable[..., Iterator[Example]],
-    sources: Mapping[str, list[dict[str, Any]]],
-    num_examples: int,
-    seed: int,
-) -> list[Example]:
-    """Draw from each source by itself, so that a distractor is of the same kind of text as the answer.
-
-    The sources' shares are those of their documents.
-    """
-    if not sources:
-        raise CourseError(
-            f"No source has {MIN_DOCUMENTS} documents of {MIN_SENTENCES} short sentences on this side.",
-            given=list(SOURCES),
-            mend="Read more reviews (num_reviews), or allow longer sentences (max_tokens).",
-        )
-    counts = {name: len({row["document_id"] for row in rows}) for name, rows in sources.items()}
-    total = sum(counts.values())
-    rows: list[Example] = []
-    done = 0
-    for name, documents in sources.items():
-        done += counts[name]
-        share = num_examples * done // total - len(rows)
-        if share:
-            rows += build(documents, share, seed, excluded=downstream_sentences())
-    return rows
-
-
 # --- documents -------------------------------------------------------------------------------------
 
 
@@ -248,14 +230,51 @@ def downstream_sentences() -> frozenset[str]:
     return frozenset(found)
 
 
+def mixed_documents(sources: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Shuffle the documents of all sources together, none of which gives more than half of them.
+
+    A distractor may so be of another kind of text than the answer, as in a corpus of pages of all kinds.
+    Among film reviews alone, no probe of the embedded model's hidden states tells whether two sentences are
+    of one document.
+
+    Args:
+        sources: source -> rows with `document_id`, those of one document in a run.
+
+    Returns:
+        The rows, those of one document in a run; always in the same order.
+
+    Raises:
+        CourseError: fewer documents than sixteen options need.
+    """
+    documents = {
+        name: [list(rows) for _, rows in itertools.groupby(source, key=lambda row: row["document_id"])]
+        for name, source in sources.items()
+    }
+    draw = random.Random(0)
+    total = sum(len(each) for each in documents.values())
+    mixed = []
+    for each in documents.values():
+        draw.shuffle(each)
+        others = total - len(each)
+        mixed += each[:others] if others else each
+    if len(mixed) < MIN_DOCUMENTS:
+        raise CourseError(
+            f"There are fewer than {MIN_DOCUMENTS} documents of {MIN_SENTENCES} short sentences on this side.",
+            given=len(mixed),
+            mend="Read more reviews (num_reviews), or allow longer sentences (max_tokens).",
+        )
+    draw.shuffle(mixed)
+    return [row for document in mixed for row in document]
+
+
 def sides(
     tokenizer: PreTrainedTokenizerBase, corpus: CorpusSettings
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Give the documents' short sentences of every side and source.
 
-    A sentence that is too long, or that a downstream task is measured on, leaves its place empty, and so does
-    one that stands on an earlier side already. Documents of fewer than four sentences are left out, and
-    sources with fewer than twenty longer documents: product has no test side for this reason.
+    A sentence that is too long or too short, or that a downstream task is measured on, leaves its place
+    empty, and so does one that stands on an earlier side already. Documents of fewer than four sentences are
+    left out.
 
     Args:
         tokenizer: counts the tokens of a sentence.
@@ -293,14 +312,17 @@ def _short_sentences(
     if not rows:
         return []
     ids = tokenizer([row["text"] for row in rows], add_special_tokens=False)["input_ids"]
-    return [row for row, tokens in zip(rows, ids, strict=True) if len(tokens) <= corpus.max_tokens]
+    shortest, longest = corpus.min_tokens, corpus.max_tokens
+    return [row for row, tokens in zip(rows, ids, strict=True) if shortest <= len(tokens) <= longest]
 
 
 def _sentences(name: str, split: str, num_reviews: int) -> list[dict[str, Any]]:
-    texts = load_texts(name, split=split)
-    if name != "imdb":
+    if name in DIVIDED:
+        texts = load_texts(name, split="train")
         columns = (texts[column][:] for column in ("document_id", "position", "text"))
-        return [_row(name, *values) for values in zip(*columns, strict=True)]
+        rows = [_row(name, *values) for values in zip(*columns, strict=True)]
+        return [row for row in rows if _side(row["document_id"]) == split]
+    texts = load_texts(name, split=split)
     number = num_reviews if split == "train" else max(1, num_reviews // 5)
     # the published order is by label, so a beginning would be all of one
     step = max(1, len(texts) // number)
@@ -310,6 +332,12 @@ def _sentences(name: str, split: str, num_reviews: int) -> list[dict[str, Any]]:
         for document, review in zip(chosen["document_id"][:], chosen["text"][:], strict=True)
         for position, sentence in enumerate(split_sentences(review))
     ]
+
+
+@functools.cache
+def _side(document: str) -> str:
+    number = int.from_bytes(hashlib.sha256(document.encode()).digest()[:8], "big") % DIVISOR
+    return {0: "validation", 1: "test"}.get(number, "train")
 
 
 def _row(source: str, document: str, position: int, text: str) -> dict[str, Any]:
@@ -322,12 +350,11 @@ def _row(source: str, document: str, position: int, text: str) -> dict[str, Any]
 
 
 def _long_documents(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give the rows of documents with sentences enough; nothing where there are too few such documents."""
+    """Give the rows of documents with sentences enough."""
     documents: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         documents.setdefault(row["document_id"], []).append(row)
-    long = [document for document in documents.values() if _has_choices(document)]
-    return [row for document in long for row in document] if len(long) >= MIN_DOCUMENTS else []
+    return [row for document in documents.values() if _has_choices(document) for row in document]
 
 
 def _has_choices(document: list[dict[str, Any]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
@@ -75,18 +76,54 @@ def test_no_document_and_no_sentence_is_on_two_sides(max_tokens: int) -> None:
         assert not found[0] & found[1]
         assert not found[0] & found[2]
         assert not found[1] & found[2]
-    assert set(sides["train"]) == set(tasks.SOURCES)
-    assert set(sides["test"]) == {"imdb"}
-    for split in SPLITS:  # the side of a document is that of the texts themselves
-        published = set(load_texts("imdb", split=split)["document_id"][:])
-        assert {row["document_id"].removeprefix("imdb/") for row in sides[split]["imdb"]} <= published
+    for split in SPLITS:
+        assert set(sides[split]) == set(tasks.SOURCES)
+        for source in tasks.SOURCES:
+            read = "train" if source in tasks.DIVIDED else split
+            published = set(load_texts(source, split=read)["document_id"][:])
+            found = {row["document_id"].removeprefix(f"{source}/") for row in sides[split][source]}
+            assert found <= published
+
+
+def test_documents_of_all_sources_are_mixed_and_none_has_more_than_half() -> None:
+    sources = {
+        name: [
+            {"document_id": f"{name}/{document}", "position": place, "text": f"{name} {document} {place}"}
+            for document in range(count)
+            for place in range(4)
+        ]
+        for name, count in (("a", 10), ("b", 20), ("c", 100))
+    }
+    rows = tasks.mixed_documents(sources)
+    runs = [document for document, _ in itertools.groupby(row["document_id"] for row in rows)]
+    assert len(runs) == len(set(runs)) == 60
+    counts = Counter(document.split("/")[0] for document in runs)
+    assert counts == {"a": 10, "b": 20, "c": 30}
+    assert max(len(list(same)) for _, same in itertools.groupby(runs, key=lambda name: name[0])) < 15
+    assert rows == tasks.mixed_documents(sources)
+    alone = tasks.mixed_documents({"c": sources["c"]})
+    assert len(alone) == 400
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_distractor_may_be_of_another_source(split: str) -> None:
+    source = {
+        row["text"]: name
+        for name, rows in tasks.sides(TOKENIZER, CorpusSettings(30, 300))[split].items()
+        for row in rows
+    }
+    rows = pretraining_rows("pair", split, 600, TOKENIZER, **QUICK)
+    others = [source[row["first"]] != source[row["second"]] for row in rows if row["label"] == 2]
+    assert 0.4 < sum(others) / len(others) < 0.8
+    assert all(source[row["first"]] == source[row["second"]] for row in rows if row["label"] < 2)
 
 
 def test_a_long_sentence_leaves_a_gap_and_makes_no_neighbours() -> None:
     published: dict[str, set[int]] = {}
     for row in load_texts("newspaper", split="train").to_list():
         published.setdefault(f"newspaper/{row['document_id']}", set()).add(row["position"])
-    rows = tasks.sides(TOKENIZER, CorpusSettings(20, 300))["train"]["newspaper"]
+    rows = tasks.sides(TOKENIZER, CorpusSettings(20, 300, min_tokens=5))["train"]["newspaper"]
+    assert min(len(TOKENIZER(row["text"])["input_ids"]) for row in rows) == 5
     assert all(row["position"] in published[row["document_id"]] for row in rows)
     assert max(len(TOKENIZER(row["text"])["input_ids"]) for row in rows) <= 20
     assert max(row["position"] for row in rows) > max(Counter(row["document_id"] for row in rows).values())
@@ -197,5 +234,5 @@ def test_unknown_names_are_refused(task: str, split: str) -> None:
 
 
 def test_a_side_without_documents_enough_is_an_error() -> None:
-    with pytest.raises(CourseError, match="No source"):
-        pretraining_examples("choice", "test", 10, TOKENIZER, num_reviews=20)
+    with pytest.raises(CourseError, match="fewer than 20 documents"):
+        pretraining_examples("choice", "test", 10, TOKENIZER, max_tokens=7, num_reviews=20)
