@@ -57,7 +57,9 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "ablation.num_development": (16, 100, 200),
     "ablation.num_test": (32, 200, 300),
     "ablation.num_changed": (16, 50, 150),
-    # lessons 05 and 06: few examples of a task; the search of learning rates has seeds of its own
+    # lessons 05 and 06: pre-training; few examples of a task; the search of learning rates has seeds of its own
+    "prompt.num_steps": (2, 24, 1000),
+    "prompt.num_held_out": (8, 40, 300),
     "fewshot.tasks": (("movie",), ("movie",), ("movie", "product", "snli")),
     "fewshot.search_tasks": (("movie",), ("movie",), ("movie", "snli")),
     "fewshot.search_seeds": ((100,), (100,), (100,)),

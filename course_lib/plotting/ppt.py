@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from course_lib.plotting.style import letter_panels, panels, plot_mean, series_style
+from course_lib.plotting.style import COLOURS, letter_panels, panels, plot_mean, series_style
 from course_lib.statistics import Interval, mean_interval
 
 if TYPE_CHECKING:
@@ -119,6 +119,38 @@ def difference_sentence(table: pd.DataFrame, method: str, against: str) -> str:
     return f"{method} less {against}, in points, seed by seed: {'; '.join(parts)}."
 
 
+def place_figure(shares: Sequence[float]) -> Figure:
+    """Draw how often each option of multiple-choice examples is the right one.
+
+    Args:
+        shares: share of the examples for each option, from A on.
+
+    Returns:
+        A figure; a dotted line shows what even shares would be.
+    """
+    figure, axes = panels(1, 1, width=5.2, height=2.6)
+    letters = [chr(ord("A") + place) for place in range(len(shares))]
+    axes.bar(letters, shares, color=COLOURS[0], width=0.6)
+    axes.axhline(1 / len(shares), color="black", linestyle=":", linewidth=1)
+    axes.set(xlabel="right option", ylabel="share of examples", ylim=(0, 1.6 / len(shares)))
+    return figure
+
+
+def place_sentence(shares: Sequence[float], num_examples: int) -> str:
+    """Say how even the shares are, beside what chance allows.
+
+    Args:
+        shares: what `place_figure` draws.
+        num_examples: examples that were counted.
+    """
+    even = 1 / len(shares)
+    allowed = 2 * (even * (1 - even) / num_examples) ** 0.5
+    return (
+        f"Shares from {min(shares):.3f} to {max(shares):.3f}, where even ones are {even:.3f}; in "
+        f"{num_examples:,} examples two standard deviations of chance are {allowed:.3f}."
+    )
+
+
 def training_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Draw loss and accuracy on held-out examples over the steps of pre-training.
 
@@ -221,6 +253,22 @@ def sample_efficiency_figure(rows: pd.DataFrame) -> Figure:
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
+
+
+def sample_efficiency_sentence(rows: pd.DataFrame) -> str:
+    """Say for each method from where to where its mean accuracy goes as examples grow.
+
+    Args:
+        rows: what `sample_efficiency_figure` draws.
+    """
+    means = rows.groupby(["method", "num_train"], sort=False).accuracy.mean()
+    sizes = sorted(set(rows.num_train))
+    first, last = sizes[0], sizes[-1]
+    parts = [
+        f"{method} from {means[method][first]:.2f} to {means[method][last]:.2f}"
+        for method in dict.fromkeys(rows.method)
+    ]
+    return f"Mean accuracy with {first} and with {last} examples: {'; '.join(parts)}."
 
 
 def _point(axes: Axes, place: float, interval: Interval, *, number: int, label: str | None = None) -> None:

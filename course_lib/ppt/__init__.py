@@ -60,7 +60,7 @@ from course_lib.ppt.pretraining import (
 from course_lib.ppt.prompt_examples import (
     PromptExample,
 )
-from course_lib.ppt.shipped import evaluate_shipped, evaluate_task, pretrain_task
+from course_lib.ppt.shipped import evaluate_shipped, evaluate_task, pretrain_task, shipped_training
 from course_lib.ppt.soft_prompt import (
     SoftPrompt,
     initialise,
@@ -117,6 +117,7 @@ __all__ = [
     "pretraining_rows",
     "pseudo_labels",
     "sentiment_pattern",
+    "shipped_training",
     "single_pattern",
     "split_sentences",
     "train_labeller",

@@ -319,6 +319,20 @@ def read_training(folder: Path) -> dict[str, Any]:
         ) from error
 
 
+def shipped_training(task: str) -> dict[str, Any]:
+    """Read how one of the prompts in `data/prompts` was trained: command, settings, curves, labeller.
+
+    Args:
+        task: "pair", "choice", "single" or "unified".
+
+    Raises:
+        CourseError: unknown task; a record that is missing or damaged.
+    """
+    if task not in tasks.TASK_NAMES:
+        raise unknown_name("task", task, tasks.TASK_NAMES)
+    return read_training(data_folder() / "prompts" / task)
+
+
 # --- evaluation ------------------------------------------------------------------------------------
 
 

@@ -20,7 +20,8 @@ from course_lib.ppt.corpus import (
     build_unified_examples,
     examples_per_second,
 )
-from course_lib.ppt.soft_prompt import initialise, label_loss, label_scores, make_label_batch
+from course_lib.ppt.label_scoring import label_loss, label_scores, make_label_batch
+from course_lib.ppt.soft_prompt import initialise
 from course_lib.texts import load_texts
 from course_lib.verbalizers import LabelIds
 from tests.benchmarks.timing import interleaved_medians
