@@ -110,6 +110,17 @@ def ppt_prompts() -> ResultRecord:
     return evaluate_shipped(num_workers=_num_workers())
 
 
+def ppt_probe() -> ResultRecord:
+    """Lesson 06: what linear probes of the hidden states know of the pre-training tasks, layer by layer."""
+    from course_lib.ppt.probing import probe_task
+    from course_lib.ppt.tasks import TASK_NAMES
+
+    settings = {name: FULL.size(f"probe.{name}") for name in ("layers", "num_train", "num_test")}
+    return _run(
+        "ppt_probe", settings, [{"task": task} for task in TASK_NAMES], partial(probe_task, **settings)
+    )
+
+
 def tuning_search() -> ResultRecord:
     """Lesson 05: learning rates of the methods that need no pre-trained prompt, on development examples alone."""
     return _rate_search("tuning_search", pretrained=False)
@@ -343,6 +354,7 @@ REFERENCES: dict[str, Callable[[], ResultRecord]] = {
     "smart_ablation": smart_ablation,
     "ppt_prompts": ppt_prompts,
     "tuning_search": tuning_search,
+    "ppt_probe": ppt_probe,
     "ppt_search": ppt_search,
     "ppt_few_shot": ppt_few_shot,
     "ppt_pilot": ppt_pilot,

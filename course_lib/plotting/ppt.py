@@ -271,6 +271,43 @@ def sample_efficiency_sentence(rows: pd.DataFrame) -> str:
     return f"Mean accuracy with {first} and with {last} examples: {'; '.join(parts)}."
 
 
+def probe_figure(rows: pd.DataFrame) -> Figure:
+    """Draw what linear probes of the hidden states reach, over the layers and with intervals.
+
+    Args:
+        rows: the record `ppt_probe`: `task`, `layer`, `accuracy`, `low`, `high`, `guessing`.
+
+    Returns:
+        A figure; the dotted lines, in each task's colour, are what guessing gives.
+    """
+    figure, axes = panels(1, 1, width=7.0, height=3.6)
+    for number, (task, part) in enumerate(rows.groupby("task", sort=False)):
+        style = series_style(number)
+        axes.plot(part.layer, part.accuracy, label=task, **style)
+        axes.fill_between(part.layer, part.low, part.high, color=style["color"], alpha=0.15, linewidth=0)
+        axes.axhline(part.guessing.iloc[0], color=style["color"], linestyle=":", linewidth=1)
+    axes.set(xlabel="layer", ylabel="accuracy of a linear probe")
+    figure.legend(loc="outside lower center", ncols=4)
+    return figure
+
+
+def probe_sentence(rows: pd.DataFrame) -> str:
+    """Say for each task what its best layer reaches beside guessing, and what the last layer does.
+
+    Args:
+        rows: what `probe_figure` draws.
+    """
+    parts = []
+    for task, part in rows.groupby("task", sort=False):
+        best = part.loc[part.accuracy.idxmax()]
+        last = part.loc[part.layer.idxmax()]
+        parts.append(
+            f"{task} {best.accuracy:.2f} [{best.low:.2f}, {best.high:.2f}] in layer {best.layer:.0f}, "
+            f"{last.accuracy:.2f} in the last (guessing {best.guessing:.2f})"
+        )
+    return f"Best layer of each task: {'; '.join(parts)}."
+
+
 def _point(axes: Axes, place: float, interval: Interval, *, number: int, label: str | None = None) -> None:
     """Draw a mean with its interval; the mean alone where there is one run."""
     import numpy as np

@@ -57,6 +57,7 @@ from course_lib.ppt.pretraining import (
     pretrain_prompt,
     train_prompt,
 )
+from course_lib.ppt.probing import probe_task
 from course_lib.ppt.prompt_examples import (
     PromptExample,
 )
@@ -115,6 +116,7 @@ __all__ = [
     "pretrain_task",
     "pretraining_examples",
     "pretraining_rows",
+    "probe_task",
     "pseudo_labels",
     "sentiment_pattern",
     "shipped_training",
