@@ -299,11 +299,12 @@ def probe_sentence(rows: pd.DataFrame) -> str:
     """
     parts = []
     for task, part in rows.groupby("task", sort=False):
-        best = part.loc[part.accuracy.idxmax()]
-        last = part.loc[part.layer.idxmax()]
+        layers = part.to_dict("records")
+        best = max(layers, key=lambda row: row["accuracy"])
+        last = max(layers, key=lambda row: row["layer"])
         parts.append(
-            f"{task} {best.accuracy:.2f} [{best.low:.2f}, {best.high:.2f}] in layer {best.layer:.0f}, "
-            f"{last.accuracy:.2f} in the last (guessing {best.guessing:.2f})"
+            f"{task} {best['accuracy']:.2f} [{best['low']:.2f}, {best['high']:.2f}] in layer {best['layer']}, "
+            f"{last['accuracy']:.2f} in the last (guessing {best['guessing']:.2f})"
         )
     return f"Best layer of each task: {'; '.join(parts)}."
 

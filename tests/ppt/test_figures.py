@@ -110,3 +110,19 @@ def test_every_method_has_its_row_in_each_task() -> None:
     rows = pd.DataFrame(runs_of({"prompt tuning": [0.5, 0.6], "PPT": [0.7, 0.8]}))
     axes = figures.few_shot_figure(rows).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["prompt tuning", "PPT"]
+
+
+def test_a_probe_is_told_by_its_best_layer_and_its_last() -> None:
+    rows = pd.DataFrame(
+        [
+            {"task": "pair", "layer": layer, "accuracy": value, "low": value - 0.1, "high": value + 0.1,
+             "guessing": 1 / 3}
+            for layer, value in ((3, 0.4), (9, 0.6), (30, 0.5))
+        ]
+    )  # fmt: skip
+    assert figures.probe_sentence(rows) == (
+        "Best layer of each task: pair 0.60 [0.50, 0.70] in layer 9, 0.50 in the last (guessing 0.33)."
+    )
+    curve, guessing = figures.probe_figure(rows).axes[0].get_lines()
+    assert list(curve.get_ydata()) == [0.4, 0.6, 0.5]
+    assert guessing.get_ydata()[0] == pytest.approx(1 / 3)
