@@ -107,7 +107,7 @@ def ppt_prompts() -> ResultRecord:
     """Lesson 06: each shipped prompt on its own held-out task, beside an untrained one and a hard pattern."""
     from course_lib.ppt.shipped import evaluate_shipped
 
-    return evaluate_shipped(num_workers=_num_workers())
+    return evaluate_shipped(num_test=FULL.size("prompt.num_test"), num_workers=_num_workers())
 
 
 def ppt_probe() -> ResultRecord:

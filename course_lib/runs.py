@@ -60,6 +60,7 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     # lessons 05 and 06: pre-training; few examples of a task; the search of learning rates has seeds of its own
     "prompt.num_steps": (2, 24, 1000),
     "prompt.num_held_out": (8, 40, 300),
+    "prompt.num_test": (8, 60, 2000),
     "probe.layers": ((15, 30), (6, 18, 30), (3, 6, 9, 12, 15, 18, 21, 24, 27, 30)),
     "probe.num_train": (30, 120, 1500),
     "probe.num_test": (12, 60, 600),
