@@ -216,7 +216,7 @@ def _methods(*, pretrained: bool) -> list[str]:
 
 
 def _training_settings() -> dict[str, Any]:
-    return {name: FULL.size(f"fewshot.{name}") for name in ("num_updates", "batch_size")}
+    return {name: FULL.size(f"fewshot.{name}") for name in ("num_updates", "batch_size", "dtype")}
 
 
 def _few_shot_settings() -> dict[str, Any]:

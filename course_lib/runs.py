@@ -70,6 +70,7 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "fewshot.seeds": ((0,), (0,), (0, 1, 2, 3, 4)),
     "fewshot.num_updates": (2, 30, 60),
     "fewshot.batch_size": (8, 8, 8),
+    "fewshot.dtype": (None, None, "bfloat16"),
     "fewshot.num_test": (8, 60, 200),
     "fewshot.train_sizes": ((8,), (8, 32), (8, 32, 128, 512)),
     "fewshot.size_seeds": ((0,), (0,), (0, 1, 2)),

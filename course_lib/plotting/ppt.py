@@ -84,6 +84,53 @@ def pilot_sentence(rows: pd.DataFrame) -> str:
     return f"Mean accuracy over {rows.seed.nunique()} seeds: {'; '.join(parts)}."
 
 
+def pilot_table(differences: pd.DataFrame) -> pd.DataFrame:
+    """Lay out the pilot's means and paired differences from the first variant of each finding.
+
+    Args:
+        differences: what `ppt.pilot_differences` gave.
+
+    Returns:
+        Cells of text, differences in points; a star marks an interval that leaves out 0.
+    """
+    import pandas as pd
+
+    first = ~differences.finding.duplicated()
+    rows = differences.to_dict("records")
+    return pd.DataFrame(
+        {
+            "finding": differences.finding,
+            "variant": differences.variant,
+            "accuracy": [f"{row['mean']:.3f}" for row in rows],
+            "against the first, in points": [
+                "" if is_first else _points(row) for row, is_first in zip(rows, first, strict=True)
+            ],
+        }
+    ).set_index(["finding", "variant"])
+
+
+def pilot_verdict(differences: pd.DataFrame) -> str:
+    """Say for each finding which of its differences from the first variant leave out zero.
+
+    Args:
+        differences: what `ppt.pilot_differences` gave.
+    """
+    parts = []
+    for finding, part in differences.groupby("finding", sort=False):
+        first, *others = part.to_dict("records")
+        apart = [row for row in others if row["difference_low"] > 0 or row["difference_high"] < 0]
+        said = ", ".join(f"{row['variant']} {_points(row)}" for row in apart)
+        verdict = said or f"nothing differs from {first['variant']} by more than the seeds do"
+        parts.append(f"{finding}: {verdict}")
+    return "; ".join(parts) + "."
+
+
+def _points(row: Mapping[Any, Any]) -> str:
+    """Write a paired difference in points, with a star where its interval leaves out 0."""
+    value, low, high = (100 * row[f"difference{end}"] for end in ("", "_low", "_high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" + ("" if low <= 0 <= high else " *")
+
+
 def few_shot_figure(rows: pd.DataFrame) -> Figure:
     """Draw what each method reaches from few examples, a panel for each task.
 
@@ -104,19 +151,15 @@ def few_shot_figure(rows: pd.DataFrame) -> Figure:
 
 
 def difference_sentence(table: pd.DataFrame, method: str, against: str) -> str:
-    """Say for each task how far a method lies above another, and whether the interval leaves out zero.
+    """Say for each task how far a method lies above another, with a star where the interval leaves out zero.
 
     Args:
         table: what `ppt.few_shot_table` gave, with `against` as its `against`.
         method: the method.
         against: what it was compared with.
     """
-    parts = []
-    for row in table[table.method == method].to_dict("records"):
-        low, high = 100 * row["difference_low"], 100 * row["difference_high"]
-        verdict = "" if low <= 0 <= high else ", apart from zero"
-        parts.append(f"{row['task']} {100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]{verdict}")
-    return f"{method} less {against}, in points, seed by seed: {'; '.join(parts)}."
+    parts = [f"{row['task']} {_points(row)}" for row in table[table.method == method].to_dict("records")]
+    return f"{method} less {against}, in points, seed by seed, a star where zero is left out: {'; '.join(parts)}."
 
 
 def place_figure(shares: Sequence[float]) -> Figure:

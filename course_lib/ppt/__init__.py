@@ -16,6 +16,7 @@ from course_lib.ppt.fewshot import (
     few_shot_run,
     few_shot_table,
     median_accuracy,
+    pilot_differences,
     pilot_run,
     pilot_variants,
 )
@@ -110,6 +111,7 @@ __all__ = [
     "model_fingerprint",
     "nli_pattern",
     "pair_pattern",
+    "pilot_differences",
     "pilot_run",
     "pilot_variants",
     "pretrain_prompt",

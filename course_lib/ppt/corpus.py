@@ -74,6 +74,7 @@ def build_nsp_examples(
     *,
     excluded: Collection[str] = (),
     split: Splitter | None = None,
+    elsewhere_by: str = "",
     num_workers: int = 1,
 ) -> Iterator[Example]:
     """Build sentence pairs, a third each: adjacent; from one document, not adjacent; from two documents.
@@ -87,6 +88,9 @@ def build_nsp_examples(
         excluded: texts (of a downstream test set) of which none may be drawn, compared by their letters and
             digits.
         split: splits each row's text into sentences, as `split_sentences`; `position` is then not read.
+        elsewhere_by: a column of the documents, such as their source: a sentence from elsewhere then comes
+            from a document that differs in it. Two documents of the Web are seldom of one kind; two of a small
+            corpus often are.
         num_workers: processes; their number changes nothing but the time. With more than one, `split` must
             be a function that another process can import.
 
@@ -100,7 +104,7 @@ def build_nsp_examples(
 
     Source: the construction of Gu et al., ACL 2022.
     """
-    task = _Task("pair", 2, 2)
+    task = _Task("pair", 2, 2, elsewhere_by)
     return _build(documents, num_examples, seed, task, excluded, split, num_workers)
 
 
@@ -112,6 +116,7 @@ def build_nss_examples(
     num_options: int = 6,
     excluded: Collection[str] = (),
     split: Splitter | None = None,
+    elsewhere_by: str = "",
     num_workers: int = 1,
 ) -> Iterator[Example]:
     """Build multiple choice: a sentence adjacent to the query, one of its document, others from elsewhere.
@@ -123,6 +128,7 @@ def build_nss_examples(
         num_options: options of each example, from 2 to 16. With 2 there is none from the same document.
         excluded: as in `build_nsp_examples`.
         split: as in `build_nsp_examples`.
+        elsewhere_by: as in `build_nsp_examples`.
         num_workers: as in `build_nsp_examples`.
 
     Returns:
@@ -135,7 +141,7 @@ def build_nss_examples(
     Source: the construction of Gu et al., ACL 2022.
     """
     check_num_options(num_options)
-    task = _Task("choice", num_options, num_options)
+    task = _Task("choice", num_options, num_options, elsewhere_by)
     return _build(documents, num_examples, seed, task, excluded, split, num_workers)
 
 
@@ -148,6 +154,7 @@ def build_unified_examples(
     max_options: int = 16,
     excluded: Collection[str] = (),
     split: Splitter | None = None,
+    elsewhere_by: str = "",
     num_workers: int = 1,
 ) -> Iterator[Example]:
     """Build multiple choice with varying numbers of options, all equally frequent.
@@ -160,6 +167,7 @@ def build_unified_examples(
         max_options: most options, at most 16.
         excluded: as in `build_nsp_examples`.
         split: as in `build_nsp_examples`.
+        elsewhere_by: as in `build_nsp_examples`.
         num_workers: as in `build_nsp_examples`.
 
     Returns:
@@ -173,7 +181,7 @@ def build_unified_examples(
     check_num_options(max_options)
     if min_options > max_options:
         raise CourseError("min_options is above max_options.", given=(min_options, max_options))
-    task = _Task("unified", min_options, max_options)
+    task = _Task("unified", min_options, max_options, elsewhere_by)
     return _build(documents, num_examples, seed, task, excluded, split, num_workers)
 
 
@@ -230,6 +238,7 @@ class _Task(NamedTuple):
     name: str
     min_options: int
     max_options: int
+    elsewhere_by: str
 
     @property
     def num_documents(self) -> int:
@@ -243,11 +252,13 @@ class _Document:
     Args:
         places: position in the document -> sentence.
         keys: position -> the sentence's letters and digits, by which copies are told.
+        kind: what a document elsewhere must differ in; None where any other document will do.
     """
 
-    def __init__(self, places: dict[int, str], keys: dict[int, str]) -> None:
+    def __init__(self, places: dict[int, str], keys: dict[int, str], kind: Any = None) -> None:
         self.places = places
         self.keys = keys
+        self.kind = kind
         self.all_keys = frozenset(keys.values())
         # a sentence without neighbours could never be an answer, so it is no distractor either
         self.linked = [place for place in places if place - 1 in places or place + 1 in places]
@@ -275,12 +286,25 @@ def _draw_shard(
     """Draw the examples of one shard, from nothing but the arguments."""
     # Python's own generator: several times as fast as numpy's for one number at a time
     rng = random.Random(f"{seed[0]}/{seed[1]}")
-    documents = _documents(rows, excluded, split)
+    documents = _documents(rows, excluded, split, task.elsewhere_by)
     usable = [document for document in documents if document.queries]
-    if len(usable) < task.num_documents:
+    elsewhere = _documents_elsewhere(usable)
+    # besides its own, a document needs one for each option from elsewhere
+    if (
+        len(usable) < task.num_documents
+        or min(map(len, elsewhere.values()), default=0) < task.num_documents - 1
+    ):
         raise _too_few_documents(task, usable, documents)
     outcomes = _balanced_outcomes(num_examples, task, rng)
-    return [_draw_example(usable, outcome, task, rng) for outcome in outcomes]
+    return [_draw_example(usable, elsewhere, outcome, task, rng) for outcome in outcomes]
+
+
+def _documents_elsewhere(documents: list[_Document]) -> dict[Any, list[_Document]]:
+    """Give for each kind of document those that a sentence from elsewhere may be of."""
+    kinds = dict.fromkeys(document.kind for document in documents)
+    return {
+        kind: [document for document in documents if kind is None or document.kind != kind] for kind in kinds
+    }
 
 
 def _balanced_outcomes(num_examples: int, task: _Task, rng: random.Random) -> list[int]:
@@ -292,12 +316,18 @@ def _balanced_outcomes(num_examples: int, task: _Task, rng: random.Random) -> li
     return outcomes
 
 
-def _draw_example(documents: list[_Document], outcome: int, task: _Task, rng: random.Random) -> Example:
+def _draw_example(
+    documents: list[_Document],
+    elsewhere: dict[Any, list[_Document]],
+    outcome: int,
+    task: _Task,
+    rng: random.Random,
+) -> Example:
     """Draw queries until one has all the sentences that the outcome asks for; the outcome stays."""
     draw = _draw_pair if task.name == "pair" else _draw_choice
     for _ in range(MAX_TRIES):
-        document = rng.choice(documents)
-        example = draw(documents, document, rng.choice(document.queries), outcome, rng)
+        home = rng.choice(documents)
+        example = draw(elsewhere[home.kind], home, rng.choice(home.queries), outcome, rng)
         if example is not None:
             return {**example, "task": task.name}
     raise CourseError(
@@ -308,10 +338,10 @@ def _draw_example(documents: list[_Document], outcome: int, task: _Task, rng: ra
 
 
 def _draw_pair(
-    documents: list[_Document], home: _Document, query: int, label: int, rng: random.Random
+    elsewhere: list[_Document], home: _Document, query: int, label: int, rng: random.Random
 ) -> Example | None:
     if label == OTHER_DOCUMENT:
-        others = _draw_elsewhere(documents, home, 1, rng)
+        others = _draw_elsewhere(elsewhere, home, 1, rng)
         if others is None:
             return None
         second = others[0]
@@ -322,11 +352,11 @@ def _draw_pair(
 
 
 def _draw_choice(
-    documents: list[_Document], home: _Document, query: int, num_options: int, rng: random.Random
+    elsewhere: list[_Document], home: _Document, query: int, num_options: int, rng: random.Random
 ) -> Example | None:
     answer = home.places[rng.choice(home.neighbours(query))]
     same = [home.places[rng.choice(home.strangers(query))]] if num_options > 2 else []
-    others = _draw_elsewhere(documents, home, num_options - 1 - len(same), rng)
+    others = _draw_elsewhere(elsewhere, home, num_options - 1 - len(same), rng)
     if others is None:
         return None
     options, label = _place_answer(answer, same + others, rng)
@@ -343,11 +373,11 @@ def _place_answer(answer: str, distractors: list[str], rng: random.Random) -> tu
 
 
 def _draw_elsewhere(
-    documents: list[_Document], home: _Document, number: int, rng: random.Random
+    elsewhere: list[_Document], home: _Document, number: int, rng: random.Random
 ) -> list[str] | None:
     """Draw sentences that the home document does not have, each from a document of its own."""
     found: dict[str, str] = {}
-    for document in rng.sample(documents, min(len(documents), number + SPARE_DOCUMENTS)):
+    for document in rng.sample(elsewhere, min(len(elsewhere), number + SPARE_DOCUMENTS)):
         place = rng.choice(document.linked)
         key = document.keys[place]
         if document is not home and key not in home.all_keys and key not in found:
@@ -371,7 +401,9 @@ def _too_few_documents(task: _Task, usable: list[_Document], documents: list[_Do
 # --- reading documents -----------------------------------------------------------------------------
 
 
-def _documents(rows: list[Row], excluded: frozenset[str], split: Splitter | None) -> list[_Document]:
+def _documents(
+    rows: list[Row], excluded: frozenset[str], split: Splitter | None, elsewhere_by: str
+) -> list[_Document]:
     """Group rows by document; sentences without a letter or digit, or excluded ones, leave their place empty."""
     found = []
     seen = set()
@@ -383,10 +415,12 @@ def _documents(rows: list[Row], excluded: frozenset[str], split: Splitter | None
                 mend="Sort the rows by `document_id` and `position`; do not shuffle them.",
             )
         seen.add(document_id)
-        sentences = _sentences(document_id, list(group), split)
+        own = list(group)
+        sentences = _sentences(document_id, own, split)
         keys = {place: normalise(sentence) for place, sentence in sentences.items()}
         kept = {place: key for place, key in sorted(keys.items()) if key and key not in excluded}
-        found.append(_Document({place: sentences[place] for place in kept}, kept))
+        kind = own[0][-1] if elsewhere_by else None
+        found.append(_Document({place: sentences[place] for place in kept}, kept, kind))
     return found
 
 
@@ -399,7 +433,7 @@ def _sentences(document_id: Any, rows: list[Row], split: Splitter | None) -> dic
     if split is not None:
         parts = itertools.chain.from_iterable(split(text) for _, text, *_ in rows)
         return dict(enumerate(itertools.islice(parts, MAX_SENTENCES)))
-    places = [position for _, _, position in rows]
+    places = [row[2] for row in rows]
     if len(set(places)) < len(places) or not all(_is_whole(place) for place in places):
         raise CourseError(
             f"The positions in the document {document_id!r} must be whole numbers, none twice.",
@@ -407,7 +441,7 @@ def _sentences(document_id: Any, rows: list[Row], split: Splitter | None) -> dic
             mend="Number each document's sentences from 0; texts that hold several sentences are split by "
             "`split=split_sentences`.",
         )
-    return {int(position): text for _, text, position in rows}
+    return {int(row[2]): row[1] for row in rows}
 
 
 def _is_whole(place: Any) -> bool:
@@ -437,7 +471,8 @@ def _build(
             mend="Give a Dataset, a list, or an object whose __iter__ begins anew.",
         )
     draw = functools.partial(_draw_shard, task=task, excluded=_excluded_keys(excluded, split), split=split)
-    columns = ("document_id", "text") if split else ("document_id", "text", "position")
+    columns = ["document_id", "text", *([] if split else ["position"])]
+    columns += [task.elsewhere_by] if task.elsewhere_by else []
     return _drawn(documents, columns, num_examples, seed, draw, num_workers)
 
 
@@ -550,7 +585,7 @@ def _refuse_missing(columns: Sequence[str], there: Iterable[str]) -> None:
         raise CourseError(
             f"The documents lack the column `{missing[0]}`.",
             given=sorted(map(str, there)),
-            mend="Give rows with `document_id`, `position` and `text`.",
+            mend="Give rows with `document_id`, `position` and `text`, and the column of `elsewhere_by`.",
         )
 
 

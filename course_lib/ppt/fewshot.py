@@ -372,7 +372,8 @@ def pilot_variants(num_full: int, full_updates: int) -> list[Variant]:
         full_updates: optimizer steps of those.
 
     Returns:
-        Label words; initialisations; patterns around the soft prompt; few against many examples.
+        Label words; initialisations; patterns around the soft prompt; prompt tuning against full fine-tuning,
+        with few and with many examples. The first variant of a finding is what the others are compared with.
     """
     hybrid = "hybrid prompt tuning"
     words = (("bad", "good"), ("terrible", "great"), ("negative", "positive"), ("no", "yes"), ("good", "bad"))
@@ -391,9 +392,9 @@ def pilot_variants(num_full: int, full_updates: int) -> list[Variant]:
         ),
         *(Variant("pattern", name, hybrid, {"template": template}) for name, template in templates.items()),
         *(
-            Variant("amount of data", f"{method}, {size}", method, options)
-            for method in ("full fine-tuning", "prompt tuning")
+            Variant(f"{size} examples", method, method, options)
             for size, options in (("few", {}), ("many", much))
+            for method in ("full fine-tuning", "prompt tuning")
         ),
     ]
 
@@ -426,3 +427,25 @@ def pilot_run(
     used = METHODS[method] if kind is None else replace(METHODS[method], initialisation=kind)
     row = few_shot_run("movie", used, seed, learning_rate=learning_rate, **chosen)
     return [{"finding": finding, "variant": variant, **row}]
+
+
+def pilot_differences(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:
+    """Compare the variants of each finding with its first one, seed by seed.
+
+    Args:
+        rows: what `pilot_run` gives.
+
+    Returns:
+        What `few_shot_table` gives, for each `finding` and `variant`; the first variant's differences are 0.
+
+    Raises:
+        CourseError: as `few_shot_table`.
+    """
+    import pandas as pd
+
+    table = _table(rows, ("finding", "variant", "seed", "accuracy"))
+    parts = []
+    for _, part in table.groupby("finding", sort=False):
+        named = part.assign(method=part.variant)
+        parts.append(few_shot_table(named, against=named.method.iloc[0], by=("finding",)))
+    return pd.concat(parts, ignore_index=True).rename(columns={"method": "variant"})

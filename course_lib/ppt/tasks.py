@@ -209,10 +209,11 @@ def unified_options() -> int:
 
 def _builder(task: str, max_options: int | None) -> Callable[..., Iterator[Example]]:
     if task == "pair":
-        return build_nsp_examples
+        return functools.partial(build_nsp_examples, elsewhere_by="source")
     if task == "choice":
-        return functools.partial(build_nss_examples, num_options=NUM_OPTIONS)
-    return functools.partial(build_unified_examples, max_options=max_options or unified_options())
+        return functools.partial(build_nss_examples, num_options=NUM_OPTIONS, elsewhere_by="source")
+    most = max_options or unified_options()
+    return functools.partial(build_unified_examples, max_options=most, elsewhere_by="source")
 
 
 # --- documents -------------------------------------------------------------------------------------
@@ -233,9 +234,9 @@ def downstream_sentences() -> frozenset[str]:
 def mixed_documents(sources: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Shuffle the documents of all sources together, none of which gives more than half of them.
 
-    A distractor may so be of another kind of text than the answer, as in a corpus of pages of all kinds.
-    Among film reviews alone, no probe of the embedded model's hidden states tells whether two sentences are
-    of one document.
+    A sentence from elsewhere is of another source, as two pages of the Web are seldom of one kind. Among film
+    reviews alone, no probe of the embedded model's hidden states tells whether two sentences are of one
+    document.
 
     Args:
         sources: source -> rows with `document_id`, those of one document in a run.
@@ -343,6 +344,7 @@ def _side(document: str) -> str:
 def _row(source: str, document: str, position: int, text: str) -> dict[str, Any]:
     return {
         "document_id": f"{source}/{document}",
+        "source": source,
         "position": position,
         "text": text,
         "key": normalise(text),

@@ -103,6 +103,28 @@ def test_one_option_is_adjacent_and_at_most_one_from_the_same_document(num_optio
         assert len(set(documents)) == num_options - (num_options > 2)
 
 
+@pytest.mark.parametrize("build", BUILDERS)
+def test_what_is_from_elsewhere_differs_where_it_is_told_to(build) -> None:
+    rows = [{**row, "source": f"of {int(row['document_id'][1:]) % 3}"} for row in tiny_documents(60)]
+    source = {row["text"]: row["source"] for row in rows}
+    elsewhere = 0
+    for example in build(rows, 400, 0, elsewhere_by="source"):
+        query, *others = texts_of(example)
+        for other in others:
+            is_elsewhere = relation(query, other) == "other document"
+            assert (source[query] != source[other]) == is_elsewhere
+            elsewhere += is_elsewhere
+    assert elsewhere > 100
+
+
+def test_documents_of_one_source_have_no_elsewhere() -> None:
+    rows = [{**row, "source": "newspaper"} for row in tiny_documents()]
+    with pytest.raises(CourseError, match="documents"):
+        list(build_nsp_examples(rows, 10, 0, elsewhere_by="source"))
+    with pytest.raises(CourseError, match="lack the column `source`"):
+        list(build_nsp_examples(tiny_documents(), 10, 0, elsewhere_by="source"))
+
+
 def test_both_neighbours_are_answers() -> None:
     steps = Counter(
         place_of(e["options"][e["label"]])[1] - place_of(e["query"])[1]

@@ -490,7 +490,7 @@ def test_the_tasks_have_enough_texts_and_fit_their_patterns(name: str) -> None:
 def test_the_pilot_names_what_exists() -> None:
     variants = pilot_variants(512, 200)
     assert {variant.finding for variant in variants} == {
-        "label words", "initialisation", "pattern", "amount of data"
+        "label words", "initialisation", "pattern", "few examples", "many examples"
     }  # fmt: skip
     assert len({variant[:2] for variant in variants}) == len(variants)
     for variant in variants:

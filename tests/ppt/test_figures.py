@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from course_lib.plotting import ppt as figures
-from course_lib.ppt import few_shot_table
+from course_lib.ppt import few_shot_table, pilot_differences
 
 CURVES = {
     "pair": [
@@ -72,11 +72,11 @@ def test_shares_of_places_are_told_beside_what_chance_allows() -> None:
 
 def test_a_difference_is_apart_from_zero_only_where_its_interval_is() -> None:
     clear = few_shot_table(runs_of({"prompt tuning": [0.5, 0.6, 0.7], "PPT": [0.61, 0.7, 0.79]}))
-    assert figures.difference_sentence(clear, "PPT", "prompt tuning").endswith("apart from zero.")
+    assert figures.difference_sentence(clear, "PPT", "prompt tuning").endswith("] *.")
     vague = few_shot_table(runs_of({"prompt tuning": [0.5, 0.6, 0.7], "PPT": [0.7, 0.6, 0.6]}))
     sentence = figures.difference_sentence(vague, "PPT", "prompt tuning")
     assert "movie +3.3 [" in sentence
-    assert "apart" not in sentence
+    assert "*" not in sentence
 
 
 def test_sample_efficiency_is_told_from_the_fewest_to_the_most() -> None:
@@ -104,6 +104,25 @@ def test_the_pilot_names_best_and_worst() -> None:
         "Mean accuracy over 2 seeds: pattern, from 0.55 (soft) to 0.75 (hybrid)."
     )
     assert figures.pilot_figure(rows).axes[0].get_title(loc="left") == "(a) pattern"
+
+
+def test_the_pilot_marks_what_differs_from_the_first_variant() -> None:
+    values = {"soft": [0.5, 0.6, 0.7], "hybrid": [0.61, 0.7, 0.79], "question": [0.7, 0.6, 0.6]}
+    rows = [
+        {"finding": "pattern", "variant": variant, "seed": seed, "accuracy": value}
+        for variant, accuracies in values.items()
+        for seed, value in enumerate(accuracies)
+    ]
+    differences = pilot_differences(rows)
+    assert differences.difference.tolist() == pytest.approx([0, 0.1, 1 / 30])
+    cells = figures.pilot_table(differences)["against the first, in points"].tolist()
+    assert cells[0] == ""
+    assert cells[1].startswith("+10.0 [")
+    assert [cell.endswith("*") for cell in cells[1:]] == [True, False]
+    assert figures.pilot_verdict(differences) == f"pattern: hybrid {cells[1]}."
+    assert figures.pilot_verdict(differences[differences.variant != "hybrid"]) == (
+        "pattern: nothing differs from soft by more than the seeds do."
+    )
 
 
 def test_every_method_has_its_row_in_each_task() -> None:

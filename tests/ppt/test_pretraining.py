@@ -186,6 +186,17 @@ def test_half_precision_is_computed_on_a_copy() -> None:
     assert losses[0] != pytest.approx(losses[1], rel=1e-6)
 
 
+def test_a_model_in_half_precision_keeps_its_attention_and_learns_the_same() -> None:
+    half = tiny_language_model()
+    half.model.to(torch.bfloat16)
+    seen = []
+    found = trained(half, after_step=lambda _: seen.append(half.model.config._attn_implementation))
+    assert set(seen) == {"eager"}
+    assert half.model.config._attn_implementation == "sdpa"
+    exact = trained(tiny_language_model())
+    assert [step.loss for step in found.steps] == pytest.approx([step.loss for step in exact.steps], rel=0.05)
+
+
 @pytest.mark.parametrize(("schedule", "last"), [("linear", 0.01), ("constant", 0.05)])
 def test_the_learning_rate_follows_the_schedule(schedule: str, last: float) -> None:
     result = trained(num_steps=10, warmup_share=0.5, schedule=schedule)
