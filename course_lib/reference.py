@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -107,7 +108,9 @@ def ppt_prompts() -> ResultRecord:
     """Lesson 06: each shipped prompt on its own held-out task, beside an untrained one and a hard pattern."""
     from course_lib.ppt.shipped import evaluate_shipped
 
-    return evaluate_shipped(num_test=FULL.size("prompt.num_test"), num_workers=_num_workers())
+    return evaluate_shipped(
+        num_test=FULL.size("prompt.num_test"), dtype=FULL.size("prompt.dtype"), num_workers=_num_workers()
+    )
 
 
 def ppt_probe() -> ResultRecord:
@@ -116,6 +119,7 @@ def ppt_probe() -> ResultRecord:
     from course_lib.ppt.tasks import TASK_NAMES
 
     settings = {name: FULL.size(f"probe.{name}") for name in ("layers", "num_train", "num_test")}
+    settings["dtype"] = FULL.size("prompt.dtype")
     return _run(
         "ppt_probe", settings, [{"task": task} for task in TASK_NAMES], partial(probe_task, **settings)
     )
@@ -171,8 +175,6 @@ def ppt_pilot() -> ResultRecord:
     variants = fewshot.pilot_variants(FULL.size("pilot.num_full"), FULL.size("pilot.full_updates"))
     tasks = [
         {
-            "finding": variant.finding,
-            "variant": variant.name,
             "method": variant.method,
             "seed": seed,
             "learning_rate": rates[variant.method],
@@ -180,7 +182,9 @@ def ppt_pilot() -> ResultRecord:
         }
         for seed, variant in product(FULL.size("pilot.seeds"), variants)
     ]
-    return _few_shot_reference("ppt_pilot", _few_shot_settings(), tasks, fewshot.pilot_run, pretrained=False)
+    once = [task for number, task in enumerate(tasks) if task not in tasks[:number]]
+    record = _few_shot_reference("ppt_pilot", _few_shot_settings(), once, fewshot.pilot_run, pretrained=False)
+    return replace(record, rows=fewshot.pilot_rows(record.rows, variants))
 
 
 def ppt_sample_efficiency() -> ResultRecord:
@@ -216,7 +220,8 @@ def _methods(*, pretrained: bool) -> list[str]:
 
 
 def _training_settings() -> dict[str, Any]:
-    return {name: FULL.size(f"fewshot.{name}") for name in ("num_updates", "batch_size", "dtype")}
+    sizes = {name: FULL.size(f"fewshot.{name}") for name in ("num_updates", "batch_size")}
+    return {**sizes, "dtype": FULL.size("prompt.dtype")}
 
 
 def _few_shot_settings() -> dict[str, Any]:

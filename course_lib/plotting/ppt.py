@@ -150,6 +150,32 @@ def few_shot_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def few_shot_cells(table: pd.DataFrame, against: str = "prompt tuning") -> pd.DataFrame:
+    """Lay out what each method reaches and what it costs to store.
+
+    Args:
+        table: what `ppt.few_shot_table` gave, with `against` as its `against`.
+        against: the method that the others are compared with.
+
+    Returns:
+        Cells of text, differences in points; a star marks an interval that leaves out 0.
+    """
+    import pandas as pd
+
+    rows = table.to_dict("records")
+    return pd.DataFrame(
+        {
+            "task": table.task,
+            "method": table.method,
+            "mean accuracy": [f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]" for row in rows],
+            "spread": [f"{row['spread']:.3f}" for row in rows],
+            f"less {against}": ["" if row["method"] == against else _points(row) for row in rows],
+            "trained parameters": [f"{row['trained_parameters']:,}" for row in rows],
+            "bytes a task": [f"{row['bytes_stored']:,}" for row in rows],
+        }
+    ).set_index(["task", "method"])
+
+
 def difference_sentence(table: pd.DataFrame, method: str, against: str) -> str:
     """Say for each task how far a method lies above another, with a star where the interval leaves out zero.
 

@@ -17,6 +17,7 @@ from course_lib.ppt.fewshot import (
     few_shot_table,
     median_accuracy,
     pilot_differences,
+    pilot_rows,
     pilot_run,
     pilot_variants,
 )
@@ -112,6 +113,7 @@ __all__ = [
     "nli_pattern",
     "pair_pattern",
     "pilot_differences",
+    "pilot_rows",
     "pilot_run",
     "pilot_variants",
     "pretrain_prompt",

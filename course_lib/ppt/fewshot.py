@@ -375,65 +375,75 @@ def pilot_variants(num_full: int, full_updates: int) -> list[Variant]:
         Label words; initialisations; patterns around the soft prompt; prompt tuning against full fine-tuning,
         with few and with many examples. The first variant of a finding is what the others are compared with.
     """
-    hybrid = "hybrid prompt tuning"
-    words = (("bad", "good"), ("terrible", "great"), ("negative", "positive"), ("no", "yes"), ("good", "bad"))
-    templates = {
-        "soft tokens alone": "{soft}{text}",
-        "hybrid: It was": "{soft}{text} It was",
-        "hybrid: All in all, it was": "{soft}{text} All in all, it was",
-        "hybrid: question in front": "{soft}Is this bad or good? {text} Answer:",
-    }
+    soft, hybrid = "prompt tuning", "hybrid prompt tuning"
+    words = (("terrible", "great"), ("no", "yes"), ("good", "bad"))
     much = {"num_train": num_full, "num_updates": full_updates}
     return [
+        Variant("label words", "bad/good", hybrid, {}),
         *(Variant("label words", "/".join(pair), hybrid, {"words": list(pair)}) for pair in words),
-        *(
-            Variant("initialisation", kind, "prompt tuning", {"initialisation": kind})
-            for kind in ("random", "sample_vocab", "text")
-        ),
-        *(Variant("pattern", name, hybrid, {"template": template}) for name, template in templates.items()),
+        Variant("initialisation", "random", soft, {"initialisation": "random"}),
+        Variant("initialisation", "sample_vocab", soft, {}),
+        Variant("initialisation", "text", soft, {"initialisation": "text"}),
+        Variant("pattern", "soft tokens alone", soft, {}),
+        Variant("pattern", "hybrid: All in all, it was", hybrid, {}),
+        Variant("pattern", "hybrid: It was", hybrid, {"template": "{soft}{text} It was"}),
         *(
             Variant(f"{size} examples", method, method, options)
             for size, options in (("few", {}), ("many", much))
-            for method in ("full fine-tuning", "prompt tuning")
+            for method in ("full fine-tuning", soft)
         ),
     ]
 
 
 def pilot_run(
-    finding: str,
-    variant: str,
     method: str,
     seed: int,
     learning_rate: float,
     options: Mapping[str, Any],
     **settings: Any,
 ) -> list[Row]:
-    """Run one variant of a pilot finding.
+    """Run what a variant of a pilot finding does.
 
     Args:
-        finding: see `Variant`.
-        variant: its name.
-        method: its method.
+        method: the variant's method.
         seed: seed of the run.
         learning_rate: peak learning rate.
-        options: its options; they go before `settings`.
+        options: the variant's options; they go before `settings`.
         settings: further arguments of `few_shot_run`.
 
     Returns:
-        One row: `finding`, `variant` and those of `few_shot_run`.
+        One row, that of `few_shot_run` with the `options`.
     """
     chosen = {**settings, **options}
     kind = chosen.pop("initialisation", None)
     used = METHODS[method] if kind is None else replace(METHODS[method], initialisation=kind)
     row = few_shot_run("movie", used, seed, learning_rate=learning_rate, **chosen)
-    return [{"finding": finding, "variant": variant, **row}]
+    return [{**row, "options": dict(options)}]
+
+
+def pilot_rows(rows: Sequence[Row], variants: Sequence[Variant]) -> list[Row]:
+    """Give each variant its rows; one run can stand for the usual way of several findings.
+
+    Args:
+        rows: what `pilot_run` gives.
+        variants: what `pilot_variants` gives.
+
+    Returns:
+        Rows with `finding` and `variant` in front, variants whose method and options were not run left out.
+    """
+    return [
+        {"finding": variant.finding, "variant": variant.name, **row}
+        for variant in variants
+        for row in rows
+        if (row["method"], row["options"]) == (variant.method, variant.options)
+    ]
 
 
 def pilot_differences(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:
     """Compare the variants of each finding with its first one, seed by seed.
 
     Args:
-        rows: what `pilot_run` gives.
+        rows: what `pilot_rows` gives.
 
     Returns:
         What `few_shot_table` gives, for each `finding` and `variant`; the first variant's differences are 0.

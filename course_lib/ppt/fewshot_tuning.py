@@ -16,7 +16,12 @@ from course_lib.locations import data_folder
 from course_lib.models import ModelAndTokenizer, count_parameters, floating_dtype
 from course_lib.ppt.fewshot_tasks import FewShotMethod, FewShotTask
 from course_lib.ppt.label_scoring import label_loss
-from course_lib.ppt.pretraining import PromptEvaluation, PromptTrainingSettings, evaluate_prompt
+from course_lib.ppt.pretraining import (
+    PromptEvaluation,
+    PromptTrainingSettings,
+    evaluate_prompt,
+    quick_attention,
+)
 from course_lib.ppt.prompt_examples import Batches, PromptExample, TaskTokens
 from course_lib.ppt.soft_prompt import SoftPrompt, initialise
 from course_lib.verbalizers import Verbalizer
@@ -182,7 +187,8 @@ def _autocast(language_model: ModelAndTokenizer, dtype: str | None) -> Iterator[
     if dtype is None or floating_dtype(dtype) == torch.float32:
         yield
         return
-    with torch.autocast(language_model.model.device.type, dtype=floating_dtype(dtype)):
+    model, lower = language_model.model, floating_dtype(dtype)
+    with torch.autocast(model.device.type, dtype=lower), quick_attention(model, lower):
         yield
 
 

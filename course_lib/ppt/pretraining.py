@@ -541,7 +541,7 @@ def _frozen(language_model: ModelAndTokenizer, dtype: str | None) -> Iterator[Mo
     for weight in trained:
         weight.requires_grad_(False)
     try:
-        with _quick_attention(model):
+        with quick_attention(model, model.dtype):
             yield ModelAndTokenizer(model, language_model.tokenizer)
     finally:
         for weight in trained:
@@ -550,13 +550,17 @@ def _frozen(language_model: ModelAndTokenizer, dtype: str | None) -> Iterator[Mo
 
 
 @contextlib.contextmanager
-def _quick_attention(model: Any) -> Iterator[None]:
-    """Use plain matrix products for attention in half precision on a CPU.
+def quick_attention(model: Any, dtype: torch.dtype) -> Iterator[None]:
+    """Use plain matrix products for attention where a CPU computes in half precision.
 
     There torch's fused attention takes more than a third of a step, nearly all of it in the backward pass.
+
+    Args:
+        model: a model of `transformers`; afterwards it is as before.
+        dtype: what it computes in.
     """
     before = model.config._attn_implementation
-    if model.device.type != "cpu" or model.dtype.itemsize > 2 or before != "sdpa":
+    if model.device.type != "cpu" or dtype.itemsize > 2 or before != "sdpa":
         yield
         return
     model.set_attn_implementation("eager")

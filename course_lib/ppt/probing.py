@@ -121,6 +121,7 @@ def probe_task(
     num_test: int,
     seed: int = 0,
     source: str = EMBEDDED,
+    dtype: str | None = None,
     language_model: ModelAndTokenizer | None = None,
     labelled: tasks.PseudoLabels | None = None,
 ) -> list[dict[str, Any]]:
@@ -133,6 +134,7 @@ def probe_task(
         num_test: examples of the test side.
         seed: seed of the examples.
         source: the language model, as `load_language_model` takes it.
+        dtype: precision to compute the states in; None for float32.
         language_model: a loaded one instead.
         labelled: the sentences with pseudo-labels, for "single" only; `pseudo_labels` by default.
 
@@ -144,7 +146,7 @@ def probe_task(
         CourseError: as `pretraining_rows` and `answer_states`.
     """
     check_seed(seed)
-    loaded = language_model or load_language_model(source)
+    loaded = language_model or load_language_model(source, dtype=dtype or "float32")
     pattern = tasks.task_pattern(task, "hard")
     train, test = (
         tasks.pretraining_rows(task, side, number, loaded.tokenizer, seed=seed, labelled=labelled)

@@ -343,6 +343,7 @@ def evaluate_shipped(
     num_test: int = 600,
     num_development: int = 200,
     source: str = EMBEDDED,
+    dtype: str | None = None,
     num_workers: int | None = None,
     progress: bool = True,
 ) -> ResultRecord:
@@ -354,6 +355,7 @@ def evaluate_shipped(
         num_test: test examples.
         num_development: validation examples, on which the best hard pattern is chosen.
         source: the language model, as `load_language_model` takes it.
+        dtype: precision to compute in; None for float32.
         num_workers: processes that share the prompts; None for this one.
         progress: whether to show a progress bar.
 
@@ -364,7 +366,9 @@ def evaluate_shipped(
         CourseError: a prompt that is missing or damaged, or for another model.
     """
     folder = Path(folder or data_folder() / "prompts")
-    settings: dict[str, Any] = {"num_test": num_test, "num_development": num_development, "source": source}
+    settings: dict[str, Any] = {
+        "num_test": num_test, "num_development": num_development, "source": source, "dtype": dtype
+    }  # fmt: skip
     versions = {task: _version(folder / task) for task in task_names}
     run_task = functools.partial(evaluate_task, folder=str(folder), **settings)
     return run_resumable(
@@ -385,6 +389,7 @@ def evaluate_task(
     num_test: int,
     num_development: int,
     source: str = EMBEDDED,
+    dtype: str | None = None,
     language_model: ModelAndTokenizer | None = None,
     labelled: PseudoLabels | None = None,
 ) -> list[dict[str, Any]]:
@@ -396,6 +401,7 @@ def evaluate_task(
         num_test: test examples.
         num_development: validation examples, on which the best hard pattern is chosen.
         source: the language model, as `load_language_model` takes it.
+        dtype: precision to compute in; None for float32.
         language_model: a loaded one instead.
         labelled: sentences with pseudo-labels, for "single"; the cache's by default.
 
@@ -411,7 +417,7 @@ def evaluate_task(
     """
     place = Path(folder) / task
     settings = ShippedSettings(**read_training(place)["settings"])
-    loaded = language_model or load_language_model(source)
+    loaded = language_model or load_language_model(source, dtype=dtype or "float32")
     trained = load_soft_prompt(place, loaded)
     if task == "single":
         labelled = labelled or _cached_labels(loaded, settings.num_reviews, progress=False)

@@ -21,6 +21,7 @@ from course_lib.ppt.corpus import (
     examples_per_second,
 )
 from course_lib.ppt.label_scoring import label_loss, label_scores, make_label_batch
+from course_lib.ppt.pretraining import quick_attention
 from course_lib.ppt.soft_prompt import initialise
 from course_lib.texts import load_texts
 from course_lib.verbalizers import LabelIds
@@ -67,7 +68,8 @@ def training_step(rival: str, dtype: str, *, whole_vocabulary: bool = False) -> 
         answers = torch.arange(BATCH_SIZE), labels
 
         def loss_of() -> torch.Tensor:
-            scores = label_scores(model, prompt, batch)
+            with quick_attention(model, model.dtype):
+                scores = label_scores(model, prompt, batch)
             return -scores[answers].mean() if whole_vocabulary else label_loss(scores, labels)
     else:
         rows, loss_of = _peft_loss(model, prompt.embeddings, ids, [words[label][0] for label in labels])

@@ -79,6 +79,18 @@ def test_a_difference_is_apart_from_zero_only_where_its_interval_is() -> None:
     assert "*" not in sentence
 
 
+def test_the_cells_of_a_table_say_what_is_reached_and_what_is_stored() -> None:
+    runs = runs_of({"prompt tuning": [0.5, 0.6, 0.7], "PPT": [0.61, 0.7, 0.79]}, trained_parameters=11520,
+                   bytes_stored=46080)  # fmt: skip
+    cells = figures.few_shot_cells(few_shot_table(runs))
+    assert cells.loc[("movie", "prompt tuning"), "less prompt tuning"] == ""
+    ours = cells.loc[("movie", "PPT")]
+    assert ours["mean accuracy"].startswith("0.700 [")
+    assert ours["less prompt tuning"].startswith("+10.0 [")
+    assert ours["spread"] == "0.090"
+    assert (ours["trained parameters"], ours["bytes a task"]) == ("11,520", "46,080")
+
+
 def test_sample_efficiency_is_told_from_the_fewest_to_the_most() -> None:
     rows = pd.DataFrame(
         runs_of({"PPT": [0.5, 0.6]}, num_train=8)
