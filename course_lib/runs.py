@@ -58,7 +58,6 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "ablation.num_test": (32, 200, 300),
     "ablation.num_changed": (16, 50, 150),
     # lessons 05 and 06: pre-training; few examples of a task; the search of learning rates has seeds of its own
-    "prompt.dtype": (None, None, "bfloat16"),
     "prompt.num_steps": (2, 24, 1000),
     "prompt.num_held_out": (8, 40, 300),
     "prompt.num_test": (8, 60, 600),
