@@ -60,7 +60,7 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     # lessons 05 and 06: pre-training; few examples of a task; the search of learning rates has seeds of its own
     "prompt.num_steps": (2, 24, 1000),
     "prompt.num_held_out": (8, 40, 300),
-    "prompt.num_test": (8, 60, 600),
+    "prompt.num_test": (9, 150, 600),
     "probe.layers": ((15, 30), (6, 18, 30), (6, 12, 18, 24, 30)),
     "probe.num_train": (30, 120, 800),
     "probe.num_test": (12, 60, 400),

@@ -63,7 +63,13 @@ from course_lib.ppt.probing import probe_task
 from course_lib.ppt.prompt_examples import (
     PromptExample,
 )
-from course_lib.ppt.shipped import evaluate_shipped, evaluate_task, pretrain_task, shipped_training
+from course_lib.ppt.shipped import (
+    evaluate_shipped,
+    evaluate_task,
+    pretrain_task,
+    shipped_folder,
+    shipped_training,
+)
 from course_lib.ppt.soft_prompt import (
     SoftPrompt,
     initialise,
@@ -123,6 +129,7 @@ __all__ = [
     "probe_task",
     "pseudo_labels",
     "sentiment_pattern",
+    "shipped_folder",
     "shipped_training",
     "single_pattern",
     "split_sentences",

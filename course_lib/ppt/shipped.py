@@ -144,7 +144,7 @@ def pretrain_task(
     Source: Gu et al., ACL 2022, section 3.
     """
     chosen = _settings(task, settings)
-    target = Path(folder or data_folder() / "prompts" / task)
+    target = Path(folder or shipped_folder(task))
     _refuse_other_folder(target)
     loaded = language_model or load_language_model(source)
     if task != "single":
@@ -319,6 +319,20 @@ def read_training(folder: Path) -> dict[str, Any]:
         ) from error
 
 
+def shipped_folder(task: str) -> Path:
+    """Give the folder of one of the prompts that the course ships.
+
+    Args:
+        task: "pair", "choice", "single" or "unified".
+
+    Raises:
+        CourseError: unknown task.
+    """
+    if task not in tasks.TASK_NAMES:
+        raise unknown_name("task", task, tasks.TASK_NAMES)
+    return data_folder() / "prompts" / task
+
+
 def shipped_training(task: str) -> dict[str, Any]:
     """Read how one of the prompts in `data/prompts` was trained: command, settings, curves, labeller.
 
@@ -328,9 +342,7 @@ def shipped_training(task: str) -> dict[str, Any]:
     Raises:
         CourseError: unknown task; a record that is missing or damaged.
     """
-    if task not in tasks.TASK_NAMES:
-        raise unknown_name("task", task, tasks.TASK_NAMES)
-    return read_training(data_folder() / "prompts" / task)
+    return read_training(shipped_folder(task))
 
 
 # --- evaluation ------------------------------------------------------------------------------------

@@ -13,12 +13,16 @@ from typer.testing import CliRunner
 
 from course_lib import cli
 from course_lib.errors import CourseError
+from course_lib.locations import data_folder
 from course_lib.models import ModelAndTokenizer, load_language_model
 from course_lib.ppt import shipped, tasks
+from course_lib.ppt.fewshot import prompt_versions
 from course_lib.ppt.patterns import LETTERS, PAIR_WORDS, SINGLE_WORDS
+from course_lib.ppt.pretraining import evaluate_prompt
 from course_lib.ppt.shipped import ShippedSettings, evaluate_shipped, evaluate_task, pretrain_task
 from course_lib.ppt.soft_prompt import initialise, load_soft_prompt
 from course_lib.ppt.tasks import CorpusSettings, PseudoLabels
+from course_lib.runs import load_record
 
 QUICK = {
     "num_steps": 6,
@@ -207,6 +211,48 @@ def _kept(tmp_path: Path, *arguments, **options):
     from course_lib.runs import run_resumable
 
     return run_resumable(*arguments, folder=tmp_path / "journal", **options)
+
+
+# --- the prompts of the course ---------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def embedded() -> ModelAndTokenizer:
+    return load_language_model("embedded")
+
+
+@pytest.mark.parametrize("task", tasks.TASK_NAMES)
+def test_a_shipped_prompt_is_what_its_record_says(task: str, embedded: ModelAndTokenizer) -> None:
+    record = shipped.shipped_training(task)
+    settings = ShippedSettings(**record["settings"])
+    prompt = load_soft_prompt(shipped.shipped_folder(task), embedded)
+    assert prompt.num_virtual_tokens == settings.num_virtual_tokens
+    assert record["command"] == shipped.pretrain_command(task, settings)
+    assert [step["step"] for step in record["loss_curve"]] == list(range(1, settings.num_steps + 1))
+    kept = max(record["held_out_curve"], key=lambda each: (each["accuracy"], -each["loss"]))
+    assert record["kept_step"] == kept["step"] > 0
+    assert not {"movie", "product"} & set(record["labeller_domains"])
+
+
+def test_every_record_is_of_the_prompts_that_are_shipped() -> None:
+    records = [load_record(file.stem) for file in (data_folder() / "results").glob("*.json")]
+    of_prompts = {record.name: record for record in records if "prompts" in record.settings}
+    assert all(record.settings["prompts"] == prompt_versions() for record in of_prompts.values())
+    assert [row["task"] for row in of_prompts["ppt_prompts"].rows] == list(tasks.TASK_NAMES)
+
+
+def test_the_shipped_pair_prompt_tells_documents_apart(embedded: ModelAndTokenizer) -> None:
+    rows = tasks.pretraining_rows("pair", "test", 150, embedded.tokenizer)
+    pattern = tasks.task_pattern("pair")
+    examples = tasks.write_examples(rows, [pattern])
+    trained_prompt = load_soft_prompt(shipped.shipped_folder("pair"), embedded)
+    untrained = initialise("sample_vocab", embedded, trained_prompt.num_virtual_tokens, seed=0)
+    ours, theirs = (
+        evaluate_prompt(embedded, prompt, examples, pattern.verbalizer)
+        for prompt in (trained_prompt, untrained)
+    )
+    assert ours.accuracy > theirs.accuracy + 0.05
+    assert ours.loss < np.log(3) < theirs.loss
 
 
 # --- the commands ----------------------------------------------------------------------------------
