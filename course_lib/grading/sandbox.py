@@ -47,7 +47,7 @@ class Limits:
     Args:
         call_seconds: wall-clock time of one call.
         load_seconds: wall-clock time of running the notebook's cells.
-        total_seconds: wall-clock time of a whole submission.
+        total_seconds: wall-clock time of a whole submission, after which no further call begins.
         memory_mb: memory of each process, and of all together.
         processes: processes and threads.
         disk_mb: its home and its temporary folder, each.
@@ -56,8 +56,8 @@ class Limits:
     """
 
     call_seconds: float = 10.0
-    load_seconds: float = 40.0
-    total_seconds: float = 120.0
+    load_seconds: float = 30.0
+    total_seconds: float = 60.0
     memory_mb: int = 2048
     processes: int = 32
     disk_mb: int = 64
