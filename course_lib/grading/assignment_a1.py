@@ -566,7 +566,8 @@ def _degree_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Me
     factors = [_error_factor(case, answer) for case, answer in zip(cases, answers, strict=True)]
     honest = all(_is_honest(case, answer) for case, answer in zip(cases, answers, strict=True))
     pairs = list(zip(answers[::2], answers[1::2], strict=True))
-    blind = all(
+    # A constant is blind to everything: the mark is for a choice.
+    blind = honest and all(
         first["degree"] == second["degree"] and first["validation_errors"] == second["validation_errors"]
         for first, second in pairs
     )
@@ -593,7 +594,8 @@ def _degree_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Me
             blind,
             "other test points leave the choice as it is."
             if blind
-            else "with other test points, another choice or other validation errors came out.",
+            else "with other test points, another choice or other validation errors came out, or the errors are not "
+            "what they say.",
         ),
     ]
 
