@@ -277,6 +277,8 @@ def grade(
     jobs: Annotated[int, typer.Option(help="Submissions at a time.")] = 2,
 ) -> None:
     """Grade submissions in a sandbox; a stopped run goes on where it was."""
+    from course_lib.grading.class_summary import write_summary
+    from course_lib.grading.feedback_pages import write_feedback
     from course_lib.grading.gradebook import grade_class
     from course_lib.runs import check_seed
 
@@ -291,6 +293,9 @@ def grade(
     typer.echo(f"{len(result.graded) - len(unreadable)} graded, {len(unreadable)} not read")
     typer.echo(f"isolation: {result.isolation.kind}; seed: {result.setting.seed}")
     typer.echo(f"written: {out}")
+    typer.echo(f"written: {write_summary(result, out.with_name(f'{out.stem}_summary.html'))}")
+    folder = out.with_name(f"{out.stem}_feedback")
+    typer.echo(f"written: {len(write_feedback(result, folder))} pages in {folder}")
 
 
 prompts = typer.Typer(

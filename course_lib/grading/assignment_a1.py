@@ -46,7 +46,13 @@ def _model_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         _row(f"model {index}", int(rng.integers(10_000, 10**8)), int(rng.integers(100, 10**6)), unit)
         for index, unit in enumerate(rng.permutation(["image", "image", "image", "word", "word", "pair"]))
     ]
-    cases = [(deck, "image"), (tied + drawn, "pair"), (deck + drawn, "word"), (drawn, "image"), (deck, "pair")]
+    cases = [
+        (deck, "image"),
+        (tied + drawn, "pair"),
+        (deck + drawn, "word"),
+        (drawn, "image"),
+        (deck, "pair"),
+    ]
     return [Case({"rows": rows, "unit": unit}) for rows, unit in cases]
 
 
@@ -129,7 +135,13 @@ def _gaps(train: np.ndarray, heldout: np.ndarray) -> np.ndarray:
 
 
 def _standard_errors(
-    train: np.ndarray, heldout: np.ndarray, *, ddof: int = 1, axis: int = 0, root: bool = True, width: float = 2
+    train: np.ndarray,
+    heldout: np.ndarray,
+    *,
+    ddof: int = 1,
+    axis: int = 0,
+    root: bool = True,
+    width: float = 2,
 ) -> np.ndarray:
     gaps = _gaps(train, heldout)
     mean, spread = gaps.mean(axis=axis), gaps.std(axis=axis, ddof=ddof)
@@ -170,7 +182,9 @@ def _accuracies(rng: np.random.Generator, num_seeds: int, num_sizes: int) -> tup
 
 _SIGN = "The sign is turned: a gap is training minus held-out accuracy."
 _AXIS = "The summary runs over the wrong axis: seeds are rows, training sizes are columns."
-_PAIRED = "Take the difference within each seed first, then summarise the differences: both come from one run."
+_PAIRED = (
+    "Take the difference within each seed first, then summarise the differences: both come from one run."
+)
 
 SUMMARISE_GAPS = Task(
     name="a1.summarise_gaps",
@@ -203,7 +217,9 @@ SUMMARISE_GAPS = Task(
                     partial(_standard_errors, root=False),
                 ),
                 Mistake(
-                    "one error", "One standard error stands here in place of two.", partial(_standard_errors, width=1)
+                    "one error",
+                    "One standard error stands here in place of two.",
+                    partial(_standard_errors, width=1),
                 ),
                 Mistake("unpaired", _PAIRED, _unpaired_errors),
             ),
@@ -493,7 +509,9 @@ def _bug(name: str, function: Callable, hint: str, symptom: str) -> Variant:
         Mistake(key, (_AS_GIVEN + hint) if wrong is function else text, wrong)
         for key, (wrong, text) in others.items()
     ]
-    return Variant(name, {"stop_early.bug": shown, "stop_early.symptom": symptom}, _stop_right, tuple(mistakes))
+    return Variant(
+        name, {"stop_early.bug": shown, "stop_early.symptom": symptom}, _stop_right, tuple(mistakes)
+    )
 
 
 STOP_EARLY = Task(
@@ -576,7 +594,8 @@ def _degree_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Me
             "test error",
             2,
             max(factors) <= WORST_FACTOR,
-            f"at worst {min(max(factors), 999):.2f} times that of a choice by validation error; {WORST_FACTOR} is allowed.",
+            f"at worst {min(max(factors), 999):.2f} times that of a choice by validation error; "
+            f"{WORST_FACTOR} is allowed.",
         ),
         Measured(
             "validation errors as reported",

@@ -22,7 +22,16 @@ from course_lib.grading.sandbox import Limits
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Assignment", "Case", "Measured", "Mistake", "Task", "Variant", "assignment_names", "load_assignment"]
+__all__ = [
+    "Assignment",
+    "Case",
+    "Measured",
+    "Mistake",
+    "Task",
+    "Variant",
+    "assignment_names",
+    "load_assignment",
+]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ MAX_DEPTH = 16
 MAX_INTEGER_BITS = 1000
 
 _LENGTH = struct.Struct(">I")
-_DTYPES = frozenset("|b1 |i1 |u1 <i2 <u2 <i4 <u4 <i8 <u8 <f2 <f4 <f8".split())
+_DTYPES = frozenset(["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"])
 _SCALARS = (type(None), bool, str)
 _dumps, _loads = json.dumps, json.loads
 

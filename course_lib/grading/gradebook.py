@@ -92,7 +92,9 @@ def read_rubric(given: str) -> tuple[str, int]:
         return load_assignment(rubric["assignment"]).name, int(rubric["secret_seed"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CourseError(
-            "This rubric cannot be read.", given=given, mend="Name the rubric.json that `course assignment` wrote."
+            "This rubric cannot be read.",
+            given=given,
+            mend="Name the rubric.json that `course assignment` wrote.",
         ) from error
 
 

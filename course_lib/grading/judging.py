@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.exercises.comparing import compare
-from course_lib.exercises.showing import show, shortened
+from course_lib.exercises.showing import shortened, show
 from course_lib.grading.assignments import Limits, Measured
 from course_lib.grading.channel import ChannelError, decode
 from course_lib.grading.expecting import PlannedTask

@@ -13,8 +13,8 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -161,7 +161,7 @@ class Worker:
         self._send(notebook, deadline)
         return from_bytes(self._receive(deadline))
 
-    def call(self, request: dict[str, object], seconds: float) -> dict[str, object]:
+    def call(self, request: Mapping[str, object], seconds: float) -> dict[str, object]:
         """Send one call and wait for its answer.
 
         Args:
@@ -203,7 +203,9 @@ class Worker:
     def _start_sandboxed(self, command: list[str], descriptor: int) -> subprocess.Popen[bytes]:
         # Arguments go through a file: a command line could be read inside, and would tell of the host.
         with tempfile.TemporaryFile() as arguments:
-            arguments.write(b"\0".join(part.encode() for part in bubblewrap_arguments(self.course, self.limits)))
+            arguments.write(
+                b"\0".join(part.encode() for part in bubblewrap_arguments(self.course, self.limits))
+            )
             arguments.seek(0)
             return subprocess.Popen(
                 ["bwrap", "--args", str(arguments.fileno()), "--", *command],
@@ -340,11 +342,11 @@ def bubblewrap_arguments(course: Path, limits: Limits) -> list[str]:
     arguments += [part for path in _LIBRARIES for part in _library(path)]
     for path in _SYSTEM_FILES:
         arguments += ["--ro-bind-try", path, path]
-    for path in _python_folders():
+    for python in _python_folders():
         # bubblewrap would make the folders above it readable to root alone.
-        above = [part for part in reversed(path.parents) if part != Path("/")]
+        above = [part for part in reversed(python.parents) if part != Path("/")]
         arguments += [part for folder in above for part in ("--perms", "0755", "--dir", str(folder))]
-        arguments += ["--ro-bind", str(path), str(path)]
+        arguments += ["--ro-bind", str(python), str(python)]
     # An installed course holds the judge: the copy stands in for it.
     installed = Path(sysconfig.get_paths()["purelib"], "course_lib")
     if installed.is_dir():

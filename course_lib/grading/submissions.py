@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -62,7 +63,9 @@ def find_submissions(path: Path) -> list[Submission]:
     elif path.is_file():
         found = [_of_file(path, path.name)]
     else:
-        raise CourseError("There are no submissions here.", given=str(path), mend="Name a folder or a .zip file.")
+        raise CourseError(
+            "There are no submissions here.", given=str(path), mend="Name a folder or a .zip file."
+        )
     if not found:
         raise CourseError("This holds no submission.", given=str(path), mend="Put the .ipynb files there.")
     return _with_own_labels(sorted(found, key=lambda submission: submission.label))
@@ -144,7 +147,7 @@ def _read_member(path: Path, member: zipfile.ZipInfo) -> bytes:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             # Read up to the limit and no further: what the archive says of a member's size may be a lie.
             return _checked(file.read(MAX_NOTEBOOK_BYTES + 1))
-    except (zipfile.BadZipFile, zipfile.zlib.error, OSError, EOFError, ValueError, NotImplementedError):
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError):
         raise UnreadableSubmissionError("It cannot be read from its archive.") from None
 
 

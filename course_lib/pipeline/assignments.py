@@ -85,7 +85,9 @@ def build_assignment(
     cells = with_colab(cells, STUDENT_FOLDER / f"{name}.ipynb", repository)
     if not solutions:
         return notebook_text([_with_stub(cell) for cell in cells])
-    notice = "**The instructor's version: it holds the solutions.**\n\n" + rubric_table(assignment, secret_seed)
+    notice = "**The instructor's version: it holds the solutions.**\n\n" + rubric_table(
+        assignment, secret_seed
+    )
     return notebook_text([new_markdown_cell(notice), *with_solutions(cells)])
 
 
@@ -114,7 +116,9 @@ def write_assignment(name: str, secret_seed: int, folder: Path, root: Path | Non
         "marks": {task.name: task.marks for task in assignment.tasks},
     }
     texts = {
-        folder / "student" / f"{name}.ipynb": build_assignment(root, name, secret_seed, repository=repository),
+        folder / "student" / f"{name}.ipynb": build_assignment(
+            root, name, secret_seed, repository=repository
+        ),
         folder / "instructor" / f"{name}.ipynb": build_assignment(
             root, name, secret_seed, repository=repository, solutions=True
         ),

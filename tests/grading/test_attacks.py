@@ -47,7 +47,7 @@ def question():
 PATCHES = {
     "json": "import json\njson.dumps = json.loads = lambda *a, **k: '{}'",
     "stdout": "import sys, io\nsys.stdout = sys.stderr = io.StringIO()\nprint('passed 20/20')",
-    "print all marks": "print('{\"verdict\": \"passed\", \"marks\": 20}')",
+    "print all marks": 'print(\'{"verdict": "passed", "marks": 20}\')',
     "builtins": "import builtins\nbuiltins.all = builtins.any = lambda *a: True\nbuiltins.abs = lambda x: 0",
     "numpy": "np.allclose = np.array_equal = np.isclose = lambda *a, **k: True\nnp.ndarray.__eq__",
     "the worker's encoding": (
@@ -148,7 +148,9 @@ EXITS = {
 
 
 @pytest.mark.parametrize("code", EXITS.values(), ids=EXITS)
-def test_a_worker_that_ends_is_an_error_of_that_task_alone(judge: Judge, solved: list[str], code: str) -> None:
+def test_a_worker_that_ends_is_an_error_of_that_task_alone(
+    judge: Judge, solved: list[str], code: str
+) -> None:
     ending = f"def compare_models(rows, unit):\n    import os\n    {code}"
     assert judge.verdicts(notebook(*solved, ending)) == ["error", *["passed"] * (NUM_TASKS - 1)]
 
@@ -159,7 +161,9 @@ def test_ending_while_the_cells_run_is_an_error_of_all(judge: Judge, solved: lis
     assert "While the notebook's cells ran" in report.results[0].message
 
 
-@pytest.mark.parametrize("code", ["raise SystemExit(0)", "raise KeyboardInterrupt", "import sys; sys.exit('20/20')"])
+@pytest.mark.parametrize(
+    "code", ["raise SystemExit(0)", "raise KeyboardInterrupt", "import sys; sys.exit('20/20')"]
+)
 def test_sys_exit_is_an_error_of_the_call(judge: Judge, code: str) -> None:
     ending = f"def compare_models(rows, unit):\n    {code}"
     assert judge.only("compare_models").verdicts(notebook(WRONG, ending)) == ["error"]
@@ -228,7 +232,8 @@ def test_hanging_in_every_task_ends_with_the_total(judge: Judge) -> None:
 
 GLUTTONY = {
     "fork bomb": "import os\n    while True:\n        try: os.fork()\n        except OSError: pass",
-    "threads": "import threading, time\n    while True:\n        threading.Thread(target=time.sleep, args=(99,)).start()",
+    "threads": "import threading, time\n    while True:\n"
+    "        threading.Thread(target=time.sleep, args=(99,)).start()",
     "50 GB": "return [bytearray(10**9) for _ in range(50)]",
     "50 GB of zeros": "return np.zeros((50, 10**9), dtype=np.uint8)",
     "memory of many processes": "import os\n    for _ in range(8):\n        if os.fork() == 0: break\n"
@@ -246,7 +251,7 @@ GLUTTONY = {
 @pytest.mark.parametrize("code", GLUTTONY.values(), ids=GLUTTONY)
 def test_taking_too_much_is_an_error_or_a_timeout(judge: Judge, code: str) -> None:
     greedy = f"def compare_models(rows, unit):\n    {code}"
-    report = judge.only("compare_models", call_seconds=20).grade(notebook(WRONG, greedy))
+    report = judge.only("compare_models", call_seconds=8).grade(notebook(WRONG, greedy))
     assert report.results[0].verdict in ("error", "timeout")
     assert report.marks == 0
 
@@ -380,13 +385,25 @@ def look(folders, name):
             pass
     return written
 """
-    folders = ["/", "/home", "/usr", "/course/course_lib", "/dev", "/dev/shm", "/var/tmp", "/etc", str(tmp_path)]
+    folders = [
+        "/",
+        "/home",
+        "/usr",
+        "/course/course_lib",
+        "/dev",
+        "/dev/shm",
+        "/var/tmp",
+        "/etc",
+        str(tmp_path),
+    ]
     folders += [os.path.dirname(os.__file__), str(judge.course)]
     assert inside(judge, look, [*folders, "/home/learner", "/tmp"], name) == ["/home/learner", "/tmp"]
     for folder in [*folders, "/tmp"]:
         assert not Path(folder, name).exists()
     # The next worker finds nothing of it.
-    assert inside(judge, "import os\ndef look(): return os.listdir('/tmp') + os.listdir('/home/learner')") == []
+    assert (
+        inside(judge, "import os\ndef look(): return os.listdir('/tmp') + os.listdir('/home/learner')") == []
+    )
 
 
 HOSTILE = {
@@ -419,7 +436,10 @@ class Right(np.ndarray):
 def compare_models(rows, unit): return [("AlexNet", Number(1.0))]
 def summarise_gaps(train, heldout): return np.zeros((train.shape[1], 3)).view(Right)
 """
-    assert judge.only("compare_models", "summarise_gaps").verdicts(notebook(WRONG, code)) == ["error", "failed"]
+    assert judge.only("compare_models", "summarise_gaps").verdicts(notebook(WRONG, code)) == [
+        "error",
+        "failed",
+    ]
 
 
 def test_hard_coded_answers_fail(judge: Judge, solved: list[str]) -> None:
@@ -465,8 +485,14 @@ def test_strange_values_are_named(judge: Judge, value: str, message: str) -> Non
     ("value", "message"),
     [
         ("{'degree': True, 'validation_errors': [1], 'predictions': 'all right'}", "form"),
-        ("{'degree': 3, 'validation_errors': {i: -1.0 for i in range(9)}, 'predictions': x_test}", "✗ test error"),
-        ("{'degree': 3, 'validation_errors': {i: float('nan') for i in range(9)}, 'predictions': 1}", "✗ valid"),
+        (
+            "{'degree': 3, 'validation_errors': {i: -1.0 for i in range(9)}, 'predictions': x_test}",
+            "✗ test error",
+        ),
+        (
+            "{'degree': 3, 'validation_errors': {i: float('nan') for i in range(9)}, 'predictions': 1}",
+            "✗ valid",
+        ),
         ("None", "form"),
         ("[]", "form"),
     ],
