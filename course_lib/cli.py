@@ -298,6 +298,17 @@ def grade(
     typer.echo(f"written: {len(write_feedback(result, folder))} pages in {folder}")
 
 
+@app.command()
+def gradescope(
+    assignment: Annotated[str, typer.Argument(help="a1, a2, …, or the rubric.json of `course assignment`.")],
+    out: Annotated[Path, typer.Option(help="The autograder archive to write, a .zip file.")],
+) -> None:
+    """Write the Gradescope autograder of an assignment: the same judge, in an archive."""
+    from course_lib.grading.gradescope import write_archive
+
+    typer.echo(f"written: {write_archive(assignment, out)}")
+
+
 prompts = typer.Typer(
     help="Soft prompts: pre-train the shipped ones, tune one on your texts, evaluate.", no_args_is_help=True
 )

@@ -30,7 +30,7 @@ def _compared(
     if inverted:
         result = [(name, 1 / ratio) for name, ratio in result]
     if whole:
-        result = [(name, float(round(ratio))) for name, ratio in result]
+        result = _rounded(result)
     sign = -1 if descending else 1
     return sorted(result, key=lambda pair: (sign * pair[1], pair[0] if by_name else ""))
 
@@ -60,6 +60,14 @@ def _row(model: str, parameters: int, examples: int, unit: str) -> dict[str, Any
     return {"model": model, "parameters": parameters, "examples": examples, "unit": str(unit)}
 
 
+_ROUNDED = "The quotients are rounded; return them as they are."
+_OTHER_WAY = "The quotients are right, but the list runs the other way."
+
+
+def _rounded(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    return [(name, float(round(quotient))) for name, quotient in pairs]
+
+
 def _model_variant(name: str, *, inverted: bool, descending: bool, texts: Mapping[str, str]) -> Variant:
     right = partial(_compared, inverted=inverted, descending=descending)
     return Variant(
@@ -77,14 +85,10 @@ def _model_variant(name: str, *, inverted: bool, descending: bool, texts: Mappin
                 "Rows of other units are among them. A ratio in words and one in images do not compare.",
                 partial(right, mixed=True),
             ),
-            Mistake(
-                "rounded", "The quotients are rounded; return them as they are.", partial(right, whole=True)
-            ),
-            Mistake(
-                "other order",
-                "The quotients are right, but the list runs the other way.",
-                partial(right, descending=not descending),
-            ),
+            Mistake("rounded", _ROUNDED, partial(right, whole=True)),
+            Mistake("rounded at the end", _ROUNDED, lambda rows, unit: _rounded(right(rows, unit))),
+            Mistake("other order", _OTHER_WAY, partial(right, descending=not descending)),
+            Mistake("reversed", _OTHER_WAY, lambda rows, unit: right(rows, unit)[::-1]),
             Mistake(
                 "ties",
                 "Where two quotients are equal, the models are in the order of their names.",

@@ -139,6 +139,7 @@ class Assignment:
         tasks: in the order of the notebook.
         blocked: modules and names of the course that are taken out of the sandbox, because the assignment asks
             to write them; see `copy_course`.
+        packages: what pip is to install where the assignment is graded on a bare machine (Gradescope).
         limits: what a submission may use.
     """
 
@@ -146,6 +147,7 @@ class Assignment:
     title: str
     tasks: tuple[Task, ...]
     blocked: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ("numpy>=2.0.2",)
     limits: Limits = field(default_factory=Limits)
 
     @property

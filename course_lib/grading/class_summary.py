@@ -78,10 +78,14 @@ def _figure(counts: Mapping[str, Mapping[str, int]], totals: list[int], out_of: 
     # Nothing in the file that differs between two runs of one class.
     figure.savefig(picture, format="png", metadata={"Software": None})
     pyplot.close(figure)
-    passed = "; ".join(f"{name}, {row['passed']} passed of {sum(row.values())}" for name, row in counts.items())
+    passed = "; ".join(
+        f"{name}, {row['passed']} passed of {sum(row.values())}" for name, row in counts.items()
+    )
     data = base64.b64encode(picture.getvalue()).decode("ascii")
     text = html.escape(f"Bars of verdicts for each task, and a histogram of marks. {passed}.")
-    return f'<p><img style="max-width: 100%" src="data:image/png;base64,{data}" alt="{text}"></p><p>{text}</p>'
+    return (
+        f'<p><img style="max-width: 100%" src="data:image/png;base64,{data}" alt="{text}"></p><p>{text}</p>'
+    )
 
 
 def _task_table(result: GradedClass, counts: Mapping[str, Mapping[str, int]]) -> str:
