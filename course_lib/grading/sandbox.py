@@ -182,11 +182,16 @@ class Worker:
         return reply
 
     def kill(self) -> None:
-        """End the worker and everything it started."""
-        # The process group is the plain process's family; under bubblewrap the namespace dies with its init.
+        """End the worker and everything it started.
+
+        Under bubblewrap the namespace dies with its init. A plain process's family is its group and its descendants;
+        what has left both is not found.
+        """
+        for pid in reversed(list(_family(self.process.pid))):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.kill()
         self.process.wait()
 
     def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
