@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
@@ -117,14 +118,40 @@ def test_a_verdict_sent_by_the_learner_is_tampering_and_the_rest_go_on(
     assert judge.verdicts(notebook(*solved, FRAMES, forged)) == ["tampered", *["passed"] * (NUM_TASKS - 1)]
 
 
-def test_an_answer_before_its_question_is_tampering(judge: Judge, solved: list[str]) -> None:
-    # The learner's value is sent twice; the second waits where the next answer is awaited.
-    twice = """
-def compare_models(rows, unit):
-    to_judge({"id": question()["id"], "status": "value", "value": []})
-    return []
+# The learner's code takes the worker's place: its own answer is never sent.
+TAKEOVER = """
+import sys
+worker = sys.modules["course_lib.grading.worker"]
+def send(channel, data):
+    answer = json.loads(data)
+    channel.sendall(forged(answer) if "id" in answer else frame(answer))
+worker.send_frame = send
 """
-    assert judge.only("compare_models").verdicts(notebook(*solved, FRAMES, twice)) == ["tampered"]
+TAKEOVERS = {
+    "a verdict": 'frame({"id": answer["id"], "status": "passed", "marks": 3, "verdict": "passed"})',
+    "a value and a verdict": 'frame({**answer, "status": "passed", "passed": True, "marks": 20})',
+    "another question": 'frame({**answer, "id": "0" * 32})',
+    "no question": 'frame({"status": "value", "value": []})',
+    "two answers": "frame(answer) + frame(answer)",
+    "a number": "frame(20)",
+    "too long": 'struct.pack(">I", 2**31) + b"x" * 1000',
+    "an error that is none": 'frame({**answer, "status": "error", "message": {"marks": 20}})',
+    "an object": 'frame({**answer, "value": {"object": ["os", "system", "true"]}})',
+}
+
+
+@pytest.mark.parametrize("code", TAKEOVERS.values(), ids=TAKEOVERS)
+def test_a_worker_taken_over_is_tampering(judge: Judge, code: str) -> None:
+    forged = f"def forged(answer): return {code}"
+    tasks = judge.only("compare_models", "descend")
+    assert tasks.verdicts(notebook(WRONG, FRAMES, forged, TAKEOVER)) == ["tampered", "tampered"]
+
+
+def test_a_worker_taken_over_that_claims_values_is_judged_by_them(judge: Judge) -> None:
+    forged = "def forged(answer): return frame({'id': answer['id'], 'status': 'value', 'value': []})"
+    report = judge.grade(notebook(WRONG, FRAMES, forged, TAKEOVER))
+    assert {result.verdict for result in report.results} == {"failed"}
+    assert report.marks == 0
 
 
 def test_a_right_value_sent_by_hand_is_a_value_and_nothing_more(judge: Judge) -> None:
@@ -194,6 +221,13 @@ if os.fork() == 0:
     if os.fork() == 0:
         os.execv(sys.executable, [sys.executable, "-c", "import time; time.sleep(1000)", "{token}"])
     os._exit(0)
+def lives(pid):
+    try:
+        return b"{token}" in open(f"/proc/{{pid}}/cmdline", "rb").read()
+    except OSError:
+        return False
+while sum(lives(pid) for pid in os.listdir("/proc") if pid.isdigit()) < 2:
+    time.sleep(0.01)
 """
     assert judge.verdicts(notebook(*solved, lingering)) == ["passed"] * NUM_TASKS
     assert processes_with(token) == []
@@ -237,10 +271,10 @@ GLUTTONY = {
     "50 GB": "return [bytearray(10**9) for _ in range(50)]",
     "50 GB of zeros": "return np.zeros((50, 10**9), dtype=np.uint8)",
     "memory of many processes": "import os\n    for _ in range(8):\n        if os.fork() == 0: break\n"
-    "    kept = b'x' * (400 << 20)\n    while True: pass",
+    "    kept = b'x' * (200 << 20)\n    while True: pass",
     "10 GB of output": "import os\n    for _ in range(10_000): os.write(1, b'x' * 10**6)",
-    "printed output": "print('x' * 10**9, flush=True)",
-    "a large file": "open('large', 'wb').write(b'x' * 10**9)",
+    "printed output": "print('x' * 10**8, flush=True)",
+    "a large file": "open('large', 'wb').write(b'x' * 10**8)",
     "many large files": "for i in range(10_000): open(f'file{i}', 'wb').write(b'x' * 10**7)",
     "a million files": "import time\n    for i in range(10**6): open(f'/tmp/file{i}', 'w').close()\n"
     "    time.sleep(1000)",
@@ -248,22 +282,49 @@ GLUTTONY = {
 }
 
 
-@pytest.mark.parametrize("code", GLUTTONY.values(), ids=GLUTTONY)
-def test_taking_too_much_is_an_error_or_a_timeout(judge: Judge, code: str) -> None:
-    greedy = f"def compare_models(rows, unit):\n    {code}"
-    report = judge.only("compare_models", call_seconds=8).grade(notebook(WRONG, greedy))
+@pytest.mark.parametrize("name", ["fork bomb", "50 GB", "printed output"])
+def test_taking_too_much_is_an_error_or_a_timeout(judge: Judge, name: str) -> None:
+    greedy = f"def compare_models(rows, unit):\n    {GLUTTONY[name]}"
+    report = judge.only("compare_models", call_seconds=8, memory_mb=1024).grade(notebook(WRONG, greedy))
     assert report.results[0].verdict in ("error", "timeout")
     assert report.marks == 0
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("memory of many processes", "more than 2048 MB"), ("a million files", "more than 20000 files")],
+    [
+        ("threads", "can't start new thread"),
+        ("50 GB of zeros", "MemoryError"),
+        ("10 GB of output", "File too large"),
+        ("a large file", "File too large"),
+        ("many large files", "No space left"),
+        ("open files", "Too many open files"),
+        ("memory of many processes", "more than 1024 MB"),
+        ("a million files", "more than 20000 files"),
+    ],
 )
 def test_what_it_held_too_much_of_is_named(judge: Judge, name: str, message: str) -> None:
     greedy = f"def compare_models(rows, unit):\n    {GLUTTONY[name]}"
-    (result,) = judge.only("compare_models").grade(notebook(WRONG, greedy)).results
+    modest = judge.only("compare_models", memory_mb=1024)
+    (result,) = modest.grade(notebook(WRONG, greedy)).results
     assert (result.verdict, message in result.message) == ("error", True), result.message
+
+
+def test_forks_are_counted(judge: Judge) -> None:
+    look = """
+import os, time
+def look():
+    forked = 0
+    try:
+        while forked < 500:
+            if os.fork() == 0:
+                time.sleep(1000)
+            forked += 1
+    except OSError as error:
+        return [forked, error.errno]
+"""
+    forked, number = inside(judge, look)  # type: ignore[misc]
+    assert (forked <= judge.limits.processes, number) == (True, errno.EAGAIN)
 
 
 def inside(judge: Judge, code: str, *arguments: object) -> object:
@@ -464,8 +525,8 @@ RETURNS = {
     "wrong dtype": ("np.zeros((train.shape[1], 3), dtype=complex)", "dtype complex128"),
     "objects": ("np.array([[object()] * 3] * train.shape[1])", "dtype object"),
     "whole numbers": ("np.zeros((train.shape[1], 3), dtype=np.int8)", "whole numbers"),
-    "huge": ("np.zeros((10**7, 3))", "bytes"),
-    "a huge text": ("'x' * 10**8", "bytes"),
+    "huge": ("np.zeros((10**6, 3))", "bytes"),
+    "a huge text": ("'x' * 10**7", "bytes"),
     "a huge number": ("10**5000", "300 digits"),
     "itself": ("(lambda x: x.append(x) or x)([])", "deep"),
     "the function": ("summarise_gaps", "type function"),

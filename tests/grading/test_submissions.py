@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -86,7 +87,11 @@ def test_a_bomb_is_read_no_further_than_the_limit(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(submissions, "MAX_NOTEBOOK_BYTES", 1 << 20)
     path = archive(tmp_path / "bomb.zip", ("bomb.ipynb", b"0" * (20 << 20)), ("good.ipynb", b"good"))
     assert path.stat().st_size < 1 << 17
+    tracemalloc.start()
     found = outcomes(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
     assert found["good"] == "good"
     assert "larger than" in found["bomb"]
     (tmp_path / "large.ipynb").write_bytes(b"0" * (2 << 20))
