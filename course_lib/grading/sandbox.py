@@ -393,10 +393,11 @@ def _python_folders() -> list[Path]:
 def _trouble(course: Path, isolation: Isolation) -> str:
     """Start a worker and have it answer; empty if it does."""
     notebook = b'{"cells": [{"cell_type": "code", "source": "def answer(): return 42"}]}'
-    with Worker(course, isolation, Limits()) as worker:
+    # Patient: a busy machine must not pass for one without a sandbox.
+    with Worker(course, isolation, Limits(load_seconds=120.0)) as worker:
         try:
             worker.load(notebook)
-            reply = worker.call({"id": 1, "task": "probe", "function": "answer", "arguments": []}, 10.0)
+            reply = worker.call({"id": 1, "task": "probe", "function": "answer", "arguments": []}, 120.0)
         except (WorkerEndedError, WorkerTimeoutError, ChannelError) as error:
             worker.kill()
             worker.printed.seek(0)

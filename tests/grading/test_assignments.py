@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ from course_lib.errors import CourseError
 from course_lib.exercises import compare
 from course_lib.grading.assignments import Assignment, Task, Variant, assignment_names, load_assignment
 from course_lib.grading.channel import decode, encode
+from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import PlannedTask, plan
 from course_lib.grading.judging import _compared
 from course_lib.pipeline.assignments import build_assignment, filled, write_assignment
 from course_lib.pipeline.build import build
-from tests.grading.conftest import ROOT, SECRET_SEED, SEED, Judge, code_cells, notebook
+from tests.grading.conftest import PATIENT, ROOT, SECRET_SEED, SEED, Judge, code_cells, notebook
 
 ASSIGNMENTS = [load_assignment(name) for name in assignment_names()]
 FORMS = [
@@ -40,20 +42,44 @@ def covering_seeds(assignment: Assignment) -> list[int]:
     return seeds
 
 
-@pytest.mark.parametrize("secret_seed", covering_seeds(load_assignment("a1")))
-def test_the_instructors_notebook_gets_all_marks(judge: Judge, secret_seed: int) -> None:
-    assignment = load_assignment("a1")
+def judge_of(assignment: Assignment, secret_seed: int, judge: Judge, folder: Path) -> Judge:
+    """Give a judge of one form of an assignment."""
+    course = copy_course(folder / "course", assignment.blocked)
     planned = plan(assignment, secret_seed, SEED + secret_seed)
-    solved = build_assignment(ROOT, "a1", secret_seed, solutions=True).encode()
-    report = Judge(planned, judge.course, judge.isolation).grade(solved)
+    limits = replace(
+        assignment.limits,
+        call_seconds=PATIENT.call_seconds,
+        load_seconds=PATIENT.load_seconds,
+        total_seconds=PATIENT.total_seconds,
+    )
+    return Judge(planned, course, judge.isolation, limits)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "secret_seed"),
+    [
+        pytest.param(assignment, seed, id=f"{assignment.name}, seed {seed}")
+        for assignment in ASSIGNMENTS
+        for seed in covering_seeds(assignment)
+    ],
+)
+def test_the_instructors_notebook_gets_all_marks(
+    judge: Judge, tmp_path: Path, assignment: Assignment, secret_seed: int
+) -> None:
+    solved = build_assignment(ROOT, assignment.name, secret_seed, solutions=True).encode()
+    report = judge_of(assignment, secret_seed, judge, tmp_path).grade(solved)
     assert [(part.verdict, part.message) for part in report.results if part.verdict != "passed"] == []
-    assert report.marks == assignment.marks == 20
+    assert report.marks == assignment.marks
     assert report.cell_errors == ()
 
 
-def test_the_untouched_notebook_gets_nothing_and_every_task_is_missing(judge: Judge, untouched: str) -> None:
-    report = judge.grade(untouched.encode())
-    assert [result.verdict for result in report.results] == ["missing"] * 5
+@pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=lambda assignment: assignment.name)
+def test_the_untouched_notebook_gets_nothing_and_every_task_is_missing(
+    judge: Judge, tmp_path: Path, assignment: Assignment
+) -> None:
+    untouched = build_assignment(ROOT, assignment.name, SECRET_SEED).encode()
+    report = judge_of(assignment, SECRET_SEED, judge, tmp_path).grade(untouched)
+    assert [result.verdict for result in report.results] == ["missing"] * len(assignment.tasks)
     assert report.marks == 0
 
 
