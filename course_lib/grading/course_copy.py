@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import course_lib
@@ -47,7 +47,7 @@ def copy_course(folder: Path, blocked: Iterable[str] = ()) -> Path:
     return folder
 
 
-def _ignored(source: Path):  # type: ignore[no-untyped-def]
+def _ignored(source: Path) -> Callable[[str, list[str]], set[str]]:
     def ignore(folder: str, names: list[str]) -> set[str]:
         at_top = Path(folder) == source
         return {name for name in names if name == "__pycache__" or (at_top and name in LEFT_OUT)}

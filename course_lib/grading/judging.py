@@ -12,10 +12,10 @@ from typing import Any
 
 from course_lib.exercises.comparing import compare
 from course_lib.exercises.showing import shortened, show
-from course_lib.grading.assignments import Limits, Measured
+from course_lib.grading.assignments import Measured
 from course_lib.grading.channel import ChannelError, decode
 from course_lib.grading.expecting import PlannedTask
-from course_lib.grading.sandbox import Isolation, Worker, WorkerEndedError, WorkerTimeoutError
+from course_lib.grading.sandbox import Isolation, Limits, Worker, WorkerEndedError, WorkerTimeoutError
 
 VERDICTS = ("passed", "failed", "error", "timeout", "missing", "tampered")
 MAX_CELL_ERRORS = 20
