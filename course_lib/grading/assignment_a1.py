@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from course_lib.grading.assignments import Assignment, Case, Measured, Mistake, Task, Variant
+from course_lib.grading.assignments import (
+    AS_GIVEN,
+    Assignment,
+    Case,
+    Measured,
+    Mistake,
+    Task,
+    Variant,
+    shown_source,
+)
 
 # --- a1.compare_models: P/N compares only within one unit
 
@@ -497,12 +504,8 @@ def _loss_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     return [Case({"losses": losses, "patience": p, "min_delta": delta}) for losses, p, delta in cases]
 
 
-_AS_GIVEN = "This behaves as the function that you were given. "
-
-
 def _bug(name: str, function: Callable, hint: str, symptom: str) -> Variant:
-    shown = inspect.getsource(function).replace(function.__name__, "stop_early_with_bug")
-    shown = textwrap.dedent(shown).replace("  # type: ignore[no-untyped-def]", "").rstrip()
+    shown = shown_source(function, "stop_early_with_bug")
     others = {
         "never reset": (_stop_never_reset, "Waiting starts anew after an improvement."),
         "previous": (_stop_previous, "An improvement is one over the best loss so far, not over the last."),
@@ -510,7 +513,7 @@ def _bug(name: str, function: Callable, hint: str, symptom: str) -> Variant:
         "creep": (_stop_slow_creep, "An improvement of less than `min_delta` is none."),
     }
     mistakes = [
-        Mistake(key, (_AS_GIVEN + hint) if wrong is function else text, wrong)
+        Mistake(key, (AS_GIVEN + hint) if wrong is function else text, wrong)
         for key, (wrong, text) in others.items()
     ]
     return Variant(

@@ -8,6 +8,8 @@ run's seed draws the hidden cases.
 from __future__ import annotations
 
 import importlib
+import inspect
+import textwrap
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
+    "AS_GIVEN",
     "Assignment",
     "Case",
     "Measured",
@@ -31,7 +34,11 @@ __all__ = [
     "Variant",
     "assignment_names",
     "load_assignment",
+    "shown_source",
 ]
+
+# How the hint to a planted bug begins where it was handed in again.
+AS_GIVEN = "This behaves as the function that you were given. "
 
 
 @dataclass(frozen=True)
@@ -189,3 +196,14 @@ def load_assignment(name: str) -> Assignment:
             mend=f"Call them {name}.something.",
         )
     return assignment
+
+
+def shown_source(function: Callable[..., Any], name: str) -> str:
+    """Give the source of a planted bug as the notebook shows it.
+
+    Args:
+        function: its parameters bear no annotations.
+        name: what the notebook calls it.
+    """
+    source = textwrap.dedent(inspect.getsource(function)).replace(function.__name__, name)
+    return source.replace("  # type: ignore[no-untyped-def]", "").rstrip()
