@@ -239,7 +239,7 @@ ASCEND = Task(
                 r"$\delta$ whose tokens all have a length of at most $\varepsilon$",
                 "nearest": "a token that is too long is shortened to the length $\\varepsilon$ in its own direction; "
                 "one that is not stays",
-                "size": "np.linalg.norm(gradient, axis=2, keepdims=True)",
+                "size": "size = np.linalg.norm(gradient, axis=2, keepdims=True)",
                 "project": "length = np.linalg.norm(moved, axis=2, keepdims=True)\n"
                 "return moved * np.minimum(1, epsilon / np.where(length > 0, length, 1))",
             },
@@ -255,7 +255,8 @@ ASCEND = Task(
                 r"example's **real** tokens; the ball holds every $\delta$ with $\|\delta\| \le \varepsilon$",
                 "nearest": "an example that is too large is scaled down to the norm $\\varepsilon$ as a whole; one "
                 "that is not stays",
-                "size": "np.sqrt((gradient**2).sum((1, 2), keepdims=True) / count)",
+                "size": "count = mask.sum(1)[:, None, None] * delta.shape[2]\n"
+                "size = np.sqrt((gradient**2).sum((1, 2), keepdims=True) / count)",
                 "project": "size = np.sqrt((moved**2).sum((1, 2), keepdims=True) / count)\n"
                 "return moved * np.minimum(1, epsilon / np.where(size > 0, size, 1))",
             },
@@ -293,7 +294,7 @@ ASCEND = Task(
                 "$\\tau > 0$, but none falls below 0, and no entry changes its sign; $\\tau$ is such that the norm is "
                 "exactly $\\varepsilon$. You find it by sorting: if the $k$ largest magnitudes are those that stay "
                 "above 0, their sum less $k\\,\\tau$ is $\\varepsilon$",
-                "size": "np.abs(gradient).sum((1, 2), keepdims=True)",
+                "size": "size = np.abs(gradient).sum((1, 2), keepdims=True)",
                 "project": "ordered = -np.sort(-np.abs(moved).reshape(len(moved), -1), axis=1)\n"
                 "excess = (np.cumsum(ordered, axis=1) - epsilon) / np.arange(1, ordered.shape[1] + 1)\n"
                 "threshold = np.maximum(excess.max(axis=1), 0)[:, None, None]\n"
@@ -381,7 +382,7 @@ def _overflowed(logits_p: np.ndarray, logits_q: np.ndarray, temperature: float, 
 def _divergence_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     cases = [
         (np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]), np.array([[0.8, 0.1, -0.9], [0.2, 0.7, 0.1]]), 1.0),
-        (np.array([[2000.0, 0.0], [0.0, -1800.0]]), np.array([[1990.0, 5.0], [-3.0, -1801.0]]), 1.0),
+        (np.array([[2000.0, 0.0], [0.0, -1800.0]]), np.array([[1990.0, 1990.0], [-3.0, -1801.0]]), 1.0),
         (np.ones((2, 2)), np.ones((2, 2)), 0.5),
     ]
     for shape, temperature in (((4, 3), 2.0), ((3, 5), 0.5), ((5, 2), round(float(rng.uniform(2.5, 4)), 2))):

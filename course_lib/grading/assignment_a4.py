@@ -400,8 +400,8 @@ BIAS_OVER_SETS = Task(
             {
                 "value": "**h1-accuracy less h2-accuracy** on its items, from −1 to 1",
                 "ends": "the 2.5 % and 97.5 % quantiles of a bootstrap over sets (`np.quantile` with its default). "
-                "Each row of `draws`, of shape $[R, S]$, holds the numbers of the sets of one resample: take the mean of "
-                "their values",
+                "Each row of `draws`, of shape $[R, S]$, holds the numbers of the sets of one resample: take the mean "
+                "of their values",
                 "argument": "draws",
                 "example": "np.array([[0, 0], [0, 1], [1, 1]])",
                 "value_code": "2 * np.mean(said == label) - 1",

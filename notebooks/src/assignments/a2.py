@@ -26,7 +26,8 @@ import numpy as np
 # and `mask` of shape $[B, T]$: 1 for a real token, 0 for padding. Padding is not perturbed, whatever its entries are,
 # and has no part in a norm. No example is all padding.
 #
-# Write `ascend(delta, gradient, mask, step_size, epsilon)`. It takes one step and returns the new $\delta$, $[B, T, D]$:
+# Write `ascend(delta, gradient, mask, step_size, epsilon)`. It takes one step and returns the new $\delta$, of shape
+# $[B, T, D]$:
 #
 # 1. divide the gradient by its size in this norm, so that the size becomes 1; where the size is 0 there is no step;
 # 2. from $\delta$, go up along it by `step_size`;
@@ -36,9 +37,8 @@ import numpy as np
 def ascend(delta, gradient, mask, step_size, epsilon):
     """Take one step up the normalised gradient, and project; [B, T, D]."""
     # solution
-    count = mask.sum(axis=1)[:, None, None] * delta.shape[2]  # entries of each example that are no padding
     delta, gradient = (values * mask[:, :, None] for values in (delta, gradient))
-    size = <<ascend.size>>
+    <<ascend.size>>
     moved = delta + step_size * gradient / np.where(size > 0, size, 1)
     <<ascend.project>>
     # end of solution
@@ -54,8 +54,8 @@ ascend(np.zeros((1, 2, 2)), np.array([[[3.0, 4.0], [9.0, 9.0]]]), np.array([[1, 
 #
 # $$<<divergence.formula>>$$
 #
-# $P$ and $Q$ are the distributions over classes that belong to a row of logits at the temperature $\tau > 0$: the softmax
-# of the logits divided by $\tau$. Logarithms are natural.
+# $P$ and $Q$ are the distributions over classes that belong to a row of logits at the temperature $\tau > 0$: the
+# softmax of the logits divided by $\tau$. Logarithms are natural.
 #
 # Write `divergence(logits_p, logits_q, temperature)` for two arrays of shape $[B, C]$. It returns a number: the mean of
 # $\ell$ over the rows. It must also hold for logits in the thousands.
@@ -80,8 +80,8 @@ divergence(np.array([[1.0, 0.0, -1.0]]), np.array([[0.8, 0.1, -0.9]]), 1.0)
 # %% [markdown]
 # ## Task 3: follow (3 marks)
 #
-# The momentum anchor $\tilde\theta$ starts at the weights before training, $\theta_0$. Update $t = 0, 1, \dots, T - 1$ of
-# the model gives $\theta_{t+1}$, and then the anchor follows with
+# The momentum anchor $\tilde\theta$ starts at the weights before training, $\theta_0$. Update $t = 0, 1, \dots, T - 1$
+# of the model gives $\theta_{t+1}$, and then the anchor follows with
 #
 # $$\tilde\theta_{t+1} = \beta_t\, \tilde\theta_t + (1 - \beta_t)\, \theta_{t+1}$$
 #
@@ -89,8 +89,8 @@ divergence(np.array([[1.0, 0.0, -1.0]]), np.array([[0.8, 0.1, -0.9]]), 1.0)
 #
 # $$<<follow.rule>>$$
 #
-# Write `follow(weights, first, last)` for `weights` of shape $[T + 1, D]$, the $\theta_0, \dots, \theta_T$ of a run with
-# at least one update. It returns a dictionary:
+# Write `follow(weights, first, last)` for `weights` of shape $[T + 1, D]$, the $\theta_0, \dots, \theta_T$ of a run
+# with at least one update. It returns a dictionary:
 #
 # - `"anchors"`: the anchors $\tilde\theta_0, \dots, \tilde\theta_T$, of shape $[T + 1, D]$;
 # - `"start_share"`: how much of the untrained $\theta_0$ is left in the last anchor, the product of all $\beta_t$.
@@ -156,21 +156,21 @@ smoothness(np.array([1.0, -0.5]), np.array([[0.2, 0.4]]), np.array([[0.02, -0.01
 # %% [markdown]
 # ## Task 5: an open experiment, train_smoothly (4 marks)
 #
-# Train a linear model, $f(x) = x \cdot w + b$, that answers with the sign of $f$. Classes are $-1$ and $1$, and the data
-# have <<train_smoothly.data>>. Somebody may move every entry of $x$ by up to $\varepsilon$. That changes $f$ by
+# Train a linear model, $f(x) = x \cdot w + b$, that answers with the sign of $f$. Classes are $-1$ and $1$, and
+# the data have <<train_smoothly.data>>. Somebody may move every entry of $x$ by up to $\varepsilon$. That changes $f$ by
 # $\varepsilon \sum_d |w_d|$ at worst, so an example is right **in the worst case** if
 # $y\, f(x) > \varepsilon \sum_d |w_d|$.
 #
-# For this model SMART's penalty with the squared change is $R_s = \left( \varepsilon \sum_d |w_d| \right)^2$. Train with
-# a loss plus $\lambda R_s$, for some $\lambda$, and choose $\lambda$ by worst-case accuracy on the validation examples.
+# For this model SMART's penalty with the squared change is $R_s = \left( \varepsilon \sum_d |w_d| \right)^2$. Train
+# with a loss plus $\lambda R_s$, for some $\lambda$, and choose $\lambda$ by worst-case accuracy on the validation examples.
 #
 # Write `train_smoothly(x_train, y_train, x_validation, y_validation, epsilon)`. The `x` have shape $[n, D]$, the `y`
 # $[n]$. It returns a dictionary:
 #
 # - `"weight"`, an array of shape $[D]$, and `"bias"`, a number: the model you chose, trained on the training examples;
 # - `"penalty"`: its $\lambda$;
-# - `"validation"`: worst-case accuracy on the validation examples for each $\lambda$ you tried, `{penalty: accuracy}`: at
-#   least five of them, 0 among them, which is the control without a penalty.
+# - `"validation"`: worst-case accuracy on the validation examples for each $\lambda$ you tried, `{penalty: accuracy}`:
+#   at least five of them, 0 among them, which is the control without a penalty.
 #
 # Marked on hidden examples: worst-case accuracy (2 marks) and accuracy without a perturbation (1 mark), each against a
 # smoothly trained model; and whether the validation figures are what they say, and yours is the best (1 mark).

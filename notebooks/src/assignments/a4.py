@@ -124,8 +124,8 @@ calibrate(np.log([[0.3, 0.6], [0.1, 0.4]]), <<calibrate.example>>)
 # ## Task 4: score_labels (4 marks)
 #
 # A model read a prompt of `prompt_length` tokens, with each of $L$ labels behind it: row $k$ of `logits`, of shape
-# $[L, T, V]$, holds what it said over the $V$ words of its vocabulary at each of the $T$ places of prompt and label $k$.
-# What it says at a place is its guess for the **next** token. `label_ids`, of shape $[L, M]$, holds the labels' tokens,
+# $[L, T, V]$, holds what it said over the $V$ words of its vocabulary at each of the $T$ places of prompt and label
+# $k$. What it says at a place is its guess for the **next** token. `label_ids`, of shape $[L, M]$, holds the labels' tokens,
 # padded with −1.
 #
 # A label's score is the natural log-probability of all its tokens behind the prompt. The function returns `"scores"`,
@@ -177,8 +177,8 @@ score_labels(logits, 1, np.array([[2, 0], [1, -1]]))
 # $w$. The variance of the mean is $(b + w / n) / S$. Note that the earlier sets' **measured** accuracies vary by
 # more than $b$.
 #
-# Marked: whether the plans cost between half of the budget and all of it (1 mark); their true standard error against that
-# of the best plan (2 marks); and whether the standard error you report is what the earlier run says (1 mark).
+# Marked: whether the plans cost between half of the budget and all of it (1 mark); their true standard error against
+# that of the best plan (2 marks); and whether the standard error you report is what the earlier run says (1 mark).
 
 # %% exercise="a4.plan_measurement"
 def plan_measurement(agrees, prefix_tokens, item_tokens, budget):
