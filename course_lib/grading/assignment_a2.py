@@ -147,6 +147,9 @@ def _ascent_variant(
     further: Sequence[Mistake] = (),
 ) -> Variant:
     right = partial(_ascended, normalised=partial(_over, size), projected=projected)
+    gradient, mask = np.array([[[3.0, 4.0], [9.0, 9.0]]]), np.array([[1, 0]])
+    value = right(np.zeros_like(gradient), gradient, mask, 0.5, 10.0)
+    texts = {**texts, "value": str(value.round(4).tolist())}
     return Variant(
         name,
         {f"ascend.{key}": text for key, text in texts.items()},
@@ -396,7 +399,8 @@ def _divergence_variant(
     name: str, rows: Rows, formula: str, code: str, factors: Sequence[Mistake], *, scaled: bool = False
 ) -> Variant:
     right = partial(_diverged, rows=rows)
-    texts = {"name": name, "formula": formula, "code": code}
+    value = right(np.array([[1.0, 0.0, -1.0]]), np.array([[0.8, 0.1, -0.9]]), 2.0)
+    texts = {"name": name, "formula": formula, "code": code, "value": f"{value:.6f}"}
     return Variant(
         name,
         {f"divergence.{key}": text for key, text in texts.items()},
@@ -623,8 +627,15 @@ def _follow_cases(rng: np.random.Generator, variant: str) -> list[Case]:
 
 def _follow_variant(name: str, schedule: Schedule, rule: str, code: str, *further: Mistake) -> Variant:
     right = partial(_followed, schedule=schedule)
-    example = "1.0, 3.0" if name == HALF_LIFE_NAME else "0.5, 0.9"
-    texts = {"name": name, "rule": rule, "code": code, "example": example}
+    first, last = (1.0, 3.0) if name == HALF_LIFE_NAME else (0.5, 0.9)
+    share = right(np.array([[0.0], [1.0], [2.0]]), first, last)["start_share"]
+    texts = {
+        "name": name,
+        "rule": rule,
+        "code": code,
+        "example": f"{first}, {last}",
+        "value": f"{share:.4f}",
+    }
     return Variant(
         name,
         {f"follow.{key}": text for key, text in texts.items()},
@@ -968,9 +979,10 @@ def _shares(case: Case, answer: Any) -> tuple[float, float]:
     tried = [_trained(x, y, epsilon, penalty) for penalty in (0.1, 0.3, 1.0)]
     own = max(tried, key=lambda m: right_share(*m, given["x_validation"], given["y_validation"], epsilon))
     learner = _model(answer, x.shape[1])
-    test = hidden["x_test"], hidden["y_test"]
     robust, clean = (
-        right_share(*learner, *test, radius) - right_share(*own, *test, radius) for radius in (epsilon, 0.0)
+        right_share(*learner, hidden["x_test"], hidden["y_test"], radius)
+        - right_share(*own, hidden["x_test"], hidden["y_test"], radius)
+        for radius in (epsilon, 0.0)
     )
     return robust, clean
 

@@ -323,7 +323,7 @@ def _bias_variant(
     mistakes: list[tuple[str, str, Callable[..., Any]]] = [
         (
             "agreeing kept",
-            "Items with h1 = h2 are among them. They tell the two features not apart.",
+            "Items with h1 = h2 are among them. They do not tell the two features apart.",
             partial(right, keep_agreeing=True),
         ),
         (
@@ -553,7 +553,9 @@ def _calibration_variant(
         ),
         *((key, hint, partial(_calibrated, prior=wrong)) for key, hint, wrong in further),
     ]
-    texts = {**texts, "argument": argument}
+    example = np.log([[0.2, 0.8], [0.4, 0.6]]) if name == GEOMETRIC_NAME else 0.5
+    value = right(np.log([[0.3, 0.6], [0.1, 0.4]]), example)["probabilities"]
+    texts = {**texts, "argument": argument, "value": str(value.round(4).tolist())}
     return Variant(
         name,
         {f"calibrate.{key}": text for key, text in texts.items()},

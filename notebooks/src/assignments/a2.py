@@ -32,6 +32,8 @@ import numpy as np
 # 1. divide the gradient by its size in this norm, so that the size becomes 1; where the size is 0 there is no step;
 # 2. from $\delta$, go up along it by `step_size`;
 # 3. go to the nearest point of the ball: <<ascend.nearest>>.
+#
+# The example below gives `<<ascend.value>>`.
 
 # %% exercise="a2.ascend"
 def ascend(delta, gradient, mask, step_size, epsilon):
@@ -58,7 +60,8 @@ ascend(np.zeros((1, 2, 2)), np.array([[[3.0, 4.0], [9.0, 9.0]]]), np.array([[1, 
 # softmax of the logits divided by $\tau$. Logarithms are natural.
 #
 # Write `divergence(logits_p, logits_q, temperature)` for two arrays of shape $[B, C]$. It returns a number: the mean of
-# $\ell$ over the rows. It must also hold for logits in the thousands.
+# $\ell$ over the rows. It must also hold for logits in the thousands. The example
+# below gives <<divergence.value>>.
 
 # %% exercise="a2.divergence"
 def divergence(logits_p, logits_q, temperature):
@@ -75,7 +78,7 @@ def divergence(logits_p, logits_q, temperature):
 
 
 # %%
-divergence(np.array([[1.0, 0.0, -1.0]]), np.array([[0.8, 0.1, -0.9]]), 1.0)
+divergence(np.array([[1.0, 0.0, -1.0]]), np.array([[0.8, 0.1, -0.9]]), 2.0)
 
 # %% [markdown]
 # ## Task 3: follow (3 marks)
@@ -93,7 +96,8 @@ divergence(np.array([[1.0, 0.0, -1.0]]), np.array([[0.8, 0.1, -0.9]]), 1.0)
 # with at least one update. It returns a dictionary:
 #
 # - `"anchors"`: the anchors $\tilde\theta_0, \dots, \tilde\theta_T$, of shape $[T + 1, D]$;
-# - `"start_share"`: how much of the untrained $\theta_0$ is left in the last anchor, the product of all $\beta_t$.
+# - `"start_share"`: how much of the untrained $\theta_0$ is left in the last anchor, the product of all $\beta_t$;
+#   <<follow.value>> in the example below.
 
 # %% exercise="a2.follow"
 def follow(weights, first, last):

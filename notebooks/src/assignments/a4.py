@@ -97,7 +97,8 @@ bias_over_sets(said, h1, 1 - h1, <<bias_over_sets.example>>)
 #
 # Write `calibrate(log_probabilities, <<calibrate.argument>>)`. It returns a dictionary:
 #
-# - `"probabilities"`: what comes out, made to sum to 1 over the labels, of shape $[n, C]$;
+# - `"probabilities"`: what comes out, made to sum to 1 over the labels, of shape $[n, C]$; in the example below
+#   `<<calibrate.value>>`;
 # - `"answers"`: the number of each item's best label, $[n]$.
 #
 # It must also hold for log-probabilities of −900, whose exponential is 0 in floating point.
