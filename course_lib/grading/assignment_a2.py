@@ -926,8 +926,9 @@ def _classes(rng: np.random.Generator, variant: str, count: int) -> tuple[np.nda
     return np.round(labels[:, None] * shift + rng.normal(0, 1, (count, len(shift))) * noise, 3), labels
 
 
-def right_share(weight: np.ndarray, bias: float, x: np.ndarray, y: np.ndarray, radius: float = 0.0) -> float:
+def _right_share(model: tuple[np.ndarray, float], x: np.ndarray, y: np.ndarray, *, radius: float) -> float:
     """Give the share of examples that a linear model gets right whatever moves an entry by up to the radius."""
+    weight, bias = model
     return float(np.mean(y * (x @ weight + bias) > radius * np.abs(weight).sum()))
 
 
@@ -977,11 +978,12 @@ def _shares(case: Case, answer: Any) -> tuple[float, float]:
     given, hidden = case.arguments, case.hidden
     x, y, epsilon = given["x_train"], given["y_train"], given["epsilon"]
     tried = [_trained(x, y, epsilon, penalty) for penalty in (0.1, 0.3, 1.0)]
-    own = max(tried, key=lambda m: right_share(*m, given["x_validation"], given["y_validation"], epsilon))
+    heldout = given["x_validation"], given["y_validation"]
+    own = max(tried, key=lambda model: _right_share(model, *heldout, radius=epsilon))
     learner = _model(answer, x.shape[1])
+    test = hidden["x_test"], hidden["y_test"]
     robust, clean = (
-        right_share(*learner, hidden["x_test"], hidden["y_test"], radius)
-        - right_share(*own, hidden["x_test"], hidden["y_test"], radius)
+        _right_share(learner, *test, radius=radius) - _right_share(own, *test, radius=radius)
         for radius in (epsilon, 0.0)
     )
     return robust, clean
@@ -999,7 +1001,7 @@ def _reported_as_measured(case: Case, answer: Mapping[str, Any]) -> bool:
     if len(reported) < NUM_PENALTIES or 0 not in reported or penalty not in reported:
         return False
     model = _model(answer, given["x_train"].shape[1])
-    own = right_share(*model, given["x_validation"], given["y_validation"], given["epsilon"])
+    own = _right_share(model, given["x_validation"], given["y_validation"], radius=given["epsilon"])
     # One example more or less is rounding.
     as_measured = abs(reported[penalty] - own) <= 1.5 / len(given["y_validation"])
     return bool(as_measured and reported[penalty] >= max(reported.values()))
