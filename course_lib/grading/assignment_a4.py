@@ -90,7 +90,8 @@ def _agreeing(num_each: int) -> Quota:
 
 
 def _demonstration_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    # (rows, documents, of each label): few documents, so that one would be used twice; the last table is too small for what is asked for.
+    # (rows, documents, of each label): few documents, so that one would be used twice. The last table is too
+    # small for what is asked for.
     sizes = [(60, 8, 2), (200, 14, 4), (240, 20, 6), (200, 10, 4), (12, 6, 4)]
     return [_feature_table(rng, *size) for size in sizes]
 
