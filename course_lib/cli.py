@@ -252,6 +252,63 @@ def bias(
     typer.echo(f"written: {out}")
 
 
+@app.command()
+def assignment(
+    name: Annotated[str, typer.Argument(help="a1, a2, …")],
+    seed: Annotated[int, typer.Option(help="Your secret seed; it picks the form of each task.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; keep it from students.")],
+) -> None:
+    """Write an assignment in a form of your own: student's and instructor's notebook, and rubric."""
+    from course_lib.pipeline.assignments import write_assignment
+    from course_lib.runs import check_seed
+
+    check_seed(seed)
+    for path in write_assignment(name, seed, out):
+        typer.echo(f"written: {path}")
+    typer.echo("Hand out student/ alone. The rest holds solutions and the seed.")
+
+
+@app.command()
+def grade(
+    submissions: Annotated[Path, typer.Argument(help="A folder or .zip of notebooks, or one notebook.")],
+    assignment: Annotated[str, typer.Option(help="a1, a2, …, or the rubric.json of `course assignment`.")],
+    out: Annotated[Path, typer.Option(help="The gradebook to write, a CSV file.")],
+    seed: Annotated[int | None, typer.Option(help="Hidden inputs of an earlier run, for an appeal.")] = None,
+    jobs: Annotated[int, typer.Option(help="Submissions at a time.")] = 2,
+) -> None:
+    """Grade submissions in a sandbox; a stopped run goes on where it was."""
+    from course_lib.grading.class_summary import write_summary
+    from course_lib.grading.feedback_pages import write_feedback
+    from course_lib.grading.gradebook import grade_class
+    from course_lib.runs import check_seed
+
+    if seed is not None:
+        check_seed(seed)
+    result = grade_class(submissions, assignment, out, seed=seed, jobs=jobs)
+    if result.isolation.note:
+        _print_error(CourseError(result.isolation.note))
+    unreadable = [one for one in result.graded if one.report.problem]
+    for one in unreadable:
+        typer.echo(f"not read: {one.label}: {one.report.problem}", err=True)
+    typer.echo(f"{len(result.graded) - len(unreadable)} graded, {len(unreadable)} not read")
+    typer.echo(f"isolation: {result.isolation.kind}; seed: {result.setting.seed}")
+    typer.echo(f"written: {out}")
+    typer.echo(f"written: {write_summary(result, out.with_name(f'{out.stem}_summary.html'))}")
+    folder = out.with_name(f"{out.stem}_feedback")
+    typer.echo(f"written: {len(write_feedback(result, folder))} pages in {folder}")
+
+
+@app.command()
+def gradescope(
+    assignment: Annotated[str, typer.Argument(help="a1, a2, …, or the rubric.json of `course assignment`.")],
+    out: Annotated[Path, typer.Option(help="The autograder archive to write, a .zip file.")],
+) -> None:
+    """Write the Gradescope autograder of an assignment: the same judge, in an archive."""
+    from course_lib.grading.gradescope import write_archive
+
+    typer.echo(f"written: {write_archive(assignment, out)}")
+
+
 prompts = typer.Typer(
     help="Soft prompts: pre-train the shipped ones, tune one on your texts, evaluate.", no_args_is_help=True
 )

@@ -96,12 +96,16 @@ def build_notebook(
     Raises:
         CourseError: if the source breaks the thinness rule or an exercise is malformed.
     """
+    cells = checked_cells(read_source(lesson.path).cells, lesson.path.name, lesson.number)
+    cells = with_colab(cells, LEARNER_FOLDER / f"{lesson.name}.ipynb", repository)
+    cells = [_with_map(cell, catalogue) for cell in cells]
+    return notebook_text(with_solutions(cells) if solutions else _with_stubs(cells))
+
+
+def notebook_text(cells: list[NotebookNode]) -> str:
+    """Give the text of a notebook of these cells: the same, byte for byte, every time."""
     import nbformat
 
-    cells = _checked_cells(lesson)
-    cells = _with_colab(cells, lesson, repository)
-    cells = [_with_map(cell, catalogue) for cell in cells]
-    cells = _with_solutions(cells) if solutions else _with_stubs(cells)
     for position, cell in enumerate(cells):
         cell["id"] = cell_id(position, cell.source)
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
@@ -137,12 +141,16 @@ def map_of_lessons(catalogue: Sequence[Lesson]) -> str:
 
 
 def _built_notebooks(root: Path) -> Iterator[tuple[Path, str]]:
+    from course_lib.pipeline import assignments
+
     catalogue = lessons(root)
     repository = course_repository(root)
     for lesson in catalogue:
         for folder, solutions in ((LEARNER_FOLDER, False), (SOLUTION_FOLDER, True)):
             text = build_notebook(lesson, catalogue=catalogue, repository=repository, solutions=solutions)
             yield root / folder / f"{lesson.name}.ipynb", text
+    for name in assignments.sources(root):
+        yield from assignments.built_notebooks(root, name, repository)
 
 
 def _state(path: Path, text: str, force: bool) -> str:
@@ -154,26 +162,38 @@ def _state(path: Path, text: str, force: bool) -> str:
 
 
 def _orphans(root: Path, built: dict[Path, str]) -> list[Path]:
+    from course_lib.pipeline import assignments
+
     found = [
         path
         for folder in (LEARNER_FOLDER, SOLUTION_FOLDER)
         for path in sorted((root / folder).glob("[0-9][0-9]_*.ipynb"))
     ]
+    found += sorted((root / assignments.STUDENT_FOLDER).rglob("*.ipynb"))
     return [path for path in found if path not in built and not is_edited(path)]
 
 
-def _checked_cells(lesson: Lesson) -> list[NotebookNode]:
-    cells = read_source(lesson.path).cells
+def checked_cells(cells: list[NotebookNode], file_name: str, prefix: str) -> list[NotebookNode]:
+    """Check a source's cells, and leave them what they may say about themselves.
+
+    Args:
+        cells: the cells of a source.
+        file_name: the source, for messages.
+        prefix: what its exercises' names begin with, "01" or "a1".
+
+    Raises:
+        CourseError: if one breaks the thinness rule or an exercise is malformed.
+    """
     names = [cell.metadata["exercise"] for cell in cells if "exercise" in cell.metadata]
     for position, cell in enumerate(cells, start=1):
         problems = thinness_violations(cell)
         if "exercise" in cell.metadata:
-            problems += _exercise_problems(cell.metadata["exercise"], lesson, names)
+            problems += _exercise_problems(cell.metadata["exercise"], prefix, names)
         elif cell.cell_type == "code" and has_markers(cell.source):
             problems.append("it holds solution markers but no exercise name")
         if problems:
             raise CourseError(
-                f"{lesson.path.name}, cell {position}: " + "; ".join(problems) + ".",
+                f"{file_name}, cell {position}: " + "; ".join(problems) + ".",
                 given=_first_lines(cell.source),
                 mend="Move the work into course_lib, or mark the cell as the exercise it is.",
             )
@@ -181,23 +201,29 @@ def _checked_cells(lesson: Lesson) -> list[NotebookNode]:
     return cells
 
 
-def _exercise_problems(name: object, lesson: Lesson, names: list[object]) -> list[str]:
+def _exercise_problems(name: object, prefix: str, names: list[object]) -> list[str]:
     problems = []
-    if not str(name).startswith(f"{lesson.number}."):
-        problems.append(f"its exercise is named {name!r}; the name begins with '{lesson.number}.'")
+    if not str(name).startswith(f"{prefix}."):
+        problems.append(f"its exercise is named {name!r}; the name begins with '{prefix}.'")
     if names.count(name) > 1:
         problems.append(f"two exercises are named {name!r}")
     return problems
 
 
-def _with_colab(cells: list[NotebookNode], lesson: Lesson, repository: str) -> list[NotebookNode]:
-    """Put the badge into the title's cell and the Colab cell under it."""
+def with_colab(cells: list[NotebookNode], path: Path, repository: str) -> list[NotebookNode]:
+    """Put the badge into the title's cell and the Colab cell under it.
+
+    Args:
+        cells: the notebook's cells, the title's first.
+        path: the notebook's path in the repository.
+        repository: the address that Colab installs the course from; may be empty.
+    """
     from nbformat.v4 import new_code_cell
 
     install = new_code_cell(colab_cell(repository), metadata={"tags": ["colab"]})
     if not cells or cells[0].cell_type != "markdown":
         return [install, *cells]
-    badge = colab_badge(repository, (LEARNER_FOLDER / f"{lesson.name}.ipynb").as_posix())
+    badge = colab_badge(repository, path.as_posix())
     if badge:
         cells[0].source += f"\n\n{badge}"
     return [cells[0], install, *cells[1:]]
@@ -209,7 +235,8 @@ def _with_map(cell: NotebookNode, catalogue: Sequence[Lesson]) -> NotebookNode:
     return cell
 
 
-def _with_solutions(cells: list[NotebookNode]) -> list[NotebookNode]:
+def with_solutions(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Keep the solutions of exercises, without their markers."""
     for cell in cells:
         if "exercise" in cell.metadata:
             cell.source = split_exercise(cell.metadata["exercise"], cell.source).solved()

@@ -1,0 +1,672 @@
+"""Assignment a1, Complexity and overfitting: the trusted side. The notebook: notebooks/src/assignments/a1.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from course_lib.grading.assignments import (
+    AS_GIVEN,
+    Assignment,
+    Case,
+    Measured,
+    Mistake,
+    Task,
+    Variant,
+    shown_source,
+)
+
+# --- a1.compare_models: P/N compares only within one unit
+
+
+def _compared(
+    rows: Sequence[Mapping[str, Any]],
+    unit: str,
+    *,
+    inverted: bool = False,
+    descending: bool = True,
+    mixed: bool = False,
+    whole: bool = False,
+    by_name: bool = True,
+) -> list[tuple[str, float]]:
+    kept = [row for row in rows if mixed or row["unit"] == unit]
+    result = [(row["model"], row["parameters"] / row["examples"]) for row in kept]
+    if inverted:
+        result = [(name, 1 / ratio) for name, ratio in result]
+    if whole:
+        result = _rounded(result)
+    sign = -1 if descending else 1
+    return sorted(result, key=lambda pair: (sign * pair[1], pair[0] if by_name else ""))
+
+
+def _model_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    deck = [
+        _row("AlexNet", 60_000_000, 1_200_000, "image"),
+        _row("DenseNet-121", 8_000_000, 1_200_000, "image"),
+        _row("BERT, pre-training", 110_000_000, 3_300_000_000, "word"),
+    ]
+    tied = [_row("tied b", 30, 12, "pair"), _row("tied a", 5, 2, "pair"), _row("larger", 9, 2, "pair")]
+    drawn = [
+        _row(f"model {index}", int(rng.integers(10_000, 10**8)), int(rng.integers(100, 10**6)), unit)
+        for index, unit in enumerate(rng.permutation(["image", "image", "image", "word", "word", "pair"]))
+    ]
+    cases = [
+        (deck, "image"),
+        (tied + drawn, "pair"),
+        (deck + drawn, "word"),
+        (drawn, "image"),
+        (deck, "pair"),
+    ]
+    return [Case({"rows": rows, "unit": unit}) for rows, unit in cases]
+
+
+def _row(model: str, parameters: int, examples: int, unit: str) -> dict[str, Any]:
+    return {"model": model, "parameters": parameters, "examples": examples, "unit": str(unit)}
+
+
+_ROUNDED = "The quotients are rounded; return them as they are."
+_OTHER_WAY = "The quotients are right, but the list runs the other way."
+
+
+def _rounded(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
+    return [(name, float(round(quotient))) for name, quotient in pairs]
+
+
+def _model_variant(name: str, *, inverted: bool, descending: bool, texts: Mapping[str, str]) -> Variant:
+    right = partial(_compared, inverted=inverted, descending=descending)
+    return Variant(
+        name,
+        {f"compare_models.{key}": text for key, text in texts.items()},
+        right,
+        (
+            Mistake(
+                "other way round",
+                "The quotient stands the other way round: look again at what is divided by what.",
+                partial(right, inverted=not inverted),
+            ),
+            Mistake(
+                "units mixed",
+                "Rows of other units are among them. A ratio in words and one in images do not compare.",
+                partial(right, mixed=True),
+            ),
+            Mistake("rounded", _ROUNDED, partial(right, whole=True)),
+            Mistake("rounded at the end", _ROUNDED, lambda rows, unit: _rounded(right(rows, unit))),
+            Mistake("other order", _OTHER_WAY, partial(right, descending=not descending)),
+            Mistake("reversed", _OTHER_WAY, lambda rows, unit: right(rows, unit)[::-1]),
+            Mistake(
+                "ties",
+                "Where two quotients are equal, the models are in the order of their names.",
+                partial(right, by_name=False),
+            ),
+        ),
+    )
+
+
+COMPARE_MODELS = Task(
+    name="a1.compare_models",
+    title="Compare models whose examples have the same unit",
+    marks=3,
+    cases=_model_cases,
+    variants=(
+        _model_variant(
+            "parameters per example, largest first",
+            inverted=False,
+            descending=True,
+            texts={
+                "quotient": "the number of parameters per training example",
+                "order": "the largest quotient first",
+                "code": 'row["parameters"] / row["examples"]',
+                "key": "(-pair[1], pair[0])",
+            },
+        ),
+        _model_variant(
+            "examples per parameter, smallest first",
+            inverted=True,
+            descending=False,
+            texts={
+                "quotient": "the number of training examples per parameter",
+                "order": "the smallest quotient first",
+                "code": 'row["examples"] / row["parameters"]',
+                "key": "(pair[1], pair[0])",
+            },
+        ),
+    ),
+    hint="Keep the rows of the unit, compute one quotient a row, then sort by quotient and name.",
+)
+
+
+# --- a1.summarise_gaps: a generalization gap with its spread over seeds
+
+
+def _gaps(train: np.ndarray, heldout: np.ndarray) -> np.ndarray:
+    return np.asarray(train, dtype=float) - np.asarray(heldout, dtype=float)
+
+
+def _standard_errors(
+    train: np.ndarray,
+    heldout: np.ndarray,
+    *,
+    ddof: int = 1,
+    axis: int = 0,
+    root: bool = True,
+    width: float = 2,
+) -> np.ndarray:
+    gaps = _gaps(train, heldout)
+    mean, spread = gaps.mean(axis=axis), gaps.std(axis=axis, ddof=ddof)
+    half = width * spread / (np.sqrt(gaps.shape[axis]) if root else 1)
+    return np.stack([mean - half, mean, mean + half], axis=1)
+
+
+def _unpaired_errors(train: np.ndarray, heldout: np.ndarray) -> np.ndarray:
+    gaps = _gaps(train, heldout)
+    variances = np.var(train, axis=0, ddof=1) + np.var(heldout, axis=0, ddof=1)
+    half = 2 * np.sqrt(variances / len(gaps))
+    return np.stack([gaps.mean(axis=0) - half, gaps.mean(axis=0), gaps.mean(axis=0) + half], axis=1)
+
+
+def _quartiles(
+    train: np.ndarray, heldout: np.ndarray, *, axis: int = 0, levels: Sequence[float] = (0.25, 0.5, 0.75)
+) -> np.ndarray:
+    return np.stack(list(np.quantile(_gaps(train, heldout), levels, axis=axis)), axis=1)
+
+
+def _quartiles_apart(train: np.ndarray, heldout: np.ndarray) -> np.ndarray:
+    levels = (0.25, 0.5, 0.75)
+    return np.stack(list(np.quantile(train, levels, axis=0) - np.quantile(heldout, levels, axis=0)), axis=1)
+
+
+def _gap_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    shapes = [(3, 2), (5, 4), (4, 4), (8, 1), (2, 3)]
+    return [Case(dict(zip(("train", "heldout"), _accuracies(rng, *shape), strict=True))) for shape in shapes]
+
+
+def _accuracies(rng: np.random.Generator, num_seeds: int, num_sizes: int) -> tuple[np.ndarray, np.ndarray]:
+    # A seed that learns its training set better does so at every size: the two are not independent.
+    luck = rng.normal(0, 0.03, (num_seeds, 1))
+    train = 0.85 + luck + rng.uniform(0, 0.1, (num_seeds, num_sizes))
+    heldout = 0.6 + luck + rng.uniform(0, 0.15, (num_seeds, num_sizes))
+    return np.round(train, 4), np.round(heldout, 4)
+
+
+_SIGN = "The sign is turned: a gap is training minus held-out accuracy."
+_AXIS = "The summary runs over the wrong axis: seeds are rows, training sizes are columns."
+_PAIRED = (
+    "Take the difference within each seed first, then summarise the differences: both come from one run."
+)
+
+SUMMARISE_GAPS = Task(
+    name="a1.summarise_gaps",
+    title="A generalization gap with its interval over seeds",
+    marks=4,
+    cases=_gap_cases,
+    variants=(
+        Variant(
+            "the mean and two standard errors",
+            {
+                "summarise_gaps.middle": "the mean over seeds",
+                "summarise_gaps.ends": "the mean minus and plus **two standard errors of the mean** (the standard "
+                "deviation with $S - 1$ in its denominator, divided by $\\sqrt{S}$)",
+                "summarise_gaps.code": "half = 2 * gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))\n"
+                "middle = gaps.mean(axis=0)\n"
+                "return np.stack([middle - half, middle, middle + half], axis=1)",
+            },
+            _standard_errors,
+            (
+                Mistake("sign", _SIGN, lambda train, heldout: _standard_errors(heldout, train)),
+                Mistake("axis", _AXIS, partial(_standard_errors, axis=1)),
+                Mistake(
+                    "population",
+                    "The standard deviation divides by S, not by S − 1: NumPy needs `ddof=1` for that.",
+                    partial(_standard_errors, ddof=0),
+                ),
+                Mistake(
+                    "deviation",
+                    "These are standard deviations. The standard error of a mean is smaller by √S.",
+                    partial(_standard_errors, root=False),
+                ),
+                Mistake(
+                    "one error",
+                    "One standard error stands here in place of two.",
+                    partial(_standard_errors, width=1),
+                ),
+                Mistake("unpaired", _PAIRED, _unpaired_errors),
+            ),
+        ),
+        Variant(
+            "the median and the quartiles",
+            {
+                "summarise_gaps.middle": "the median over seeds",
+                "summarise_gaps.ends": "the **lower and upper quartile** over seeds (`np.quantile` with its default, "
+                "linear interpolation)",
+                "summarise_gaps.code": "return np.stack(list(np.quantile(gaps, [0.25, 0.5, 0.75], axis=0)), axis=1)",
+            },
+            _quartiles,
+            (
+                Mistake("sign", _SIGN, lambda train, heldout: _quartiles(heldout, train)),
+                Mistake("axis", _AXIS, partial(_quartiles, axis=1)),
+                Mistake(
+                    "range",
+                    "These are the least and the greatest gap. Quartiles leave a quarter of the seeds out on "
+                    "either side.",
+                    partial(_quartiles, levels=(0, 0.5, 1)),
+                ),
+                Mistake("unpaired", _PAIRED, _quartiles_apart),
+            ),
+        ),
+    ),
+    hint="Differences first, one for each seed and size; then one summary a column, three numbers a row.",
+)
+
+
+# --- a1.descend: gradient descent that reports where it oversteps
+
+
+def _descended(
+    curvatures: Sequence[float],
+    start: Sequence[float],
+    learning_rate: float,
+    rate: float,
+    num_steps: int,
+    *,
+    move: Callable[..., tuple[np.ndarray, np.ndarray]],
+) -> dict[str, Any]:
+    curvature, point = np.asarray(curvatures, dtype=float), np.asarray(start, dtype=float)
+    velocity, points = np.zeros_like(point), [point]
+    for step in range(num_steps):
+        point, velocity = move(point, velocity, curvature, learning_rate, rate, step)
+        points.append(point)
+    return {"points": np.stack(points), "overshoot": _overshoot(points)}
+
+
+def _overshoot(points: Sequence[np.ndarray]) -> int | None:
+    for step in range(1, len(points)):
+        if np.any(points[step] * points[step - 1] < 0):
+            return step
+    return None
+
+
+def _constant(point: Any, velocity: Any, curvature: Any, eta: float, rate: float, step: int) -> Any:
+    return point - eta * curvature * point, velocity
+
+
+def _inverse_time(
+    point: Any, velocity: Any, curvature: Any, eta: float, rate: float, step: int, *, first: int = 0
+) -> Any:
+    return point - eta / (1 + rate * (step + first)) * curvature * point, velocity
+
+
+def _exponential(
+    point: Any, velocity: Any, curvature: Any, eta: float, rate: float, step: int, *, first: int = 0
+) -> Any:
+    return point - eta * rate ** (step + first) * curvature * point, velocity
+
+
+def _heavy_ball(point: Any, velocity: Any, curvature: Any, eta: float, rate: float, step: int) -> Any:
+    velocity = rate * velocity - eta * curvature * point
+    return point + velocity, velocity
+
+
+def _averaged(point: Any, velocity: Any, curvature: Any, eta: float, rate: float, step: int) -> Any:
+    velocity = rate * velocity - (1 - rate) * eta * curvature * point
+    return point + velocity, velocity
+
+
+def _nesterov(point: Any, velocity: Any, curvature: Any, eta: float, rate: float, step: int) -> Any:
+    velocity = rate * velocity - eta * curvature * (point + rate * velocity)
+    return point + velocity, velocity
+
+
+def _descent_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    # (axes, the learning rate times the largest curvature, steps): below 1 nothing oversteps without momentum.
+    sizes = [(1, 0.6, 3), (1, 1.7, 4), (2, 1.4, 6), (3, 2.3, 8), (2, 0.3, 12), (1, 1.2, 1)]
+    return [_descent_case(rng, *size) for size in sizes]
+
+
+def _descent_case(rng: np.random.Generator, num_axes: int, product: float, num_steps: int) -> Case:
+    curvatures = np.round(rng.uniform(0.5, 4, num_axes), 3)
+    return Case(
+        {
+            "curvatures": curvatures,
+            "start": np.round(rng.uniform(0.5, 3, num_axes) * rng.choice([-1, 1], num_axes), 3),
+            "learning_rate": round(float(product * rng.uniform(0.95, 1.05) / curvatures.max()), 5),
+            "rate": round(float(rng.uniform(0.3, 0.9)), 3),
+            "num_steps": num_steps,
+        }
+    )
+
+
+def _without_start(**case: Any) -> dict[str, Any]:
+    result = _descended(**case)
+    return {**result, "points": result["points"][1:]}
+
+
+def _counted_from_zero(**case: Any) -> dict[str, Any]:
+    result = _descended(**case)
+    step = result["overshoot"]
+    return {**result, "overshoot": None if step is None else step - 1}
+
+
+def _moved_away(**case: Any) -> dict[str, Any]:
+    result = _descended(**case)
+    distances = np.linalg.norm(result["points"], axis=1)
+    away = [step for step in range(1, len(distances)) if distances[step] > distances[step - 1]]
+    return {**result, "overshoot": away[0] if away else None}
+
+
+def _descent_variant(name: str, move: Callable, rule: str, code: str, wrong: Callable, hint: str) -> Variant:
+    right = partial(_descended, move=move)
+    return Variant(
+        name,
+        {"descend.name": name, "descend.rule": rule, "descend.code": code},
+        right,
+        (
+            Mistake("rule", hint, partial(_descended, move=wrong)),
+            Mistake(
+                "plain",
+                "This is plain gradient descent with a fixed step: `rate` has no effect on it.",
+                partial(_descended, move=_constant),
+            ),
+            Mistake(
+                "start missing",
+                "The start belongs to the points: after T steps there are T + 1 of them.",
+                partial(_without_start, move=move),
+            ),
+            Mistake(
+                "counted from zero",
+                "The points are right; the step that oversteps is counted from 1, the start being 0.",
+                partial(_counted_from_zero, move=move),
+            ),
+            Mistake(
+                "moved away",
+                "A step can overstep the minimum and still come nearer to it. Ask whether a coordinate changes "
+                "its sign.",
+                partial(_moved_away, move=move),
+            ),
+        ),
+    )
+
+
+DESCEND = Task(
+    name="a1.descend",
+    title="Gradient descent that reports its first overstep",
+    marks=5,
+    cases=_descent_cases,
+    variants=(
+        _descent_variant(
+            "a step size that decays with the inverse of time",
+            _inverse_time,
+            r"\eta_t = \frac{\eta}{1 + r\,t}, \qquad x_{t+1} = x_t - \eta_t \nabla f(x_t), \qquad t = 0, 1, \dots",
+            "point = point - learning_rate / (1 + rate * step) * curvatures * point",
+            partial(_inverse_time, first=1),
+            "The first step has t = 0: its step size is η itself.",
+        ),
+        _descent_variant(
+            "a step size that decays exponentially",
+            _exponential,
+            r"\eta_t = \eta\,r^t, \qquad x_{t+1} = x_t - \eta_t \nabla f(x_t), \qquad t = 0, 1, \dots",
+            "point = point - learning_rate * rate**step * curvatures * point",
+            partial(_exponential, first=1),
+            "The first step has t = 0: its step size is η itself.",
+        ),
+        _descent_variant(
+            "heavy-ball momentum",
+            _heavy_ball,
+            r"v_{t+1} = r\,v_t - \eta \nabla f(x_t), \qquad x_{t+1} = x_t + v_{t+1}, \qquad v_0 = 0",
+            "velocity = rate * velocity - learning_rate * curvatures * point\npoint = point + velocity",
+            _averaged,
+            "The gradient enters with η alone, not with η (1 − r).",
+        ),
+        _descent_variant(
+            "Nesterov momentum",
+            _nesterov,
+            r"v_{t+1} = r\,v_t - \eta \nabla f(x_t + r\,v_t), \qquad x_{t+1} = x_t + v_{t+1}, \qquad v_0 = 0",
+            "velocity = rate * velocity - learning_rate * curvatures * (point + rate * velocity)\n"
+            "point = point + velocity",
+            _heavy_ball,
+            "The gradient is taken at x_t. Nesterov takes it where the momentum alone would lead, at x_t + r v_t.",
+        ),
+    ),
+    hint="Keep every point, the start included; then look for the first step that changes a coordinate's sign.",
+)
+
+
+# --- a1.stop_early: find the bug
+
+
+def _stop_right(losses: Sequence[float], patience: int, min_delta: float) -> tuple[int, int]:
+    best, best_epoch, waited = float("inf"), 0, 0
+    for epoch, loss in enumerate(losses):
+        if loss < best - min_delta:
+            best, best_epoch, waited = loss, epoch, 0
+        else:
+            waited += 1
+        if waited == patience:
+            return best_epoch, epoch
+    return best_epoch, len(losses) - 1
+
+
+def _stop_never_reset(losses, patience, min_delta):  # type: ignore[no-untyped-def]
+    best, best_epoch, waited = float("inf"), 0, 0
+    for epoch, loss in enumerate(losses):
+        if loss < best - min_delta:
+            best, best_epoch = loss, epoch
+        else:
+            waited += 1
+        if waited == patience:
+            return best_epoch, epoch
+    return best_epoch, len(losses) - 1
+
+
+def _stop_previous(losses, patience, min_delta):  # type: ignore[no-untyped-def]
+    previous, best_epoch, waited = float("inf"), 0, 0
+    for epoch, loss in enumerate(losses):
+        if loss < previous - min_delta:
+            best_epoch, waited = epoch, 0
+        else:
+            waited += 1
+        previous = loss
+        if waited == patience:
+            return best_epoch, epoch
+    return best_epoch, len(losses) - 1
+
+
+def _stop_one_late(losses, patience, min_delta):  # type: ignore[no-untyped-def]
+    best, best_epoch, waited = float("inf"), 0, 0
+    for epoch, loss in enumerate(losses):
+        if loss < best - min_delta:
+            best, best_epoch, waited = loss, epoch, 0
+        else:
+            waited += 1
+        if waited > patience:
+            return best_epoch, epoch
+    return best_epoch, len(losses) - 1
+
+
+def _stop_slow_creep(losses: Sequence[float], patience: int, min_delta: float) -> tuple[int, int]:
+    """Forget `min_delta`."""
+    return _stop_right(losses, patience, 0.0)
+
+
+def _loss_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    cases: list[tuple[list[float], int, float]] = [
+        ([1.0, 0.8, 0.9, 0.7, 0.75, 0.72, 0.71, 0.6], 3, 0.0),
+        ([1.0, 0.9, 1.2, 1.1, 1.0, 0.95, 0.93], 3, 0.0),
+        ([1.0, 0.999, 0.998, 0.997, 0.5], 2, 0.01),
+        ([0.5, 0.6, 0.7], 5, 0.0),
+        ([1.0, float("nan"), float("nan"), 0.2], 2, 0.0),
+    ]
+    for _ in range(4):
+        losses = 1 / np.arange(1, 13) + 0.15 * rng.random(12)
+        cases.append((np.round(losses, 3).tolist(), int(rng.integers(2, 4)), 0.0125))
+    return [Case({"losses": losses, "patience": p, "min_delta": delta}) for losses, p, delta in cases]
+
+
+def _bug(name: str, function: Callable, hint: str, symptom: str) -> Variant:
+    shown = shown_source(function, "stop_early_with_bug")
+    others = {
+        "never reset": (_stop_never_reset, "Waiting starts anew after an improvement."),
+        "previous": (_stop_previous, "An improvement is one over the best loss so far, not over the last."),
+        "one late": (_stop_one_late, "With patience 1, the first epoch that does not improve is the last."),
+        "creep": (_stop_slow_creep, "An improvement of less than `min_delta` is none."),
+    }
+    mistakes = [
+        Mistake(key, (AS_GIVEN + hint) if wrong is function else text, wrong)
+        for key, (wrong, text) in others.items()
+    ]
+    return Variant(
+        name, {"stop_early.bug": shown, "stop_early.symptom": symptom}, _stop_right, tuple(mistakes)
+    )
+
+
+STOP_EARLY = Task(
+    name="a1.stop_early",
+    title="Find the bug in an early-stopping rule",
+    marks=4,
+    cases=_loss_cases,
+    variants=(
+        _bug(
+            "the bug is in the waiting",
+            _stop_never_reset,
+            "Follow `waited` by hand over a loss that improves after it has once got worse.",
+            "training stops long before it should, although the loss kept improving",
+        ),
+        _bug(
+            "the bug is in the comparison",
+            _stop_previous,
+            "What is each loss compared with, and what should it be compared with?",
+            "the model that is kept is sometimes worse than one it had before",
+        ),
+        _bug(
+            "the bug is in the patience",
+            _stop_one_late,
+            "Count by hand how many epochs without improvement it takes until this returns.",
+            "training always goes on for longer than the patience it was given",
+        ),
+    ),
+    hint="Take the first losses of the text above and write down `best`, `waited` and the epoch line by line.",
+)
+
+
+# --- a1.choose_degree: the open experiment
+
+CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "two waves": lambda x: np.sin(2 * np.pi * x),
+    "a steep slope": lambda x: np.tanh(4 * x),
+    "a bump": lambda x: 2 * np.exp(-8 * x**2),
+}
+NOISE = 0.3
+# How much worse than a choice by validation error the predictions may be, in mean squared error on test points.
+WORST_FACTOR = 1.1
+
+
+def _degree_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Give pairs of cases that differ in their test points alone."""
+    cases = []
+    for num_train in (16, 30):
+        train, validation = _points(rng, variant, num_train), _points(rng, variant, 80)
+        for _ in range(2):
+            x_test, y_test = _points(rng, variant, 300)
+            arguments = {
+                "x_train": train[0],
+                "y_train": train[1],
+                "x_validation": validation[0],
+                "y_validation": validation[1],
+                "x_test": x_test,
+            }
+            cases.append(Case(arguments, {"y_test": y_test}))
+    return cases
+
+
+def _points(rng: np.random.Generator, curve: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    # One point in each of `count` equal parts: no draw leaves a gap that makes the best degree a matter of luck.
+    x = -1 + 2 * (np.arange(count) + rng.random(count)) / count
+    x = rng.permutation(x)
+    return x, CURVES[curve](x) + rng.normal(0, NOISE, count)
+
+
+def _degree_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+    factors = [_error_factor(case, answer) for case, answer in zip(cases, answers, strict=True)]
+    honest = all(_is_honest(case, answer) for case, answer in zip(cases, answers, strict=True))
+    pairs = list(zip(answers[::2], answers[1::2], strict=True))
+    # A constant is blind to everything: the mark is for a choice.
+    blind = honest and all(
+        first["degree"] == second["degree"] and first["validation_errors"] == second["validation_errors"]
+        for first, second in pairs
+    )
+    return [
+        Measured(
+            "test error",
+            2,
+            max(factors) <= WORST_FACTOR,
+            f"at worst {min(max(factors), 999):.2f} times that of a choice by validation error; "
+            f"{WORST_FACTOR} is allowed.",
+        ),
+        Measured(
+            "validation errors as reported",
+            1,
+            honest,
+            "they are those of least-squares fits to the training points, of six degrees or more, and the degree "
+            "has the least."
+            if honest
+            else "a fit of your degree to the training points alone has another error, fewer than six degrees "
+            "are reported, or another has a lower error.",
+        ),
+        Measured(
+            "blind to the test points",
+            1,
+            blind,
+            "other test points leave the choice as it is."
+            if blind
+            else "with other test points, another choice or other validation errors came out, or the errors are not "
+            "what they say.",
+        ),
+    ]
+
+
+def _error_factor(case: Case, answer: Any) -> float:
+    given, y_test = case.arguments, case.hidden["y_test"]
+    fits = [_fitted(given, degree) for degree in range(13)]
+    chosen = min(fits, key=lambda fit: _squared(fit(given["x_validation"]) - given["y_validation"]))
+    predictions = np.asarray(answer["predictions"], dtype=float)
+    if predictions.shape != y_test.shape or not np.isfinite(predictions).all():
+        return float("inf")
+    return _squared(predictions - y_test) / _squared(chosen(given["x_test"]) - y_test)
+
+
+def _is_honest(case: Case, answer: Any) -> bool:
+    given, degree, errors = case.arguments, answer["degree"], answer["validation_errors"]
+    if type(degree) is not int or not 0 <= degree <= 20 or len(errors) < 6:
+        return False
+    own = _squared(_fitted(given, degree)(given["x_validation"]) - given["y_validation"])
+    return bool(abs(errors[degree] - own) <= 0.02 * own and errors[degree] <= min(errors.values()))
+
+
+def _fitted(given: Mapping[str, Any], degree: int) -> np.polynomial.Polynomial:
+    return np.polynomial.Polynomial.fit(given["x_train"], given["y_train"], degree)
+
+
+def _squared(errors: np.ndarray) -> float:
+    return float(np.mean(errors**2))
+
+
+CHOOSE_DEGREE = Task(
+    name="a1.choose_degree",
+    title="Open experiment: choose a degree without looking at the test",
+    marks=4,
+    cases=_degree_cases,
+    variants=tuple(Variant(curve, {"choose_degree.curve": curve}) for curve in CURVES),
+    hint="Fit every degree to the training points, measure on the validation points, and use the test points "
+    "only to predict.",
+    measure=_degree_properties,
+)
+
+ASSIGNMENT = Assignment(
+    name="a1",
+    title="Complexity and overfitting",
+    tasks=(COMPARE_MODELS, SUMMARISE_GAPS, DESCEND, STOP_EARLY, CHOOSE_DEGREE),
+    # `gradient_descent` does one step of a fixed size; the rest of the task would be a loop around it.
+    blocked=("course_lib.complexity.descent.gradient_descent",),
+)

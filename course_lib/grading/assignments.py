@@ -1,0 +1,209 @@
+"""How an assignment is declared: tasks with variants, hidden cases, references, usual mistakes and marks.
+
+An assignment is a file `assignment_NAME.py` beside this one with a constant `ASSIGNMENT`, and a source of its
+notebook, `notebooks/src/assignments/NAME.py`. The instructor's secret seed picks one variant of each task; the
+run's seed draws the hidden cases.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import textwrap
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from course_lib.errors import CourseError, unknown_name
+from course_lib.exercises.comparing import TOLERANCE
+from course_lib.exercises.framework import Mistake
+from course_lib.grading.sandbox import Limits
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = [
+    "AS_GIVEN",
+    "Assignment",
+    "Case",
+    "Measured",
+    "Mistake",
+    "Task",
+    "Variant",
+    "assignment_names",
+    "load_assignment",
+    "shown_source",
+]
+
+# How the hint to a planted bug begins where it was handed in again.
+AS_GIVEN = "This behaves as the function that you were given. "
+
+
+@dataclass(frozen=True)
+class Case:
+    """One hidden call.
+
+    Args:
+        arguments: what the learner's function gets, in the order of its parameters; plain data as in
+            `channel.encode`. They go by position, so that their names are the learner's own.
+        hidden: what a task's `measure` needs besides, and no submission ever sees.
+    """
+
+    arguments: Mapping[str, Any]
+    hidden: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One form of a task.
+
+    Args:
+        name: a few words; the notebook and the rubric say it.
+        texts: what the source's placeholders `<<name>>` stand for in this form.
+        reference: the right implementation, with the learner's parameters by name. An open task has none.
+        mistakes: usual wrong implementations, with the same parameters. The one that gives the learner's
+            results gives the hint.
+    """
+
+    name: str
+    texts: Mapping[str, str] = field(default_factory=dict)
+    reference: Callable[..., Any] | None = None
+    mistakes: tuple[Mistake, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One property of an open task's answers, as measured.
+
+    Args:
+        name: the property, as the rubric names it.
+        marks: what it is worth.
+        passed: whether the answers have it.
+        message: what was measured, in a sentence that tells nothing hidden.
+    """
+
+    name: str
+    marks: int
+    passed: bool
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One graded task.
+
+    Args:
+        name: assignment and function, for example "a1.descend".
+        title: a few words for the rubric.
+        marks: what it is worth.
+        cases: gives the hidden cases for a random generator and the variant's name, the simplest first. The
+            same generator gives the same cases.
+        variants: the forms of the task, at least one.
+        hint: what to tell when no usual mistake explains the results.
+        tolerance: how far numbers may be apart, as in `course_lib.exercises.compare`.
+        measure: for an open task: gives the properties for the cases and the answers. It runs in the judge on
+            plain data that may be anything, with NumPy alone; whatever it raises counts as not measurable.
+    """
+
+    name: str
+    title: str
+    marks: int
+    cases: Callable[[np.random.Generator, str], Sequence[Case]]
+    variants: tuple[Variant, ...]
+    hint: str
+    tolerance: float = TOLERANCE
+    measure: Callable[[Sequence[Case], Sequence[Any]], Sequence[Measured]] | None = None
+
+    @property
+    def function(self) -> str:
+        """The name of the function that the learner writes."""
+        return self.name.partition(".")[2]
+
+    def variant(self, secret_seed: int) -> Variant:
+        """Give the form of this task that an instructor's secret seed picks."""
+        return self.variants[int(self._generator(secret_seed).integers(len(self.variants)))]
+
+    def drawn_cases(self, seed: int, variant: Variant) -> list[Case]:
+        """Give the hidden cases that a run's seed draws."""
+        return list(self.cases(self._generator(seed), variant.name))
+
+    def _generator(self, seed: int) -> np.random.Generator:
+        import numpy as np
+
+        # A seed of its own for each task: a task more changes nothing for the others.
+        return np.random.default_rng([seed, zlib.crc32(self.name.encode())])
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A graded assignment.
+
+    Args:
+        name: for example "a1"; the names of its files.
+        title: its title.
+        tasks: in the order of the notebook.
+        blocked: modules and names of the course that are taken out of the sandbox, because the assignment asks
+            to write them; see `copy_course`.
+        packages: what pip is to install where the assignment is graded on a bare machine (Gradescope).
+        limits: what a submission may use.
+    """
+
+    name: str
+    title: str
+    tasks: tuple[Task, ...]
+    blocked: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ("numpy>=2.0.2",)
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def marks(self) -> int:
+        """What all tasks are worth."""
+        return sum(task.marks for task in self.tasks)
+
+    def texts(self, secret_seed: int) -> dict[str, str]:
+        """Give what the source's placeholders stand for under a secret seed.
+
+        Returns:
+            The texts of the tasks' variants, and `variants`: the names of them all.
+        """
+        chosen = {task.function: task.variant(secret_seed) for task in self.tasks}
+        texts = {name: text for variant in chosen.values() for name, text in variant.texts.items()}
+        return {**texts, "variants": "; ".join(f"{name}, {variant.name}" for name, variant in chosen.items())}
+
+
+def assignment_names() -> list[str]:
+    """List the assignments that exist."""
+    folder = Path(__file__).parent
+    return sorted(path.stem.removeprefix("assignment_") for path in folder.glob("assignment_*.py"))
+
+
+def load_assignment(name: str) -> Assignment:
+    """Give an assignment by name.
+
+    Raises:
+        CourseError: if there is none of this name, or two of its tasks have one name.
+    """
+    if name not in assignment_names():
+        raise unknown_name("assignment", name, assignment_names())
+    assignment: Assignment = importlib.import_module(f"course_lib.grading.assignment_{name}").ASSIGNMENT
+    names = [task.name for task in assignment.tasks]
+    if len(set(names)) != len(names) or not all(task.startswith(f"{name}.") for task in names):
+        raise CourseError(
+            "An assignment's tasks have names of their own that begin with its name.",
+            given=names,
+            mend=f"Call them {name}.something.",
+        )
+    return assignment
+
+
+def shown_source(function: Callable[..., Any], name: str) -> str:
+    """Give the source of a planted bug as the notebook shows it.
+
+    Args:
+        function: its parameters bear no annotations.
+        name: what the notebook calls it.
+    """
+    source = textwrap.dedent(inspect.getsource(function)).replace(function.__name__, name)
+    return source.replace("  # type: ignore[no-untyped-def]", "").rstrip()

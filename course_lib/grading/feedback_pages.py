@@ -1,0 +1,107 @@
+"""A feedback page for each submission: task, verdict, marks, why, and what to look at next."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from pathlib import Path
+
+from course_lib.grading.assignments import Assignment
+from course_lib.grading.gradebook import Graded, GradedClass
+from course_lib.grading.judging import TaskResult
+from course_lib.locations import written_whole
+
+STYLE = (
+    "body { font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; } "
+    "table { border-collapse: collapse; width: 100%; } "
+    "th, td { border-bottom: 1px solid #999; padding: 0.5em; text-align: left; vertical-align: top; } "
+    "td { overflow-wrap: anywhere; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }"
+)
+# The words carry the meaning; the mark is for the eye.
+MARKS = {"passed": "✓", "failed": "✗", "error": "⚠", "timeout": "⏱", "missing": "○", "tampered": "⚠"}
+
+
+def write_feedback(result: GradedClass, folder: Path) -> list[Path]:
+    """Write a page for each submission.
+
+    Args:
+        result: the graded class.
+        folder: where to; one file a submission, named after it.
+
+    Returns:
+        The pages, in the order of the submissions.
+    """
+    pages = []
+    for graded in result.graded:
+        path = folder / page_name(graded.label)
+        with written_whole(path) as temporary:
+            temporary.write_text(
+                feedback_page(graded, result.assignment, result.isolation.note), encoding="utf-8"
+            )
+        pages.append(path)
+    return pages
+
+
+def page_name(label: str) -> str:
+    """Give the file name of a submission's page: its label as far as a file name can hold it, and a hash.
+
+    Example:
+        >>> page_name("../alice/a1")
+        'alice_a1-6d8aecd6.html'
+    """
+    readable = re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_")[:60]
+    return f"{readable}-{hashlib.sha256(label.encode('utf-8', 'replace')).hexdigest()[:8]}.html"
+
+
+def feedback_page(graded: Graded, assignment: Assignment, note: str = "") -> str:
+    """Give a submission's page as HTML.
+
+    Args:
+        graded: the submission.
+        assignment: what it was graded for.
+        note: what the isolation did not guarantee.
+
+    Returns:
+        A page that needs no other file. It shows nothing of the hidden inputs.
+    """
+    title = f"{assignment.title}: {graded.label}"
+    report = graded.report
+    body = f"<p><strong>{report.marks} of {assignment.marks} marks.</strong></p>"
+    if report.problem:
+        body += f"<p>The submission could not be read. {html.escape(report.problem)}</p>"
+    else:
+        titles = {task.name: task.title for task in assignment.tasks}
+        rows = "".join(_row(part, titles.get(part.task, "")) for part in report.results)
+        body += "<table><tr><th>task</th><th>verdict</th><th>marks</th><th>why</th></tr>" + rows + "</table>"
+    if report.cell_errors:
+        errors = "\n".join(html.escape(text) for text in report.cell_errors)
+        body += f"<h2>Cells that stopped with an error</h2><pre>{errors}</pre>"
+    if graded.sha256:
+        body += f"<p>Marked file: SHA-256 {graded.sha256}</p>"
+    if note:
+        body += f"<p>{html.escape(note)}</p>"
+    return page(title, body)
+
+
+def page(title: str, body: str) -> str:
+    """Give an HTML page.
+
+    Args:
+        title: its title, as text.
+        body: what stands under the title, as HTML.
+    """
+    escaped = html.escape(title)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{escaped}</title>'
+        f"<style>{STYLE}</style></head>\n<body><h1>{escaped}</h1>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _row(result: TaskResult, title: str) -> str:
+    hint = f"<br><em>Hint:</em> {html.escape(result.hint)}" if result.hint else ""
+    return (
+        f"<tr><td><code>{html.escape(result.task)}</code><br>{html.escape(title)}</td>"
+        f"<td>{MARKS[result.verdict]} {result.verdict}</td><td>{result.marks} of {result.out_of}</td>"
+        f"<td>{html.escape(result.message)}{hint}</td></tr>"
+    )

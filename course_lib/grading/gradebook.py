@@ -1,0 +1,295 @@
+"""Grading a class: two submissions at a time, a journal to go on from, and the gradebook as CSV."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from course_lib.errors import CourseError
+from course_lib.grading.assignments import Assignment, load_assignment
+from course_lib.grading.course_copy import copy_course
+from course_lib.grading.expecting import PlannedTask, plan
+from course_lib.grading.judging import Report, TaskResult, grade_notebook
+from course_lib.grading.sandbox import Isolation, find_isolation
+from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
+from course_lib.locations import written_whole
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What shaped the marks of a run: the same setting gives the same marks.
+
+    Args:
+        assignment: its name.
+        secret_seed: the instructor's, for the form of each task.
+        seed: the run's, for the hidden cases.
+    """
+
+    assignment: str
+    secret_seed: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Graded:
+    """A graded submission.
+
+    Args:
+        label: what it is called.
+        sha256: of the file, so that an appeal can show which file was marked; empty if it could not be read.
+        isolation: how it was run.
+        report: how it ended.
+    """
+
+    label: str
+    sha256: str
+    isolation: str
+    report: Report
+
+
+@dataclass(frozen=True)
+class GradedClass:
+    """All graded submissions of a run.
+
+    Args:
+        setting: what shaped the marks.
+        assignment: the assignment.
+        isolation: how submissions were run.
+        graded: in the order of their labels.
+    """
+
+    setting: Setting
+    assignment: Assignment
+    isolation: Isolation
+    graded: list[Graded]
+
+
+def read_rubric(given: str) -> tuple[str, int]:
+    """Give the assignment and the secret seed that `course grade --assignment` names.
+
+    Args:
+        given: an assignment ("a1": its public form), or the `rubric.json` that `course assignment` wrote, or that
+            file's folder.
+
+    Raises:
+        CourseError: if it is neither.
+    """
+    path = Path(given)
+    path = path / "rubric.json" if path.is_dir() else path
+    if path.suffix != ".json":
+        return load_assignment(given).name, 0
+    try:
+        rubric = json.loads(path.read_text(encoding="utf-8"))
+        return load_assignment(rubric["assignment"]).name, int(rubric["secret_seed"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CourseError(
+            "This rubric cannot be read.",
+            given=given,
+            mend="Name the rubric.json that `course assignment` wrote.",
+        ) from error
+
+
+def grade_class(
+    submissions: Path,
+    assignment: str,
+    out: Path,
+    *,
+    seed: int | None = None,
+    jobs: int = 2,
+    progress: bool = True,
+) -> GradedClass:
+    """Grade all submissions and write the gradebook.
+
+    A run that was stopped goes on where it was, with its seed, when it is started again.
+
+    Args:
+        submissions: as for `find_submissions`.
+        assignment: as for `read_rubric`.
+        out: the CSV file to write.
+        seed: draws the hidden cases; None goes on with the stopped run's, or draws a fresh one.
+        jobs: submissions at a time.
+        progress: whether to show a progress bar.
+
+    Returns:
+        The graded class.
+
+    Raises:
+        CourseError: if there are no submissions, no such assignment, or no worker starts here.
+    """
+    if jobs < 1:
+        raise CourseError("At least one submission runs at a time.", given=jobs, mend="Use --jobs 2.")
+    name, secret_seed = read_rubric(assignment)
+    found = find_submissions(submissions)
+    with _Journal(out.with_name(f".{out.name}.journal"), name, secret_seed, seed) as journal:
+        loaded = load_assignment(name)
+        with tempfile.TemporaryDirectory(prefix="course-grade-") as folder:
+            # The sandbox's user is another one; it has to get at the course's copy.
+            os.chmod(folder, 0o755)
+            course = copy_course(Path(folder, "course"), loaded.blocked)
+            isolation = find_isolation(course)
+            planned = plan(loaded, secret_seed, journal.setting.seed)
+            judge = _Judge(loaded, planned, course, isolation)
+            graded = list(_graded(found, judge, journal, jobs, progress))
+        order = {submission.label: position for position, submission in enumerate(found)}
+        graded.sort(key=lambda one: order[one.label])
+        result = GradedClass(journal.setting, loaded, isolation, graded)
+        write_gradebook(result, out)
+        journal.finish()
+    return result
+
+
+def write_gradebook(result: GradedClass, out: Path) -> None:
+    """Write the gradebook as CSV: a row for each submission, and nothing that differs from run to run.
+
+    Args:
+        result: the graded class.
+        out: the file.
+    """
+    tasks = result.assignment.tasks
+    header = ["submission", "marks", "out of"]
+    header += [column for task in tasks for column in (f"{task.name} verdict", f"{task.name} marks")]
+    header += ["problem", "sha256", "isolation", "assignment", "secret seed", "seed"]
+    setting = result.setting
+    rows = []
+    for one in result.graded:
+        cells: list[Any] = [one.label, one.report.marks, result.assignment.marks]
+        cells += [cell for part in _parts(one.report, len(tasks)) for cell in part]
+        cells += [one.report.problem, one.sha256, one.isolation]
+        rows.append([*cells, setting.assignment, setting.secret_seed, setting.seed])
+    with written_whole(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows([[_cell(value) for value in row] for row in rows])
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Everything needed to mark one submission."""
+
+    assignment: Assignment
+    planned: Sequence[PlannedTask]
+    course: Path
+    isolation: Isolation
+
+    def grade(self, submission: Submission) -> Graded:
+        try:
+            notebook = submission.read()
+        except UnreadableSubmissionError as error:
+            return Graded(submission.label, "", "", Report(problem=str(error)))
+        report = grade_notebook(
+            notebook,
+            self.planned,
+            course=self.course,
+            isolation=self.isolation,
+            limits=self.assignment.limits,
+        )
+        return Graded(submission.label, hashlib.sha256(notebook).hexdigest(), self.isolation.kind, report)
+
+
+def _graded(
+    found: list[Submission], judge: _Judge, journal: _Journal, jobs: int, progress: bool
+) -> Iterator[Graded]:
+    from tqdm import tqdm
+
+    done = [entry for submission in found if (entry := journal.find(submission)) is not None]
+    yield from done
+    labels = {one.label for one in done}
+    todo = [submission for submission in found if submission.label not in labels]
+    bar = tqdm(total=len(found), initial=len(done), desc="graded", unit="submission", disable=not progress)
+    with bar, ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(judge.grade, submission) for submission in todo]
+        try:
+            for future in as_completed(futures):
+                graded = future.result()
+                journal.append(graded)
+                bar.update()
+                yield graded
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class _Journal:
+    """What is graded already, as lines of JSON beside the gradebook; a torn last line counts as not written."""
+
+    def __init__(self, path: Path, assignment: str, secret_seed: int, seed: int | None) -> None:
+        self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        parsed = [entry for line in lines if (entry := _parsed(line)) is not None]
+        known = parsed[0].get("setting", {}) if parsed else {}
+        if seed is None:
+            seed = known.get("seed", secrets.randbelow(2**32))
+        self.setting = Setting(assignment, secret_seed, seed)
+        self.is_resumed = known == asdict(self.setting)
+        self.entries = {entry["label"]: entry for entry in parsed[1:]} if self.is_resumed else {}
+
+    def __enter__(self) -> _Journal:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.file = self.path.open("a" if self.is_resumed else "w", encoding="utf-8")
+        # After a torn line, a new one.
+        self._write({"setting": asdict(self.setting)} if not self.is_resumed else {})
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def find(self, submission: Submission) -> Graded | None:
+        """Give what is known of a submission, if its file is still the same."""
+        entry = self.entries.get(submission.label)
+        if entry is None:
+            return None
+        try:
+            digest = hashlib.sha256(submission.read()).hexdigest()
+        except UnreadableSubmissionError:
+            digest = ""
+        if digest != entry["sha256"]:
+            return None
+        report = entry["report"]
+        results = tuple(TaskResult(**result) for result in report["results"])
+        return Graded(
+            entry["label"],
+            digest,
+            entry["isolation"],
+            Report(results, tuple(report["cell_errors"]), report["problem"]),
+        )
+
+    def append(self, graded: Graded) -> None:
+        self._write(asdict(graded))
+
+    def finish(self) -> None:
+        """Take the journal away: the gradebook is written."""
+        self.path.unlink()
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self.file.write("\n" + json.dumps(entry) if entry else "\n")
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _parts(report: Report, num_tasks: int) -> list[tuple[str, int | str]]:
+    if report.problem:
+        return [("", "")] * num_tasks
+    return [(result.verdict, result.marks) for result in report.results]
+
+
+def _cell(value: object) -> object:
+    """Keep a spreadsheet from taking a learner's text for a formula."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return value

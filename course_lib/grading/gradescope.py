@@ -1,0 +1,198 @@
+"""A Gradescope autograder: an archive with the same judge inside, and the `results.json` that it writes.
+
+Gradescope unpacks the archive into `source/`, runs `setup.sh` once as root while it makes the image, copies
+`run_autograder` beside `source/`, and runs that for each submission.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shlex
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import course_lib
+from course_lib.errors import CourseError
+from course_lib.grading.assignments import load_assignment
+from course_lib.grading.course_copy import copy_course
+from course_lib.grading.expecting import plan
+from course_lib.grading.gradebook import read_rubric
+from course_lib.grading.judging import Report, grade_notebook
+from course_lib.grading.sandbox import find_isolation
+from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
+from course_lib.locations import data_folder, written_whole
+
+SETUP = """\
+#!/usr/bin/env bash
+# Run once as root, while the image is made: Python, the judge's packages, and the sandbox.
+set -euo pipefail
+export DEBIAN_FRONTEND=noninteractive
+apt-get update
+apt-get install -y bubblewrap || echo "no bubblewrap: isolation will be weaker"
+for python in python3.13 python3.12 python3.11; do
+  apt-get install -y "$python" "$python-venv" && break
+done
+"$python" -m venv /opt/course
+/opt/course/bin/python -m pip install {packages}
+"""
+
+# The learner's code runs as another user, who is to see neither the judge nor what others handed in, even where
+# there is no sandbox.
+RUN = """\
+#!/usr/bin/env bash
+# Run for each submission: marks it, and writes results/results.json.
+set -euo pipefail
+here="$(cd "$(dirname "$0")" && pwd)"
+mkdir -p "$here/results"
+chmod 700 "$here/source" "$here/submission" "$here/results"
+python=/opt/course/bin/python
+[ -x "$python" ] || python=python3
+cd "$here/source"
+PYTHONPATH="$here/source" exec "$python" -m course_lib.grading.gradescope "$here"
+"""
+
+
+def write_archive(assignment: str, out: Path) -> Path:
+    """Write the autograder archive of an assignment.
+
+    Args:
+        assignment: as for `read_rubric`; the archive holds its secret seed.
+        out: the .zip file.
+
+    Returns:
+        The path. The same course gives the same file, byte for byte.
+
+    Raises:
+        CourseError: if there is no such assignment.
+    """
+    name, secret_seed = read_rubric(assignment)
+    packages = " ".join(shlex.quote(package) for package in load_assignment(name).packages)
+    rubric = json.dumps({"assignment": name, "secret_seed": secret_seed}) + "\n"
+    with written_whole(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, "setup.sh", SETUP.format(packages=packages).encode(), executable=True)
+        _add(archive, "run_autograder", RUN.encode(), executable=True)
+        _add(archive, "rubric.json", rubric.encode())
+        for inside, path in _course_files():
+            _add(archive, inside, path.read_bytes())
+    return out
+
+
+def grade_submission(root: Path, seed: int | None = None) -> dict[str, Any]:
+    """Grade what lies in `submission/` with the rubric in `source/`, and write `results/results.json`.
+
+    Args:
+        root: Gradescope's folder, /autograder there.
+        seed: draws the hidden cases; a fresh one by default.
+
+    Returns:
+        What was written.
+
+    Raises:
+        CourseError: if the rubric is damaged, or no worker starts here.
+    """
+    name, secret_seed = read_rubric(str(root / "source" / "rubric.json"))
+    assignment = load_assignment(name)
+    seed = secrets.randbelow(2**32) if seed is None else seed
+    # The instructor sees what is printed, learners do not: with this seed a run can be repeated.
+    print(f"assignment {name}, hidden inputs of seed {seed}")
+    with tempfile.TemporaryDirectory(prefix="course-grade-") as folder:
+        os.chmod(folder, 0o755)
+        course = copy_course(Path(folder, "course"), assignment.blocked)
+        isolation = find_isolation(course)
+        print(f"isolation: {isolation.kind}. {isolation.note}")
+        try:
+            notebook = _the_submission(root / "submission", name).read()
+        except (UnreadableSubmissionError, CourseError) as error:
+            results = results_json(Report(problem=str(error)), assignment.marks)
+        else:
+            planned = plan(assignment, secret_seed, seed)
+            report = grade_notebook(
+                notebook, planned, course=course, isolation=isolation, limits=assignment.limits
+            )
+            results = results_json(report, assignment.marks)
+    with written_whole(root / "results" / "results.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return results
+
+
+def results_json(report: Report, out_of: int) -> dict[str, Any]:
+    """Give a report in Gradescope's format.
+
+    Args:
+        report: the report.
+        out_of: the marks of all tasks.
+
+    Returns:
+        What `results.json` holds: the score, and a test for each task.
+    """
+    summary = f"{report.marks} of {out_of} marks."
+    if report.problem:
+        summary = f"The submission could not be read. {report.problem}"
+    if report.cell_errors:
+        summary += "\n\nCells that stopped with an error:\n" + "\n".join(report.cell_errors)
+    tests = [
+        {
+            "number": str(number),
+            "name": result.task,
+            "score": result.marks,
+            "max_score": result.out_of,
+            "status": "passed" if result.verdict == "passed" else "failed",
+            "output": f"{result.verdict}: {result.message}"
+            + (f"\nHint: {result.hint}" if result.hint else ""),
+            "output_format": "text",
+            "visibility": "visible",
+        }
+        for number, result in enumerate(report.results, start=1)
+    ]
+    return {
+        "score": report.marks,
+        "output": summary,
+        "output_format": "text",
+        "visibility": "visible",
+        "stdout_visibility": "hidden",
+        "tests": tests,
+    }
+
+
+def main() -> None:
+    """Grade the submission in the folder that the command line names."""
+    grade_submission(Path(sys.argv[1]))
+
+
+def _the_submission(folder: Path, name: str) -> Submission:
+    """Give the notebook among what was handed in."""
+    found = find_submissions(folder)
+    notebooks = [one for one in found if one.label.rpartition("/")[2] == name] or found
+    if len(notebooks) > 1:
+        raise CourseError(
+            "There are several files, and none is named as the assignment.",
+            given=[one.label for one in found],
+            mend=f"Hand in one notebook, {name}.ipynb.",
+        )
+    return notebooks[0]
+
+
+def _course_files() -> Iterator[tuple[str, Path]]:
+    package = Path(course_lib.__file__).resolve().parent
+    for inside, folder in (("course_lib", package), ("data", data_folder())):
+        for path in sorted(folder.rglob("*")):
+            relative = path.relative_to(folder)
+            if path.is_file() and "__pycache__" not in relative.parts and relative.parts[0] != "_data":
+                yield f"{inside}/{relative.as_posix()}", path
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes, *, executable: bool = False) -> None:
+    info = zipfile.ZipInfo(name)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = (0o755 if executable else 0o644) << 16
+    archive.writestr(info, data)
+
+
+if __name__ == "__main__":
+    main()

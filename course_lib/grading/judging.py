@@ -1,0 +1,286 @@
+"""Marking one submission: calls go to the worker, values come back, and the judge alone compares them."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_lib.exercises.comparing import compare
+from course_lib.exercises.showing import shortened, show
+from course_lib.grading.assignments import Measured
+from course_lib.grading.channel import ChannelError, decode
+from course_lib.grading.expecting import PlannedTask
+from course_lib.grading.sandbox import Isolation, Limits, Worker, WorkerEndedError, WorkerTimeoutError
+
+VERDICTS = ("passed", "failed", "error", "timeout", "missing", "tampered")
+MAX_CELL_ERRORS = 20
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """How one task ended.
+
+    Args:
+        task: its name.
+        verdict: one of `VERDICTS`.
+        marks: what was earned.
+        out_of: what could be.
+        message: why, in a sentence or two; it tells no hidden input.
+        hint: what to look at next; empty if there is nothing to add.
+    """
+
+    task: str
+    verdict: str
+    marks: int
+    out_of: int
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """How one submission ended.
+
+    Args:
+        results: one for each task, in order; empty if the submission could not be read.
+        cell_errors: what the notebook's failing cells said.
+        problem: why the submission could not be read; empty if it could.
+    """
+
+    results: tuple[TaskResult, ...] = ()
+    cell_errors: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def marks(self) -> int:
+        """What all tasks earned."""
+        return sum(result.marks for result in self.results)
+
+
+@dataclass(frozen=True)
+class _Stopped:
+    """The worker is of no use any more."""
+
+    verdict: str
+    message: str
+
+
+class UnreadableNotebookError(Exception):
+    """The worker says that the file is no notebook."""
+
+
+def grade_notebook(
+    notebook: bytes, planned: Sequence[PlannedTask], *, course: Path, isolation: Isolation, limits: Limits
+) -> Report:
+    """Run a submission in a sandbox and mark it.
+
+    Args:
+        notebook: the submitted file.
+        planned: the tasks with what is expected of them.
+        course: the folder that `copy_course` wrote.
+        isolation: how to run it.
+        limits: what it may use.
+
+    Returns:
+        The report; every task has a verdict, whatever the submission did.
+    """
+    session = _Session(notebook, course, isolation, limits)
+    with session.stack:
+        try:
+            results = tuple(_grade_task(task, session) for task in planned)
+        except UnreadableNotebookError as error:
+            return Report(problem=str(error))
+    return Report(results, tuple(session.cell_errors))
+
+
+class _Session:
+    """A worker with the notebook loaded; a new one after a task that ended the last."""
+
+    def __init__(self, notebook: bytes, course: Path, isolation: Isolation, limits: Limits) -> None:
+        self.notebook = notebook
+        self.course, self.isolation, self.limits = course, isolation, limits
+        self.stack = ExitStack()
+        self.worker: Worker | None = None
+        self.deadline = time.monotonic() + limits.total_seconds
+        self.cell_errors: list[str] = []
+        # A notebook that cannot even be loaded is not tried again.
+        self.unusable: _Stopped | None = None
+
+    def ask(self, task: PlannedTask, arguments: list[Any]) -> dict[str, Any] | _Stopped:
+        """Call the learner's function once."""
+        if time.monotonic() > self.deadline:
+            return self._stop("timeout", f"All tasks together took {self.limits.total_seconds:g} seconds.")
+        if self.worker is None and self.unusable is None:
+            self._load()
+        if self.worker is None:
+            return self.unusable or _Stopped("error", "The notebook could not be loaded.")
+        request = {
+            "id": secrets.token_hex(16),
+            "task": task.task.name,
+            "function": task.task.function,
+            "arguments": arguments,
+        }
+        try:
+            return self.worker.call(request, self.limits.call_seconds)
+        except WorkerTimeoutError:
+            return self._stop("timeout", f"No answer within {self.limits.call_seconds:g} seconds.")
+        except WorkerEndedError as error:
+            return self._stop("error", str(error))
+        except ChannelError as error:
+            return self._stop("tampered", _tampered(error))
+
+    def _load(self) -> None:
+        self.worker = self.stack.enter_context(Worker(self.course, self.isolation, self.limits))
+        try:
+            reply = self.worker.load(self.notebook)
+            self.cell_errors = _cell_errors(reply)
+        except WorkerTimeoutError:
+            message = f"The notebook's cells took more than {self.limits.load_seconds:g} seconds."
+            self.unusable = self._stop("timeout", message)
+        except WorkerEndedError as error:
+            self.unusable = self._stop("error", f"While the notebook's cells ran: {error}")
+        except ChannelError as error:
+            self.unusable = self._stop("tampered", _tampered(error))
+
+    def _stop(self, verdict: str, message: str) -> _Stopped:
+        self.stack.close()
+        self.worker = None
+        return _Stopped(verdict, message)
+
+
+def _tampered(error: Exception) -> str:
+    return f"The notebook's code wrote to the channel that its answers go through: {error}."
+
+
+def _cell_errors(reply: dict[str, Any]) -> list[str]:
+    if set(reply) == {"unreadable"} and type(reply["unreadable"]) is str:
+        raise UnreadableNotebookError(shortened(reply["unreadable"]))
+    errors = reply.get("ready")
+    if set(reply) != {"ready"} or type(errors) is not list or not all(type(text) is str for text in errors):
+        raise ChannelError("a message that the worker does not send")
+    return [shortened(text) for text in errors[:MAX_CELL_ERRORS]]
+
+
+def _grade_task(planned: PlannedTask, session: _Session) -> TaskResult:
+    values: list[Any] = []
+    errors: list[str] = []
+    for outcome in _outcomes(planned, session):
+        if isinstance(outcome, _Stopped):
+            return _result(planned, outcome.verdict, outcome.message)
+        values.append(outcome.get("value", _NO_VALUE))
+        errors.append(outcome.get("error", ""))
+    if planned.task.measure is not None:
+        return _measured(planned, values, errors)
+    return _compared(planned, values, errors)
+
+
+class _NoValue:
+    """Stands for the value of a call that raised."""
+
+
+_NO_VALUE = _NoValue()
+
+
+def _outcomes(planned: PlannedTask, session: _Session) -> Iterator[dict[str, Any] | _Stopped]:
+    """Give each case's decoded value or error; what makes further calls useless ends them."""
+    for arguments in planned.encoded:
+        reply = session.ask(planned, arguments)
+        try:
+            outcome = reply if isinstance(reply, _Stopped) else _read(reply, planned)
+        except ChannelError as error:
+            outcome = session._stop("tampered", _tampered(error))
+        yield outcome
+        if isinstance(outcome, _Stopped):
+            return
+
+
+def _read(reply: dict[str, Any], planned: PlannedTask) -> dict[str, Any] | _Stopped:
+    """Check a worker's reply, which may be anything, and decode its value."""
+    status, message = reply.get("status"), reply.get("message", "")
+    if type(status) is not str or type(message) is not str:
+        raise ChannelError("a message that the worker does not send")
+    if status == "value" and "value" in reply:
+        return {"value": decode(reply["value"])}
+    if status == "missing":
+        name = planned.task.function
+        return _Stopped("missing", f"There is no function {name} that is written, under this name.")
+    if status == "error":
+        return {"error": shortened(message)}
+    if status == "not plain":
+        return {"error": f"What the function returned cannot be marked: {shortened(message)}."}
+    raise ChannelError("a message that the worker does not send")
+
+
+def _compared(planned: PlannedTask, values: list[Any], errors: list[str]) -> TaskResult:
+    differences = [
+        error or compare(value, expected, planned.task.tolerance)
+        for value, expected, error in zip(values, planned.expected, errors, strict=True)
+    ]
+    wrong = [difference for difference in differences if difference]
+    num_cases = len(differences)
+    if not wrong:
+        return _result(planned, "passed", f"Right on all {num_cases} hidden inputs.")
+    verdict = "error" if any(errors) else "failed"
+    count = f"Right on {num_cases - len(wrong)} of {num_cases} hidden inputs."
+    first = next((error for error in errors if error), wrong[0])
+    hint = _mistake_hint(planned, values) or planned.task.hint
+    return _result(planned, verdict, f"{count} {_sentence(shortened(first))}", hint=hint)
+
+
+def _mistake_hint(planned: PlannedTask, values: list[Any]) -> str:
+    """Give the hint of the usual mistake that gives the learner's results; empty if none or several do."""
+    hints = {hint for hint, mistaken in planned.mistakes if _explains(planned, mistaken, values)}
+    return hints.pop() if len(hints) == 1 else ""
+
+
+def _explains(planned: PlannedTask, mistaken: list[Any], values: list[Any]) -> bool:
+    tolerance = planned.task.tolerance
+    found = False
+    for value, wrong, right in zip(values, mistaken, planned.expected, strict=True):
+        if value is _NO_VALUE or wrong is None:
+            continue
+        if compare(value, wrong, tolerance) is not None:
+            return False
+        found = found or compare(wrong, right, tolerance) is not None
+    return found
+
+
+def _measured(planned: PlannedTask, values: list[Any], errors: list[str]) -> TaskResult:
+    if any(errors):
+        first = next(error for error in errors if error)
+        return _result(planned, "error", _sentence(first), hint=planned.task.hint)
+    properties = _properties(planned, values)
+    if properties is None:
+        message = f"The answer has not the form that is asked for; it begins {show(values[0])[:200]}."
+        return _result(planned, "failed", message, hint=planned.task.hint)
+    marks = sum(part.marks for part in properties if part.passed)
+    message = " ".join(f"{'✓' if part.passed else '✗'} {part.name}: {part.message}" for part in properties)
+    passed = all(part.passed for part in properties)
+    hint = "" if passed else planned.task.hint
+    return _result(planned, "passed" if passed else "failed", message, marks=marks, hint=hint)
+
+
+def _properties(planned: PlannedTask, values: list[Any]) -> Sequence[Measured] | None:
+    assert planned.task.measure is not None
+    try:
+        return planned.task.measure(planned.cases, values)
+    except Exception:
+        # Answers are anything at all; what a measure makes of a text where it awaits an array is an exception.
+        return None
+
+
+def _result(
+    planned: PlannedTask, verdict: str, message: str, *, marks: int | None = None, hint: str = ""
+) -> TaskResult:
+    out_of = planned.task.marks
+    earned = marks if marks is not None else (out_of if verdict == "passed" else 0)
+    return TaskResult(planned.task.name, verdict, earned, out_of, message, hint)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

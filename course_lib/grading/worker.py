@@ -1,0 +1,228 @@
+"""What runs inside the sandbox: it loads a notebook, answers calls of its functions, and knows no answers.
+
+The learner's code shares this process, so nothing that is sent from here is trusted: the judge looks at the
+values alone. This file and `channel.py` are all of the judge that a sandbox can see.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import socket
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from course_lib.grading.channel import (
+    MAX_REPLY_BYTES,
+    MAX_REQUEST_BYTES,
+    NotPlainError,
+    decode,
+    encode,
+    from_bytes,
+    receive_frame,
+    send_frame,
+    to_bytes,
+)
+
+MAX_MESSAGE = 600
+MAX_CELL_ERRORS = 20
+# Cell magics under which plain Python stands; any other cell magic makes the cell something else.
+_PYTHON_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
+
+
+class UnreadableError(Exception):
+    """The file is no notebook."""
+
+
+def main(descriptor: int) -> None:
+    """Serve one submission: limits, notebook, then calls until the judge hangs up.
+
+    Args:
+        descriptor: the inherited socket to the judge.
+    """
+    channel = socket.socket(fileno=descriptor)
+    # The sandbox has few processes and files for its user; nothing forked may hold the channel by accident.
+    channel.set_inheritable(False)
+    confine(from_bytes(receive_frame(channel, MAX_REQUEST_BYTES)))
+    notebook = receive_frame(channel, MAX_REQUEST_BYTES)
+    try:
+        cells = code_cells(notebook)
+    except UnreadableError as error:
+        send_frame(channel, to_bytes({"unreadable": str(error)}, MAX_REPLY_BYTES))
+        return
+    namespace, errors = run_cells(cells)
+    send_frame(channel, to_bytes({"ready": errors}, MAX_REPLY_BYTES))
+    while True:
+        try:
+            request = from_bytes(receive_frame(channel, MAX_REQUEST_BYTES))
+        except EOFError:
+            return
+        send_frame(channel, _reply(request, namespace))
+
+
+def confine(limits: dict[str, Any]) -> None:
+    """Limit this process and all that it starts, and become another user where the judge says so.
+
+    Args:
+        limits: `memory`, `file_size` in bytes, `processes`, `open_files`, `cpu_seconds`; `user` is a user id,
+            or None to stay.
+    """
+    import resource
+
+    rows = {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_AS": limits["memory"],
+        "RLIMIT_FSIZE": limits["file_size"],
+        "RLIMIT_NPROC": limits["processes"],
+        "RLIMIT_NOFILE": limits["open_files"],
+        "RLIMIT_CPU": limits["cpu_seconds"],
+    }
+    for name, value in rows.items():
+        # Not every system has every limit.
+        if hasattr(resource, name):
+            _lower(resource, getattr(resource, name), value)
+    if limits["user"] is not None:
+        os.setgroups([])
+        os.setresgid(limits["user"], limits["user"], limits["user"])
+        os.setresuid(limits["user"], limits["user"], limits["user"])
+
+
+def code_cells(notebook: bytes) -> list[str]:
+    """Give the sources of a notebook's code cells, in the order of the file.
+
+    Args:
+        notebook: the file.
+
+    Raises:
+        UnreadableError: if it is not UTF-8, not JSON, or has no cells.
+    """
+    try:
+        content = json.loads(notebook.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise UnreadableError("The file is not UTF-8 text.") from None
+    except (ValueError, RecursionError):
+        raise UnreadableError("The file is not JSON, so it is no notebook.") from None
+    except MemoryError:
+        raise UnreadableError("The notebook is too large to read.") from None
+    cells = content.get("cells") if isinstance(content, dict) else None
+    if not isinstance(cells, list) or not cells:
+        raise UnreadableError("The notebook has no cells.")
+    sources = [_source(cell) for cell in cells if isinstance(cell, dict) and cell.get("cell_type") == "code"]
+    if not sources:
+        raise UnreadableError("The notebook has no code cells.")
+    return sources
+
+
+def run_cells(cells: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Run code cells one after the other; one that stops with an error does not stop the next.
+
+    Args:
+        cells: their sources.
+
+    Returns:
+        The names they defined, and what each failing cell said.
+    """
+    module = types.ModuleType("__main__")
+    module.__dict__["display"] = print
+    sys.modules["__main__"] = module
+    errors: list[str] = []
+    for number, source in enumerate(cells, start=1):
+        message = _run_cell(source, f"code cell {number}", module.__dict__)
+        if message and len(errors) < MAX_CELL_ERRORS:
+            errors.append(message)
+    return module.__dict__, errors
+
+
+def plain_python(source: str) -> str:
+    """Take out what only Jupyter understands: magics, shell commands, help.
+
+    Example:
+        >>> plain_python("%matplotlib inline\\nx = 1")
+        '\\nx = 1'
+    """
+    lines = source.splitlines()
+    first = next((line.split()[0] for line in lines if line.strip()), "")
+    if first.startswith("%%") and first not in _PYTHON_MAGICS:
+        return ""
+    return "\n".join("" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines)
+
+
+def _lower(resource: Any, which: int, value: int) -> None:
+    _, hard = resource.getrlimit(which)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    try:
+        resource.setrlimit(which, (value, value))
+    except (ValueError, OSError) as error:
+        # macOS refuses some; the report says that isolation is weaker there.
+        print(f"limit {which} not set: {error}", file=sys.stderr)
+
+
+def _source(cell: dict[str, Any]) -> str:
+    source = cell.get("source", "")
+    if isinstance(source, list):
+        return "".join(part for part in source if isinstance(part, str))
+    return source if isinstance(source, str) else ""
+
+
+def _run_cell(source: str, name: str, namespace: dict[str, Any]) -> str:
+    try:
+        code = compile(_parsed(source, name), name, "exec", dont_inherit=True)
+        exec(code, namespace)
+    except BaseException as error:
+        return f"{name}: {_described(error)}"
+    return ""
+
+
+def _parsed(source: str, name: str) -> ast.Module:
+    try:
+        return ast.parse(source, name)
+    except SyntaxError:
+        return ast.parse(plain_python(source), name)
+
+
+def _reply(request: dict[str, Any], namespace: dict[str, Any]) -> bytes:
+    answer = {"id": request["id"], **_answer(request, namespace)}
+    try:
+        return to_bytes(answer, MAX_REPLY_BYTES)
+    except NotPlainError as error:
+        return to_bytes({"id": request["id"], "status": "not plain", "message": str(error)}, MAX_REPLY_BYTES)
+
+
+def _answer(request: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any]:
+    function = namespace.get(request["function"])
+    if not callable(function):
+        return {"status": "missing"}
+    try:
+        return {"status": "value", "value": encode(_called(function, request["arguments"]))}
+    except NotPlainError as error:
+        return {"status": "not plain", "message": str(error)}
+    except BaseException as error:
+        stub = type(error) is NotImplementedError and error.args in ((), (request["task"],))
+        return {"status": "missing"} if stub else {"status": "error", "message": _described(error)}
+
+
+def _called(function: Callable[..., Any], arguments: list[Any]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*(decode(argument, tensors=True) for argument in arguments))
+
+
+def _described(error: BaseException) -> str:
+    """Give an error's type and message and where it arose, also where its own text fails."""
+    try:
+        message = str(error)
+    except BaseException:
+        message = "(its message cannot be shown)"
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if name.startswith("code cell"):
+            place = f"{name}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    where = f" ({place})" if place and place not in text else ""
+    return str(text)[:MAX_MESSAGE] + where

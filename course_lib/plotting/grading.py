@@ -1,0 +1,48 @@
+"""The figure of a graded class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from course_lib.plotting.style import COLOURS, HATCHES, panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def verdict_figure(counts: Mapping[str, Mapping[str, int]], totals: Sequence[int], out_of: int) -> Figure:
+    """Draw how each task ended over a class, and how the marks are distributed.
+
+    Args:
+        counts: for each task, in order from the top, how many submissions ended with each verdict.
+        totals: the marks of each submission.
+        out_of: the marks that could be earned.
+
+    Returns:
+        A figure with two panels.
+    """
+    figure, (left, right) = panels(1, 2, width=5.5, height=3.6)
+    verdicts = list(dict.fromkeys(verdict for row in counts.values() for verdict in row))
+    start = [0] * len(counts)
+    for number, verdict in enumerate(verdicts):
+        lengths = [row[verdict] for row in counts.values()]
+        left.barh(
+            range(len(counts)),
+            lengths,
+            left=start,
+            color=COLOURS[(number + 2) % len(COLOURS)],
+            hatch=HATCHES[number % len(HATCHES)],
+            edgecolor="white",
+            label=verdict,
+        )
+        start = [before + length for before, length in zip(start, lengths, strict=True)]
+    left.set_yticks(range(len(counts)), list(counts))
+    left.invert_yaxis()
+    left.grid(visible=False, axis="y")
+    left.set(xlabel="submissions", title="How each task ended")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
+    right.hist(totals, bins=[mark - 0.5 for mark in range(out_of + 2)], color=COLOURS[0])
+    right.yaxis.get_major_locator().set_params(integer=True)
+    right.set(xlabel=f"marks of {out_of}", ylabel="submissions", title="Marks")
+    return figure

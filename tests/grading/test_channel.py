@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from course_lib.exercises import compare
+from course_lib.grading.channel import (
+    MAX_REPLY_BYTES,
+    ChannelError,
+    NotPlainError,
+    decode,
+    encode,
+    from_bytes,
+    to_bytes,
+)
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**90), 2**90) | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.integers() | st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(PLAIN)
+def test_plain_data_comes_back_as_it_was(value: object) -> None:
+    back = decode(from_bytes(to_bytes({"value": encode(value)}, MAX_REPLY_BYTES))["value"])
+    assert type(back) is type(value)
+    assert repr(back) == repr(value)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint64", "float16", "float32", "float64", ">f8", ">i4"])
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 3), (2, 3)])
+def test_arrays_come_back_with_shape_and_kind(dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.arange(math.prod(shape)).reshape(shape).astype(dtype)
+    back = decode(json.loads(json.dumps(encode(array))))
+    assert back.shape == shape
+    assert back.dtype == np.dtype(dtype).newbyteorder("=")
+    assert np.array_equal(back, array)
+    back[...] = 0  # a learner's function may write into its argument
+
+
+def test_tensors_come_back_as_tensors_or_arrays() -> None:
+    import torch
+
+    tensor = torch.tensor([[1.5, float("nan")]], requires_grad=True)
+    data = encode(tensor)
+    assert isinstance(decode(data), np.ndarray)
+    assert torch.equal(decode(data, tensors=True).nan_to_num(), tensor.detach().nan_to_num())
+    assert decode(encode(torch.ones(2, dtype=torch.bfloat16))).tolist() == [1.0, 1.0]
+
+
+class Loud(float):
+    def __float__(self) -> float:
+        raise AssertionError("its methods are not called")
+
+    __repr__ = __eq__ = __hash__ = __float__  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        object,
+        lambda: Loud(1.0),
+        lambda: [Loud(1.0)],
+        lambda: {Loud: 1},
+        lambda: {(1, 2): 3},
+        lambda: b"bytes",
+        lambda: {1, 2},
+        lambda: 1j,
+        lambda: 10**400,
+        lambda: np.array([object()]),
+        lambda: np.array(["text"]),
+        lambda: np.datetime64("2020-01-01"),
+        lambda: len,
+    ],
+)
+def test_anything_else_is_refused(make: Callable[[], object]) -> None:
+    with pytest.raises(NotPlainError):
+        encode(make())
+
+
+def test_deep_and_large_values_are_refused() -> None:
+    deep: list = []
+    for _ in range(50):
+        deep = [deep]
+    with pytest.raises(NotPlainError, match="nested"):
+        encode(deep)
+    with pytest.raises(NotPlainError, match="bytes"):
+        to_bytes({"value": "x" * MAX_REPLY_BYTES}, MAX_REPLY_BYTES)
+
+
+ARRAY = {"dtype": "<f8", "shape": [1], "data": "AAAAAAAAAAA="}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"float": 1.0},
+        {"float": "1e999"},
+        {"tuple": {"a": 1}},
+        {"dict": [[1]]},
+        {"dict": [[[1], 2]]},
+        {"dict": 7},
+        {"object": "os.system"},
+        {"tuple": [], "dict": []},
+        {"array": []},
+        {"array": {**ARRAY, "dtype": "O"}},
+        {"array": {**ARRAY, "dtype": ["<f8"]}},
+        {"array": {**ARRAY, "dtype": "|V8"}},
+        {"array": {**ARRAY, "shape": [2]}},
+        {"array": {**ARRAY, "shape": [-1]}},
+        {"array": {**ARRAY, "shape": [True]}},
+        {"array": {**ARRAY, "shape": [10**30, 0]}},
+        {"array": {**ARRAY, "shape": [1] * 100}},
+        {"array": {**ARRAY, "data": "not base64!"}},
+        {"array": {**ARRAY, "more": 1}},
+    ],
+)
+def test_what_encode_cannot_have_written_is_refused(data: object) -> None:
+    with pytest.raises(ChannelError):
+        decode(data)
+    with pytest.raises(ChannelError):
+        decode([data])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        b'{"a": NaN}',
+        b'{"a": Infinity}',
+        b"[" * 100_000,
+        b'{"a": ' + b"9" * 10_000,
+    ],
+)
+def test_bytes_that_are_no_message_are_refused(data: bytes) -> None:
+    with pytest.raises(ChannelError):
+        from_bytes(data)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_get_through_as_anything_else(data: bytes) -> None:
+    try:
+        message = from_bytes(data)
+    except ChannelError:
+        return
+    assert type(message) is dict
+
+
+def test_a_deep_answer_is_refused_and_compared_ones_agree() -> None:
+    nested: object = []
+    for _ in range(200):
+        nested = [nested]
+    with pytest.raises(ChannelError):
+        decode(nested)
+    value = {"points": np.ones((2, 3)), "overshoot": None}
+    assert compare(decode(encode(value)), value) is None

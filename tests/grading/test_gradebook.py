@@ -1,0 +1,289 @@
+"""A class from submissions to gradebook: resumed, replayed, and unharmed by what cannot be read."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from course_lib import cli
+from course_lib.errors import CourseError
+from course_lib.grading import gradebook
+from course_lib.grading.class_summary import summary_page, verdict_counts
+from course_lib.grading.feedback_pages import page_name, write_feedback
+from course_lib.grading.gradebook import (
+    Graded,
+    GradedClass,
+    Setting,
+    grade_class,
+    read_rubric,
+    write_gradebook,
+)
+from course_lib.grading.judging import Report, TaskResult
+from course_lib.grading.sandbox import Isolation
+from course_lib.pipeline.assignments import write_assignment
+from tests.grading.conftest import ROOT, SECRET_SEED, Judge, notebook, processes_with
+
+MARKED = "a1.compare_models"
+
+
+@pytest.fixture
+def handed_in(tmp_path: Path, solved: list[str], untouched: str) -> Path:
+    """A class of honest, untouched, hostile and unreadable submissions."""
+    folder = tmp_path / "handed in"
+    folder.mkdir()
+    (folder / "honest.ipynb").write_bytes(notebook(*solved))
+    (folder / "untouched.ipynb").write_text(untouched, encoding="utf-8")
+    (folder / "ends.ipynb").write_bytes(notebook(*solved, "import os; os._exit(0)"))
+    (folder / "no json.ipynb").write_text("hello")
+    (folder / "=1+1.ipynb").write_bytes(notebook(*solved[:3]))
+    (folder / "link.ipynb").symlink_to("/etc/hostname")
+    return folder
+
+
+@pytest.fixture
+def rubric(tmp_path: Path) -> str:
+    write_assignment("a1", SECRET_SEED, tmp_path / "set", ROOT)
+    return str(tmp_path / "set" / "rubric.json")
+
+
+def rows(path: Path) -> dict[str, dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["submission"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.usefixtures("judge")
+def test_a_class_is_graded_whatever_is_in_it(handed_in: Path, rubric: str, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "gradebook.csv"
+    before = sorted(os.listdir(handed_in))
+    arguments = [str(handed_in), "--assignment", rubric, "--out", str(out), "--seed", "5"]
+    result = CliRunner().invoke(cli.app, ["grade", *arguments])
+    assert result.exit_code == 0, result.output
+    found = rows(out)
+    assert {name: row["marks"] for name, row in found.items()} == {
+        "'=1+1": "3",
+        "ends": "0",
+        "honest": "20",
+        "link": "0",
+        "no json": "0",
+        "untouched": "0",
+    }
+    assert [found[name][f"{MARKED} verdict"] for name in found] == [
+        "passed",
+        "error",
+        "passed",
+        "",
+        "",
+        "missing",
+    ]
+    assert "symbolic link" in found["link"]["problem"]
+    assert "not JSON" in found["no json"]["problem"]
+    assert {(row["seed"], row["secret seed"], row["out of"]) for row in found.values()} == {("5", "3", "20")}
+    assert "not read: link" in result.stderr
+    # Pages for all, a summary, and nothing else left behind.
+    assert sorted(os.listdir(out.parent)) == ["gradebook.csv", "gradebook_feedback", "gradebook_summary.html"]
+    assert len(os.listdir(out.parent / "gradebook_feedback")) == 6
+    assert sorted(os.listdir(handed_in)) == before
+
+
+@pytest.mark.usefixtures("judge")
+def test_one_seed_gives_one_gradebook_and_no_seed_a_fresh_one(
+    handed_in: Path, rubric: str, tmp_path: Path
+) -> None:
+    texts = []
+    for name, seed, jobs in (("a", 7, 1), ("b", 7, 2)):
+        grade_class(handed_in, rubric, tmp_path / f"{name}.csv", seed=seed, jobs=jobs, progress=False)
+        texts.append((tmp_path / f"{name}.csv").read_bytes())
+    assert texts[0] == texts[1]
+    seeds = {
+        grade_class(handed_in / "honest.ipynb", rubric, tmp_path / "c.csv", progress=False).setting.seed
+        for _ in range(2)
+    }
+    assert len(seeds) == 2
+
+
+@pytest.mark.usefixtures("judge")
+def test_killed_half_way_and_resumed_the_gradebook_is_the_same(
+    handed_in: Path, rubric: str, tmp_path: Path
+) -> None:
+    # Sorted to the middle: the run is killed while this one hangs.
+    token = f"token{secrets.token_hex(8)}"
+    hanging = f"import subprocess; subprocess.run(['sh', '-c', 'sleep 3; true # {token}'])"
+    (handed_in / "m hangs.ipynb").write_bytes(notebook(hanging))
+    out = tmp_path / "resumed.csv"
+    command = [sys.executable, "-m", "course_lib", "grade", str(handed_in), "--assignment", rubric]
+    process = subprocess.Popen(
+        [*command, "--out", str(out), "--jobs", "1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    journal = tmp_path / ".resumed.csv.journal"
+    deadline = time.monotonic() + 120
+    while not (journal.is_file() and journal.read_text().count('"label"') >= 4):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    assert processes_with(token, seconds=2.5) == []
+    with journal.open("a") as file:
+        file.write('\n{"label": "torn')
+    kept = journal.read_text()
+    seed = json.loads(kept.splitlines()[1])["setting"]["seed"]
+    resumed = grade_class(handed_in, rubric, out, progress=False)
+    assert resumed.setting.seed == seed
+    assert not journal.exists()
+    grade_class(handed_in, rubric, tmp_path / "whole.csv", seed=seed, progress=False)
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+@pytest.mark.usefixtures("judge")
+def test_a_resumed_run_marks_only_what_is_missing_or_changed(
+    handed_in: Path, rubric: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marked: list[bytes] = []
+    grade_notebook = gradebook.grade_notebook
+
+    def counting(submitted: bytes, *arguments: object, **options: object) -> Report:
+        marked.append(submitted)
+        return grade_notebook(submitted, *arguments, **options)  # type: ignore[arg-type]
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gradebook, "grade_notebook", counting)
+    monkeypatch.setattr(gradebook, "write_gradebook", stop)
+    with pytest.raises(KeyboardInterrupt):
+        grade_class(handed_in, rubric, tmp_path / "a.csv", progress=False)
+    monkeypatch.setattr(gradebook, "write_gradebook", write_gradebook)
+    assert len(marked) == 5
+    (handed_in / "untouched.ipynb").write_bytes(notebook("x = 1"))
+    grade_class(handed_in, rubric, tmp_path / "a.csv", progress=False)
+    assert marked[5:] == [notebook("x = 1")]
+
+
+def test_a_rubric_names_assignment_and_seed(tmp_path: Path, rubric: str) -> None:
+    assert read_rubric("a1") == ("a1", 0)
+    assert read_rubric(rubric) == read_rubric(str(Path(rubric).parent)) == ("a1", SECRET_SEED)
+    (tmp_path / "broken.json").write_text("{}")
+    for given in ("a9", str(tmp_path / "broken.json"), str(tmp_path / "nowhere.json"), str(tmp_path)):
+        with pytest.raises(CourseError):
+            read_rubric(given)
+
+
+def graded_class(*reports: tuple[str, Report]) -> GradedClass:
+    from course_lib.grading.assignments import load_assignment
+
+    graded = [Graded(label, "ab" * 32, "bubblewrap", report) for label, report in reports]
+    return GradedClass(
+        Setting("a1", 0, 1), load_assignment("a1"), Isolation("plain process", "WEAKER"), graded
+    )
+
+
+EVIL = "<script>alert('x')</script>"
+
+
+def report(verdict: str, marks: int, hint: str = "") -> Report:
+    from course_lib.grading.assignments import load_assignment
+
+    results = [
+        TaskResult(task.name, verdict, marks, task.marks, EVIL, hint) for task in load_assignment("a1").tasks
+    ]
+    return Report(tuple(results), (EVIL,))
+
+
+def test_pages_escape_what_learners_wrote_and_stay_in_their_folder(tmp_path: Path) -> None:
+    labels = [EVIL, "../../out", "a/b", "a_b", "x" * 300]
+    result = graded_class(*((label, report("failed", 0)) for label in labels))
+    pages = write_feedback(result, tmp_path / "pages")
+    assert len({path.name for path in pages}) == 5
+    assert {path.parent for path in pages} == {tmp_path / "pages"}
+    for text in (*(path.read_text() for path in pages), summary_page(result)):
+        assert "<script" not in text
+        assert "WEAKER" in text
+    assert page_name("a/b") != page_name("a_b")
+
+
+def test_the_summary_counts_verdicts_mistakes_and_names_what_to_look_at() -> None:
+    result = graded_class(
+        ("alice", report("passed", 2)),
+        ("bob", report("failed", 0, "Mind the sign.")),
+        ("mallory", report("tampered", 0)),
+        ("oscar", Report(problem="It is empty.")),
+    )
+    counts = verdict_counts(result)["a1.descend"]
+    assert counts == {"passed": 1, "failed": 1, "error": 0, "timeout": 0, "missing": 0, "tampered": 1}
+    text = summary_page(result)
+    assert "4 submissions, 1 could not be read" in text
+    assert "mean 2.5" in text
+    assert text.count("Mind the sign.") == 5
+    assert "mallory, a1.descend: tampered" in text
+    assert "oscar: not read. It is empty." in text
+    assert "alice: the same file" in text
+    assert 'alt="Bars' in text
+    assert summary_page(result) == text
+
+
+def test_feedback_shows_no_hidden_input(judge: Judge, solved: list[str]) -> None:
+    wrong = "def descend(*a): return {'points': np.zeros((a[4] + 1, len(a[1]))), 'overshoot': None}"
+    (result,) = judge.only("descend").grade(notebook(*solved, wrong)).results
+    case = judge.only("descend").planned[0].cases[0].arguments
+    assert result.verdict == "failed"
+    for name in ("learning_rate", "rate"):
+        assert str(case[name]) not in result.message + result.hint
+
+
+def test_the_judge_needs_no_torch() -> None:
+    code = (
+        "import sys, course_lib.grading.gradebook, course_lib.grading.class_summary; "
+        "import course_lib.grading.gradescope; from course_lib.grading.assignments import *; "
+        "[load_assignment(name) for name in assignment_names()]; "
+        "print({'torch', 'pandas', 'transformers', 'pickle'} & set(sys.modules) - {'pickle'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.usefixtures("judge")
+def test_the_judges_main_process_stays_small(handed_in: Path, rubric: str, tmp_path: Path) -> None:
+    (handed_in / "large.ipynb").write_bytes(b"[" + b"[]," * (5 << 20) + b"[]]")
+    (handed_in / "huge.ipynb").write_bytes(b"0" * (200 << 20))
+    big = "def compare_models(rows, unit): return [[] for _ in range(200_000)]"
+    (handed_in / "big.ipynb").write_bytes(notebook(big))
+    # VmHWM, since getrusage's peak also counts the process that this one was forked from.
+    code = (
+        "from course_lib.cli import app; app(standalone_mode=False); "
+        "print(*[line for line in open('/proc/self/status') if line.startswith('VmHWM')])"
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            code,
+            "grade",
+            str(handed_in),
+            "--assignment",
+            rubric,
+            "--out",
+            str(tmp_path / "g.csv"),
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    kibibytes = int(done.stdout.split("VmHWM:")[1].split()[0])
+    assert kibibytes < 300 * 1024
+    found = rows(tmp_path / "g.csv")
+    assert "larger than" in found["huge"]["problem"]
+    assert found["honest"]["marks"] == "20"

@@ -1,0 +1,142 @@
+"""Bad input: what was handed in may be anything; it is named with the reason, and the rest go on."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from course_lib.errors import CourseError
+from course_lib.grading import submissions
+from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
+
+
+def outcome(submission: Submission) -> str:
+    try:
+        return submission.read().decode()
+    except UnreadableSubmissionError as error:
+        return f"! {error}"
+
+
+def outcomes(path: Path) -> dict[str, str]:
+    return {submission.label: outcome(submission) for submission in find_submissions(path)}
+
+
+def archive(path: Path, *members: tuple[str | zipfile.ZipInfo, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in members:
+            file.writestr(name, data, compress_type=zipfile.ZIP_DEFLATED)
+    return path
+
+
+def test_a_folder_of_notebooks_folders_and_archives(tmp_path: Path) -> None:
+    (tmp_path / "alice.ipynb").write_text("A")
+    (tmp_path / "bob").mkdir()
+    (tmp_path / "bob" / "a1.ipynb").write_text("B")
+    archive(tmp_path / "carol.zip", ("work/a1.ipynb", b"C"), ("__MACOSX/._a1.ipynb", b"noise"))
+    (tmp_path / "bob" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "bob" / ".ipynb_checkpoints" / "a1-checkpoint.ipynb").write_text("old")
+    (tmp_path / "dave.pdf").write_text("D")
+    assert outcomes(tmp_path) == {
+        "alice": "A",
+        "bob/a1": "B",
+        "carol.zip/work/a1": "C",
+        "dave.pdf": "! It is no notebook (.ipynb).",
+    }
+    assert outcomes(tmp_path / "alice.ipynb") == {"alice": "A"}
+
+
+def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "gradebook.ipynb").write_text("secret")
+    handed_in = tmp_path / "in"
+    handed_in.mkdir()
+    (handed_in / "link.ipynb").symlink_to(secret / "gradebook.ipynb")
+    (handed_in / "folder").symlink_to(secret)
+    (handed_in / "archive.zip").symlink_to(archive(tmp_path / "real.zip", ("a.ipynb", b"secret")))
+    os.mkfifo(handed_in / "pipe.ipynb")
+    (handed_in / "good.ipynb").write_text("good")
+    found = outcomes(handed_in)
+    assert found.pop("good") == "good"
+    assert sorted(found) == ["archive.zip", "folder", "link", "pipe"]
+    assert all(text.startswith("! ") for text in found.values())
+
+
+def test_members_that_lead_out_of_an_archive(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("link.ipynb")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    members = [
+        ("../../out.ipynb", b"x"),
+        ("/etc/x.ipynb", b"x"),
+        (link, b"/etc/passwd"),
+        ("good.ipynb", b"good"),
+    ]
+    found = outcomes(archive(tmp_path / "class.zip", *members))
+    assert found.pop("good") == "good"
+    assert len(found) == 3
+    assert all(text.startswith("! ") for text in found.values())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["class.zip"]
+
+
+def test_a_bomb_is_read_no_further_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submissions, "MAX_NOTEBOOK_BYTES", 1 << 20)
+    path = archive(tmp_path / "bomb.zip", ("bomb.ipynb", b"0" * (20 << 20)), ("good.ipynb", b"good"))
+    assert path.stat().st_size < 1 << 17
+    tracemalloc.start()
+    found = outcomes(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+    assert found["good"] == "good"
+    assert "larger than" in found["bomb"]
+    (tmp_path / "large.ipynb").write_bytes(b"0" * (2 << 20))
+    assert "larger than" in outcomes(tmp_path)["large"]
+
+
+def test_a_member_that_lies_about_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submissions, "MAX_NOTEBOOK_BYTES", 1 << 20)
+    path = archive(tmp_path / "lie.zip", ("lie.ipynb", b"0" * (20 << 20)))
+    data = bytearray(path.read_bytes())
+    # Both places that give the size now say ten bytes.
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        start = data.find(signature) + offset
+        data[start : start + 4] = (10).to_bytes(4, "little")
+    path.write_bytes(data)
+    assert outcomes(path)["lie"].startswith("! ")
+
+
+def test_damaged_and_strange_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "damaged.zip").write_bytes(b"PK\x03\x04 and nothing more")
+    (tmp_path / "empty.zip").write_bytes(b"")
+    cut = archive(tmp_path / "cut.zip", ("a.ipynb", os.urandom(5000)))
+    data = cut.read_bytes()
+    cut.write_bytes(data[:100] + os.urandom(1000) + data[1100:])
+    with zipfile.ZipFile(tmp_path / "lzma.zip", "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("a.ipynb", b"x" * 100)
+    monkeypatch.setattr(submissions, "MAX_MEMBERS", 3)
+    archive(tmp_path / "many.zip", *((f"{i}.ipynb", b"x") for i in range(4)))
+    (tmp_path / "nothing.ipynb").write_bytes(b"")
+    found = outcomes(tmp_path)
+    assert len(found) == 6
+    assert all(text.startswith("! ") for text in found.values()), found
+
+
+def test_labels_are_printable_short_and_their_own(tmp_path: Path) -> None:
+    members = [("a\n\x1b[31m.ipynb", b"1"), ("same.ipynb", b"2"), ("x" * 500 + ".ipynb", b"3")]
+    path = archive(tmp_path / "class.zip", *members)
+    with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "a") as file:
+        file.writestr("same.ipynb", b"4")
+    found = [submission.label for submission in find_submissions(path)]
+    assert len(set(found)) == 4
+    assert all(label.isprintable() and len(label) <= 130 for label in found)
+
+
+def test_nothing_to_grade_is_said(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(CourseError, match="submission"):
+            find_submissions(path)
