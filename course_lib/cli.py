@@ -275,16 +275,26 @@ def grade(
     out: Annotated[Path, typer.Option(help="The gradebook to write, a CSV file.")],
     seed: Annotated[int | None, typer.Option(help="Hidden inputs of an earlier run, for an appeal.")] = None,
     jobs: Annotated[int, typer.Option(help="Submissions at a time.")] = 2,
+    patience: Annotated[float, typer.Option(help="Multiplies the time limits, for a slow machine.")] = 1.0,
 ) -> None:
     """Grade submissions in a sandbox; a stopped run goes on where it was."""
     from course_lib.grading.class_summary import write_summary
     from course_lib.grading.feedback_pages import write_feedback
-    from course_lib.grading.gradebook import grade_class
+    from course_lib.grading.gradebook import GradedClass, grade_class
     from course_lib.runs import check_seed
 
     if seed is not None:
         check_seed(seed)
-    result = grade_class(submissions, assignment, out, seed=seed, jobs=jobs)
+    written: list[str] = []
+
+    def write_pages(graded: GradedClass) -> None:
+        written.append(str(write_summary(graded, out.with_name(f"{out.stem}_summary.html"))))
+        folder = out.with_name(f"{out.stem}_feedback")
+        written.append(f"{len(write_feedback(graded, folder))} pages in {folder}")
+
+    result = grade_class(
+        submissions, assignment, out, seed=seed, jobs=jobs, patience=patience, write_pages=write_pages
+    )
     if result.isolation.note:
         _print_error(CourseError(result.isolation.note))
     unreadable = [one for one in result.graded if one.report.problem]
@@ -292,10 +302,8 @@ def grade(
         typer.echo(f"not read: {one.label}: {one.report.problem}", err=True)
     typer.echo(f"{len(result.graded) - len(unreadable)} graded, {len(unreadable)} not read")
     typer.echo(f"isolation: {result.isolation.kind}; seed: {result.setting.seed}")
-    typer.echo(f"written: {out}")
-    typer.echo(f"written: {write_summary(result, out.with_name(f'{out.stem}_summary.html'))}")
-    folder = out.with_name(f"{out.stem}_feedback")
-    typer.echo(f"written: {len(write_feedback(result, folder))} pages in {folder}")
+    for what in (out, *written):
+        typer.echo(f"written: {what}")
 
 
 @app.command()

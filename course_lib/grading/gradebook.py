@@ -7,8 +7,7 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +18,12 @@ from course_lib.grading.assignments import Assignment, load_assignment
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import PlannedTask, plan
 from course_lib.grading.judging import Report, TaskResult, grade_notebook
-from course_lib.grading.sandbox import Isolation, find_isolation
+from course_lib.grading.sandbox import Isolation, Limits, find_isolation
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
+from course_lib.grading.temporary import remove_left_over, temporary_folder
 from course_lib.locations import written_whole
+
+MAX_PATIENCE = 100
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,9 @@ def grade_class(
     *,
     seed: int | None = None,
     jobs: int = 2,
+    patience: float = 1.0,
     progress: bool = True,
+    write_pages: Callable[[GradedClass], None] | None = None,
 ) -> GradedClass:
     """Grade all submissions and write the gradebook.
 
@@ -117,7 +121,10 @@ def grade_class(
         out: the CSV file to write.
         seed: draws the hidden cases; None goes on with the stopped run's, or draws a fresh one.
         jobs: submissions at a time.
+        patience: what the time limits are multiplied by, for a slow or busy machine.
         progress: whether to show a progress bar.
+        write_pages: writes what else the run is for. A run that is stopped in it goes on there, and marks nothing
+            anew.
 
     Returns:
         The graded class.
@@ -127,22 +134,31 @@ def grade_class(
     """
     if jobs < 1:
         raise CourseError("At least one submission runs at a time.", given=jobs, mend="Use --jobs 2.")
+    if not 0 < patience <= MAX_PATIENCE:
+        raise CourseError(
+            f"Time limits are multiplied by more than 0 and at most {MAX_PATIENCE}.",
+            given=patience,
+            mend="Use --patience 3.",
+        )
+    remove_left_over()
     name, secret_seed = read_rubric(assignment)
     found = find_submissions(submissions)
     with _Journal(out.with_name(f".{out.name}.journal"), name, secret_seed, seed) as journal:
         loaded = load_assignment(name)
-        with tempfile.TemporaryDirectory(prefix="course-grade-") as folder:
+        with temporary_folder("grade") as folder:
             # The sandbox's user is another one; it has to get at the course's copy.
             os.chmod(folder, 0o755)
             course = copy_course(Path(folder, "course"), loaded.blocked)
             isolation = find_isolation(course)
             planned = plan(loaded, secret_seed, journal.setting.seed)
-            judge = _Judge(loaded, planned, course, isolation)
+            judge = _Judge(planned, course, isolation, loaded.limits.patient(patience))
             graded = list(_graded(found, judge, journal, jobs, progress))
         order = {submission.label: position for position, submission in enumerate(found)}
         graded.sort(key=lambda one: order[one.label])
         result = GradedClass(journal.setting, loaded, isolation, graded)
         write_gradebook(result, out)
+        if write_pages is not None:
+            write_pages(result)
         journal.finish()
     return result
 
@@ -175,10 +191,10 @@ def write_gradebook(result: GradedClass, out: Path) -> None:
 class _Judge:
     """Everything needed to mark one submission."""
 
-    assignment: Assignment
     planned: Sequence[PlannedTask]
     course: Path
     isolation: Isolation
+    limits: Limits
 
     def grade(self, submission: Submission) -> Graded:
         try:
@@ -190,7 +206,7 @@ class _Judge:
             self.planned,
             course=self.course,
             isolation=self.isolation,
-            limits=self.assignment.limits,
+            limits=self.limits,
         )
         return Graded(submission.label, hashlib.sha256(notebook).hexdigest(), self.isolation.kind, report)
 
@@ -265,7 +281,7 @@ class _Journal:
         self._write(asdict(graded))
 
     def finish(self) -> None:
-        """Take the journal away: the gradebook is written."""
+        """Take the journal away: everything is written."""
         self.path.unlink()
 
     def _write(self, entry: dict[str, Any]) -> None:

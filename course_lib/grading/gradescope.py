@@ -11,7 +11,6 @@ import os
 import secrets
 import shlex
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from course_lib.grading.gradebook import read_rubric
 from course_lib.grading.judging import Report, grade_notebook
 from course_lib.grading.sandbox import find_isolation
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
+from course_lib.grading.temporary import temporary_folder
 from course_lib.locations import data_folder, written_whole
 
 SETUP = """\
@@ -101,7 +101,7 @@ def grade_submission(root: Path, seed: int | None = None) -> dict[str, Any]:
     seed = secrets.randbelow(2**32) if seed is None else seed
     # The instructor sees what is printed, learners do not: with this seed a run can be repeated.
     print(f"assignment {name}, hidden inputs of seed {seed}")
-    with tempfile.TemporaryDirectory(prefix="course-grade-") as folder:
+    with temporary_folder("grade") as folder:
         os.chmod(folder, 0o755)
         course = copy_course(Path(folder, "course"), assignment.blocked)
         isolation = find_isolation(course)

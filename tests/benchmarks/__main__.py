@@ -5,10 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.benchmarks import finetuning, icl, ppt, smart
+from tests.benchmarks import finetuning, grading, icl, ppt, smart
 
 README = Path(__file__).parents[2] / "README.md"
-BENCHMARKS = {"finetuning": finetuning.table, "smart": smart.table, "ppt": ppt.table, "icl": icl.table}
+BENCHMARKS = {
+    "finetuning": finetuning.table,
+    "smart": smart.table,
+    "ppt": ppt.table,
+    "icl": icl.table,
+    "grading": grading.table,
+}
 
 
 def write_table(name: str, table: str) -> None:

@@ -1,0 +1,1116 @@
+"""Assignment a3, Pre-trained prompt tuning: the trusted side. The notebook: notebooks/src/assignments/a3.py."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from course_lib.grading.assignments import Assignment, Case, Measured, Mistake, Task, Variant
+
+# --- a3.build_choices: next-sentence choices whose places tell nothing
+
+
+def _choices(
+    documents: Sequence[Sequence[str]],
+    queries: Sequence[Sequence[int]],
+    num_options: int,
+    order: Sequence[int],
+    *,
+    step: int = 1,
+    to_and_fro: bool = False,
+    count_all: bool = False,
+    hard: bool = True,
+    repeats: bool = False,
+    arrange: Callable[[str, list[str], int], tuple[list[str], int]] | None = None,
+) -> list[dict[str, Any]]:
+    examples: list[dict[str, Any]] = []
+    for number, (home, sentence) in enumerate(queries):
+        document = documents[home]
+        if not 0 <= sentence + step < len(document):
+            continue
+        answer = document[sentence + step]
+        distractors = _distractors(documents, home, sentence, answer, num_options - 1, hard, repeats)
+        turn, place = divmod(number if count_all else len(examples), num_options)
+        slot = order[-1 - place] if to_and_fro and turn % 2 else order[place]
+        options, label = (arrange or _inserted)(answer, distractors, slot)
+        examples.append({"query": document[sentence], "options": options, "label": label})
+    return examples
+
+
+def _distractors(
+    documents: Sequence[Sequence[str]],
+    home: int,
+    sentence: int,
+    answer: str,
+    count: int,
+    hard: bool,
+    repeats: bool,
+) -> list[str]:
+    document = documents[home]
+    found = []
+    if hard:
+        found.append(document[max(range(len(document)), key=lambda place: abs(place - sentence))])
+    for offset in range(1, len(documents)):
+        other = documents[(home + offset) % len(documents)]
+        text = other[sentence % len(other)]
+        if len(found) < count and (repeats or text not in (document[sentence], answer, *found)):
+            found.append(text)
+    return found
+
+
+def _inserted(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
+    return [*distractors[:slot], answer, *distractors[slot:]], slot
+
+
+def _always_first(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
+    return [answer, *distractors], 0
+
+
+def _swapped(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
+    options = [answer, *distractors]
+    options[0], options[slot] = options[slot], options[0]
+    return options, slot
+
+
+def _from_one(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
+    return _inserted(answer, distractors, slot)[0], slot + 1
+
+
+_NEXT = "the next sentence, and the places run in turn"
+_PREVIOUS = "the sentence before, and the places run to and fro"
+_NOUNS = ("cat", "judge", "river", "letter", "garden", "teacher", "engine", "window", "story", "road")
+_VERBS = ("finds", "leaves", "paints", "hears", "follows", "forgets", "opens", "keeps")
+
+
+def _choice_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    # (options, documents, queries); twice as many queries as options and more, so that places come round again.
+    sizes = [(3, 6, 10), (4, 8, 12), (6, 10, 16), (3, 5, 12)]
+    return [_choice_case(rng, *size, step=1 if variant == _NEXT else -1) for size in sizes]
+
+
+def _choice_case(
+    rng: np.random.Generator, num_options: int, num_documents: int, num_queries: int, step: int
+) -> Case:
+    deck = [f"The {a} {verb} the {b}." for a in _NOUNS for verb in _VERBS for b in _NOUNS if a != b]
+    lengths = rng.integers(4, 8, num_documents)
+    texts = iter([deck[index] for index in rng.choice(len(deck), int(lengths.sum()), replace=False)])
+    documents = [[next(texts) for _ in range(length)] for length in lengths]
+    places = [(home, place) for home, length in enumerate(lengths) for place in range(length)]
+    inner = [pair for pair in places if 0 <= pair[1] + step < lengths[pair[0]]]
+    edges = [pair for pair in places if pair not in inner]
+    # The second query has no answer; the third one's answer stands in the next document too.
+    first, third = (inner[index] for index in rng.choice(len(inner), 2, replace=False))
+    queries = [first, edges[int(rng.integers(len(edges)))], third]
+    queries += [places[index] for index in rng.choice(len(places), num_queries - 3, replace=False)]
+    home, place = third
+    other = documents[(home + 1) % num_documents]
+    other[place % len(other)] = documents[home][place + step]
+    return Case(
+        {
+            "documents": documents,
+            "queries": queries,
+            "num_options": num_options,
+            "order": [int(index) for index in rng.permutation(num_options)],
+        }
+    )
+
+
+def _choice_variant(name: str, *, step: int, to_and_fro: bool, texts: Mapping[str, str]) -> Variant:
+    right = partial(_choices, step=step, to_and_fro=to_and_fro)
+    mistakes = [
+        Mistake(
+            "always first",
+            "The answer stands at one place in all examples. A prompt learns that place, and reads nothing.",
+            partial(right, arrange=_always_first),
+        ),
+        Mistake(
+            "counted all",
+            "The places are not equally frequent: a query that gives no example uses up a place.",
+            partial(right, count_all=True),
+        ),
+        Mistake(
+            "other neighbour",
+            "The answer is the other neighbour of the query.",
+            partial(right, step=-step),
+        ),
+        Mistake(
+            "topic",
+            "No distractor comes from the query's own document: the topic alone tells the answer.",
+            partial(right, hard=False),
+        ),
+        Mistake(
+            "repeated",
+            "Some examples have one text as two options, so that two answers are right.",
+            partial(right, repeats=True),
+        ),
+        Mistake(
+            "swapped",
+            "The right options, but the distractors have not kept their order around the answer.",
+            partial(right, arrange=_swapped),
+        ),
+        Mistake("from one", "The labels count from 1.", partial(right, arrange=_from_one)),
+    ]
+    if to_and_fro:
+        mistakes.append(
+            Mistake("one way", "Look again at the second round of places.", partial(right, to_and_fro=False))
+        )
+    return Variant(
+        name, {f"build_choices.{key}": text for key, text in texts.items()}, right, tuple(mistakes)
+    )
+
+
+BUILD_CHOICES = Task(
+    name="a3.build_choices",
+    title="Next-sentence choices that do not leak the answer's place",
+    marks=4,
+    cases=_choice_cases,
+    variants=(
+        _choice_variant(
+            _NEXT,
+            step=1,
+            to_and_fro=False,
+            texts={
+                "answer": "the sentence right **after** the query",
+                "places": "`order[0]`, `order[1]` and so on, and after the last of `order` from its start again",
+                "step": "1",
+                "code": "place = order[len(examples) % num_options]",
+            },
+        ),
+        _choice_variant(
+            _PREVIOUS,
+            step=-1,
+            to_and_fro=True,
+            texts={
+                "answer": "the sentence right **before** the query",
+                "places": "`order[0]`, `order[1]` and so on to its last, then the whole of `order` backwards, then "
+                "forwards again, and so on",
+                "step": "-1",
+                "code": "place = (order + order[::-1])[len(examples) % (2 * num_options)]",
+            },
+        ),
+    ),
+    hint="Do the text's small example by hand: answer, distractors in their order, then the place.",
+)
+
+
+# --- a3.start_rows: a soft prompt that begins where word embeddings lie
+
+
+def _ordinary(
+    counts: np.ndarray, special: Sequence[int], *, with_special: bool = False, with_unseen: bool = False
+) -> np.ndarray:
+    counts = np.asarray(counts)
+    keep = np.ones(len(counts), dtype=bool) if with_unseen else counts > 0
+    if not with_special:
+        keep[list(special)] = False
+    return np.flatnonzero(keep)
+
+
+def _usual_rows(
+    table: np.ndarray,
+    counts: np.ndarray,
+    special: Sequence[int],
+    num_rows: int,
+    *,
+    middle: Callable[[np.ndarray], Any] = np.median,
+    by_number: bool = False,
+    **kept: bool,
+) -> np.ndarray:
+    table = np.asarray(table, dtype=float)
+    ids = _ordinary(counts, special, **kept)
+    norms = np.linalg.norm(table[ids], axis=1)
+    chosen = ids[np.argsort(np.abs(norms - middle(norms)), kind="stable")[:num_rows]]
+    return table[np.sort(chosen) if by_number else chosen]
+
+
+def _first_rows(
+    table: np.ndarray, counts: np.ndarray, special: Sequence[int], num_rows: int, **kept: bool
+) -> np.ndarray:
+    return np.asarray(table, dtype=float)[_ordinary(counts, special, **kept)[:num_rows]]
+
+
+def _mean_repeated(
+    table: np.ndarray, counts: np.ndarray, special: Sequence[int], num_rows: int
+) -> np.ndarray:
+    mean = np.asarray(table, dtype=float)[_ordinary(counts, special)].mean(axis=0)
+    return np.repeat(mean[None], num_rows, axis=0)
+
+
+def _group_rows(
+    table: np.ndarray,
+    counts: np.ndarray,
+    special: Sequence[int],
+    num_rows: int,
+    *,
+    weighted: bool = True,
+    length: Callable[[np.ndarray], Any] | None = np.median,
+    rarest_first: bool = False,
+    **kept: bool,
+) -> np.ndarray:
+    table, counts = np.asarray(table, dtype=float), np.asarray(counts)
+    ids = _ordinary(counts, special, **kept)
+    ranked = ids[np.argsort(counts[ids] if rarest_first else -counts[ids], kind="stable")]
+    # A group of tokens that never occurred has no weights; a count of one each gives it some.
+    weights = np.maximum(counts, 1) if weighted else np.ones(len(counts))
+    means = [
+        np.average(table[group], axis=0, weights=weights[group]) for group in np.array_split(ranked, num_rows)
+    ]
+    rows = np.stack(means)
+    if length is None:
+        return rows
+    return length(np.linalg.norm(table[ids], axis=1)) * rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _table_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    return [_table_case(rng, *size) for size in [(14, 3, 2), (40, 8, 5), (60, 5, 7), (33, 16, 4)]]
+
+
+def _table_case(rng: np.random.Generator, num_tokens: int, width: int, num_rows: int) -> Case:
+    # Lengths are skewed, as in real tables, so that their mean is not their median.
+    lengths = rng.lognormal(0, 0.6, num_tokens)
+    table = rng.normal(0.3, 1, (num_tokens, width))
+    table *= (lengths / np.linalg.norm(table, axis=1))[:, None]
+    counts = rng.permutation(np.arange(1, num_tokens + 1)) ** 2
+    special = [0, 1, num_tokens - 1]
+    unseen = rng.choice(np.arange(2, num_tokens - 1), num_tokens // 6, replace=False)
+    counts[unseen] = 0
+    # Special tokens are frequent and of a usual length: only their number tells them.
+    counts[special] = num_tokens**2 + np.array([3, 2, 1])
+    usual = np.median(np.linalg.norm(table[_ordinary(counts, special)], axis=1))
+    odd = [*special, *unseen]
+    table[odd] *= (usual / np.linalg.norm(table[odd], axis=1))[:, None]
+    return Case({"table": np.round(table, 4), "counts": counts, "special": special, "num_rows": num_rows})
+
+
+_SPECIAL = "Special tokens are among them. Their rows stand for no text."
+_UNSEEN = "Rows of tokens that never occurred are among them. Nothing has ever trained those."
+
+START_ROWS = Task(
+    name="a3.start_rows",
+    title="A soft prompt that begins where word embeddings lie",
+    marks=3,
+    cases=_table_cases,
+    variants=(
+        Variant(
+            "rows of a usual length",
+            {
+                "start_rows.rule": "Its rows are those `num_rows` ordinary rows of `table` whose Euclidean length is "
+                "nearest to the **median length** of all ordinary rows, the nearest first, and of two equally near "
+                "ones that with the lower number",
+                "start_rows.code": "nearest = np.argsort(np.abs(lengths - np.median(lengths)), kind='stable')\n"
+                "return table[ids[nearest[:num_rows]]]",
+            },
+            _usual_rows,
+            (
+                Mistake("special", _SPECIAL, partial(_usual_rows, with_special=True)),
+                Mistake("unseen", _UNSEEN, partial(_usual_rows, with_unseen=True)),
+                Mistake(
+                    "mean",
+                    "This is nearest to the mean length, which a few long rows pull away.",
+                    partial(_usual_rows, middle=np.mean),
+                ),
+                Mistake(
+                    "by number",
+                    "The rows are right, but in the order of their numbers.",
+                    partial(_usual_rows, by_number=True),
+                ),
+                Mistake(
+                    "first rows", "These are the first ordinary rows, whatever their length.", _first_rows
+                ),
+                Mistake(
+                    "first of all",
+                    "These are the first rows of the table. What stands at the head of a vocabulary?",
+                    partial(_first_rows, with_special=True, with_unseen=True),
+                ),
+                Mistake(
+                    "one row",
+                    "All rows are the same vector: the prompt starts as one row repeated.",
+                    _mean_repeated,
+                ),
+            ),
+        ),
+        Variant(
+            "means of equally frequent tokens",
+            {
+                "start_rows.rule": "Rank the ordinary tokens by `counts`, the most frequent first (of equals, the "
+                "lower number first), and cut the ranking into `num_rows` groups with `np.array_split`. The row of a "
+                "group is the mean of its tokens' rows **weighted by `counts`**, then scaled to the **median "
+                "Euclidean length** of all ordinary rows",
+                "start_rows.code": "groups = np.array_split(ids[np.argsort(-counts[ids], kind='stable')], num_rows)\n"
+                "rows = np.stack([np.average(table[g], axis=0, weights=counts[g]) for g in groups])\n"
+                "return rows * np.median(lengths) / np.linalg.norm(rows, axis=1, keepdims=True)",
+            },
+            _group_rows,
+            (
+                Mistake("special", _SPECIAL, partial(_group_rows, with_special=True)),
+                Mistake("unseen", _UNSEEN, partial(_group_rows, with_unseen=True)),
+                Mistake(
+                    "not scaled",
+                    "Means are shorter than what they are means of: these rows lie nearer to the origin than any "
+                    "word.",
+                    partial(_group_rows, length=None),
+                ),
+                Mistake(
+                    "mean length",
+                    "The directions are right, but the length is the mean one, which a few long rows pull away.",
+                    partial(_group_rows, length=np.mean),
+                ),
+                Mistake(
+                    "unit length",
+                    "The directions are right, but the length is 1: is that usual in this table?",
+                    partial(_group_rows, length=lambda lengths: 1.0),
+                ),
+                Mistake(
+                    "unweighted",
+                    "In these means a rare token counts as much as a frequent one.",
+                    partial(_group_rows, weighted=False),
+                ),
+                Mistake(
+                    "rarest first", "The ranking runs the other way.", partial(_group_rows, rarest_first=True)
+                ),
+                Mistake(
+                    "one row",
+                    "All rows are the same vector: the prompt starts as one row repeated.",
+                    _mean_repeated,
+                ),
+            ),
+        ),
+    ),
+    hint="First the numbers of the ordinary tokens, then their rows' lengths, then the rule.",
+)
+
+
+# --- a3.label_loss: label words of several tokens
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _log_softmax_unstable(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.log(np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+def _word_scores(
+    logits: np.ndarray,
+    words: Sequence[Sequence[int]],
+    *,
+    mean: bool = False,
+    first_only: bool = False,
+    labels_only: bool = False,
+    log_softmax: Callable[[np.ndarray], np.ndarray] = _log_softmax,
+) -> np.ndarray:
+    logits = np.asarray(logits, dtype=float)
+    if labels_only:
+        tokens = sorted({token for word in words for token in word})
+        kept = np.full(logits.shape[-1], -np.inf)
+        kept[tokens] = 0.0
+        logits = logits + kept
+    found = log_softmax(logits)
+    scores = np.zeros(logits.shape[:2])
+    for number, word in enumerate(words):
+        read = word[:1] if first_only else word
+        steps = [found[:, number, step, token] for step, token in enumerate(read)]
+        scores[:, number] = np.mean(steps, axis=0) if mean else np.sum(steps, axis=0)
+    return scores
+
+
+def _smoothed(log_shares: np.ndarray, labels: np.ndarray, strength: float, *, others: bool = False) -> Any:
+    right = log_shares[np.arange(len(labels)), labels]
+    num_labels = log_shares.shape[1]
+    rest = log_shares.sum(axis=1) - (right if others else 0)
+    return -((1 - strength) * right + strength * rest / (num_labels - others))
+
+
+def _focal(log_shares: np.ndarray, labels: np.ndarray, strength: float, *, turned: bool = False) -> Any:
+    right = log_shares[np.arange(len(labels)), labels]
+    share = np.exp(right)
+    return -((share if turned else 1 - share) ** strength) * right
+
+
+def _plain(log_shares: np.ndarray, labels: np.ndarray, strength: float) -> Any:
+    return -log_shares[np.arange(len(labels)), labels]
+
+
+def _label_loss(
+    logits: np.ndarray,
+    words: Sequence[Sequence[int]],
+    labels: np.ndarray,
+    strength: float,
+    *,
+    loss: Callable[..., Any],
+    vocabulary: bool = False,
+    together: Callable[[np.ndarray], Any] = np.mean,
+    **scoring: Any,
+) -> dict[str, Any]:
+    scores = _word_scores(logits, words, **scoring)
+    log_shares = scores if vocabulary else _log_softmax(scores)
+    return {"scores": scores, "loss": float(together(loss(log_shares, np.asarray(labels), strength)))}
+
+
+def _logit_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    # (lengths of the label words, examples, tokens in the vocabulary, what is added to all logits)
+    sizes = [
+        ((1, 2), 2, 8, 0.0),
+        ((1, 3, 2), 4, 12, 0.0),
+        ((2, 2, 1, 3), 5, 15, 3.0),
+        ((2, 1, 2), 3, 10, 900.0),
+    ]
+    return [_logit_case(rng, *size, largest=0.4 if variant == _SUMMED else 2.0) for size in sizes]
+
+
+def _logit_case(
+    rng: np.random.Generator,
+    lengths: Sequence[int],
+    num_examples: int,
+    num_tokens: int,
+    shift: float,
+    *,
+    largest: float,
+) -> Case:
+    first = int(rng.integers(num_tokens))
+    words = [[int(token) for token in rng.choice(num_tokens, length, replace=False)] for length in lengths]
+    # Two words of several tokens share their first one.
+    for word in [word for word in words if len(word) > 1][:2]:
+        word[:] = [first, *[token if token != first else (first + 1) % num_tokens for token in word[1:]]]
+    shape = (num_examples, len(words), max(lengths), num_tokens)
+    return Case(
+        {
+            "logits": np.round(rng.normal(0, 2, shape), 3) + shift,
+            "words": words,
+            "labels": rng.integers(0, len(words), num_examples),
+            "strength": round(float(rng.uniform(0.25, 1) * largest), 3),
+        }
+    )
+
+
+_SUMMED = "sums over tokens, smoothed labels"
+_AVERAGED = "means over tokens, focal loss"
+
+
+def _loss_variant(
+    name: str, loss: Callable, mean: bool, *further: Mistake, texts: Mapping[str, str]
+) -> Variant:
+    right = partial(_label_loss, loss=loss, mean=mean)
+    return Variant(
+        name,
+        {f"label_loss.{key}": text for key, text in texts.items()},
+        right,
+        (
+            Mistake(
+                "first token",
+                "A word is scored by its first token alone, which two labels can share.",
+                partial(right, first_only=True),
+            ),
+            Mistake(
+                "other length",
+                "Look again at what several tokens of one word make together: a sum, or a mean?",
+                partial(right, mean=not mean),
+            ),
+            Mistake(
+                "label tokens alone",
+                "A token's probability is one among the whole vocabulary. The labels are compared with each other "
+                "afterwards.",
+                partial(right, labels_only=True),
+            ),
+            Mistake(
+                "whole vocabulary",
+                "The scores are right. The loss compares each with the whole vocabulary; the labels were to be "
+                "compared with each other.",
+                partial(right, vocabulary=True),
+            ),
+            Mistake(
+                "plain",
+                "The scores are right; `strength` has no effect on the loss.",
+                partial(right, loss=_plain),
+            ),
+            Mistake(
+                "summed",
+                "The scores are right; the loss is summed over the examples.",
+                partial(right, together=np.sum),
+            ),
+            Mistake(
+                "overflow",
+                "With large logits, the exponentials overflow. Adding one number to all logits must change nothing.",
+                partial(right, log_softmax=_log_softmax_unstable),
+            ),
+            *further,
+        ),
+    )
+
+
+LABEL_LOSS = Task(
+    name="a3.label_loss",
+    title="The loss over label words of several tokens",
+    marks=4,
+    cases=_logit_cases,
+    variants=(
+        _loss_variant(
+            _SUMMED,
+            _smoothed,
+            False,
+            Mistake(
+                "others",
+                "The smoothing leaves out the right label: ε is spread over all L labels.",
+                partial(_label_loss, loss=partial(_smoothed, others=True)),
+            ),
+            texts={
+                "score": r"s_{bl} = \sum_{t} \log p_{blt}",
+                "loss": r"\ell_b = -(1 - \varepsilon) \log q_{b y_b} - \frac{\varepsilon}{L} \sum_{l} \log q_{bl}",
+                "symbol": r"\varepsilon",
+                "together": "sum",
+                "code": "losses = -(1 - strength) * right - strength * log_q.mean(axis=1)",
+            },
+        ),
+        _loss_variant(
+            _AVERAGED,
+            _focal,
+            True,
+            Mistake(
+                "turned",
+                "The weights are turned round: a focal loss gives little weight to what is right already.",
+                partial(_label_loss, loss=partial(_focal, turned=True), mean=True),
+            ),
+            texts={
+                "score": r"s_{bl} = \frac{1}{T_l} \sum_{t} \log p_{blt}",
+                "loss": r"\ell_b = -(1 - q_{b y_b})^{\gamma} \log q_{b y_b}",
+                "symbol": r"\gamma",
+                "together": "mean",
+                "code": "losses = -((1 - np.exp(right)) ** strength) * right",
+            },
+        ),
+    ),
+    hint="Three steps: log-probabilities of the tokens, one score a word, then a softmax over the words alone.",
+)
+
+
+# --- a3.draw_few_shot: a few-shot split by groups, balanced
+
+
+def _few_shot(
+    labels: Sequence[int],
+    groups: Sequence[str],
+    order: Sequence[int],
+    per_class: int,
+    *,
+    cycle: Sequence[str] = ("train", "development"),
+    one_each: bool = False,
+    by_row: bool = False,
+    by_name: bool = False,
+    ordered: bool = True,
+    balanced: str = "together",
+) -> dict[str, list[int]]:
+    order = [int(row) for row in (order if ordered else sorted(order))]
+    names = list(dict.fromkeys(groups[row] for row in order))
+    names = sorted(names) if by_name else names
+    side_of = {name: cycle[turn % len(cycle)] for turn, name in enumerate(names)}
+    pools: dict[str, list[int]] = {"train": [], "development": []}
+    used = set()
+    for position, row in enumerate(order):
+        if one_each and groups[row] in used:
+            continue
+        used.add(groups[row])
+        pools[cycle[position % len(cycle)] if by_row else side_of[groups[row]]].append(row)
+    classes = sorted({int(label) for label in labels})
+    counts = {side: [sum(labels[r] == c for r in rows) for c in classes] for side, rows in pools.items()}
+    least = {side: min(per_class, *count) for side, count in counts.items()}
+    if balanced == "together":
+        least = dict.fromkeys(least, min(least.values()))
+    if balanced == "not":
+        least = dict.fromkeys(least, per_class)
+    return {side: _first_of_each(rows, labels, least[side]) for side, rows in pools.items()}
+
+
+def _first_of_each(rows: Sequence[int], labels: Sequence[int], count: int) -> list[int]:
+    taken: dict[int, int] = {}
+    chosen = []
+    for row in rows:
+        label = int(labels[row])
+        taken[label] = taken.get(label, 0) + 1
+        if taken[label] <= count:
+            chosen.append(row)
+    return chosen
+
+
+def _sorted_sides(**case: Any) -> dict[str, list[int]]:
+    right = case.pop("right")
+    return {side: sorted(rows) for side, rows in right(**case).items()}
+
+
+def _split_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    # (rows, groups, classes, examples a class): the later ones ask for more than there is.
+    sizes = [(16, 5, 2, 1), (60, 24, 2, 3), (90, 40, 3, 2), (40, 16, 2, 20), (60, 30, 3, 20), (80, 30, 2, 20)]
+    return [_split_case(rng, *size) for size in sizes]
+
+
+def _split_case(
+    rng: np.random.Generator, num_rows: int, num_groups: int, num_classes: int, per_class: int
+) -> Case:
+    # Every group occurs, and every class; the first class is the most frequent.
+    groups = np.concatenate([np.arange(num_groups), rng.integers(0, num_groups, num_rows - num_groups)])
+    shares = np.arange(num_classes + 1, 1, -1) / np.arange(2, num_classes + 2).sum()
+    labels = np.concatenate(
+        [np.arange(num_classes), rng.choice(num_classes, num_rows - num_classes, p=shares)]
+    )
+    names = [f"review {number:02}" for number in rng.permutation(num_groups)]
+    return Case(
+        {
+            "labels": [int(label) for label in rng.permutation(labels)],
+            "groups": [names[group] for group in groups],
+            "order": [int(row) for row in rng.permutation(num_rows)],
+            "per_class": per_class,
+        }
+    )
+
+
+def _split_variant(
+    name: str, cycle: Sequence[str], one_each: bool, limit: str, texts: Mapping[str, str]
+) -> Variant:
+    right = partial(_few_shot, cycle=cycle, one_each=one_each)
+    other_cycle = ("train", "train", "development") if len(cycle) == 2 else ("train", "development")
+    return Variant(
+        name,
+        {f"draw_few_shot.{key}": text for key, text in texts.items()},
+        right,
+        (
+            Mistake(
+                "leak",
+                "Rows of one group lie on both sides: what is learnt of a review by heart then counts as skill.",
+                partial(right, by_row=True),
+            ),
+            Mistake("limit", limit, partial(right, one_each=not one_each)),
+            Mistake(
+                "unbalanced",
+                "Where a class has too few rows, the sides are not balanced.",
+                partial(right, balanced="not"),
+            ),
+            Mistake(
+                "each side alone",
+                "Each side is balanced, but they differ in size: the scarcest class of either side decides for both.",
+                partial(right, balanced="alone"),
+            ),
+            Mistake(
+                "cycle", "Look again at which groups go to which side.", partial(right, cycle=other_cycle)
+            ),
+            Mistake(
+                "file order",
+                "The rows are taken in the order of the file. `order` is the draw.",
+                partial(right, ordered=False),
+            ),
+            Mistake(
+                "by name",
+                "The groups take turns by name. They come in the order of the draw.",
+                partial(right, by_name=True),
+            ),
+            Mistake(
+                "sorted",
+                "The right rows are in the right sides, but sorted, not in the order of the draw.",
+                partial(_sorted_sides, right=right),
+            ),
+        ),
+    )
+
+
+DRAW_FEW_SHOT = Task(
+    name="a3.draw_few_shot",
+    title="A few-shot split by groups, balanced over classes",
+    marks=3,
+    cases=_split_cases,
+    variants=(
+        _split_variant(
+            "the groups alternate",
+            ("train", "development"),
+            False,
+            "Only the first row of each group is used. Here all of them may be.",
+            {
+                "turns": "The first goes to training, the second to development, the third to training, and so on",
+                "candidates": "All rows of its groups are a side's candidates",
+                "cycle": '["train", "development"]',
+                "code": "candidates = order",
+            },
+        ),
+        _split_variant(
+            "two groups of three for training, one row a group",
+            ("train", "train", "development"),
+            True,
+            "A group gives more than one row. Sentences of one review are no independent examples.",
+            {
+                "turns": "The first and second group go to training, the third to development, the fourth and fifth "
+                "to training, and so on",
+                "candidates": "A side's candidates are its groups' first rows in `order`, **one row a group**",
+                "cycle": '["train", "train", "development"]',
+                "code": "candidates = [next(r for r in order if groups[r] == name) for name in names]",
+            },
+        ),
+    ),
+    hint="First the groups in the order of the draw, then the sides' candidates, then how many rows of each class.",
+)
+
+
+# --- a3.report: find the bug in an evaluation
+
+
+def _report_right(development, development_labels, test, test_labels, label_ids):  # type: ignore[no-untyped-def]
+    best, kept = -1.0, 0
+    for step in range(len(development)):
+        predicted = development[step][:, label_ids].argmax(axis=1)
+        accuracy = (predicted == development_labels).mean()
+        if accuracy > best:
+            best, kept = accuracy, step
+    predicted = test[kept][:, label_ids].argmax(axis=1)
+    return {"kept": kept, "development": best, "test": (predicted == test_labels).mean()}
+
+
+def _report_vocabulary(development, development_labels, test, test_labels, label_ids):  # type: ignore[no-untyped-def]
+    best, kept = -1.0, 0
+    for step in range(len(development)):
+        predicted = development[step].argmax(axis=1)
+        accuracy = (predicted == np.array(label_ids)[development_labels]).mean()
+        if accuracy > best:
+            best, kept = accuracy, step
+    predicted = test[kept].argmax(axis=1)
+    accuracy = (predicted == np.array(label_ids)[test_labels]).mean()
+    return {"kept": kept, "development": best, "test": accuracy}
+
+
+def _report_best_test(development, development_labels, test, test_labels, label_ids):  # type: ignore[no-untyped-def]
+    best, kept, reported = -1.0, 0, 0.0
+    for step in range(len(development)):
+        predicted = development[step][:, label_ids].argmax(axis=1)
+        accuracy = (predicted == development_labels).mean()
+        if accuracy > best:
+            best, kept = accuracy, step
+        predicted = test[step][:, label_ids].argmax(axis=1)
+        reported = max(reported, (predicted == test_labels).mean())
+    return {"kept": kept, "development": best, "test": reported}
+
+
+def _report_chosen_on_test(development, development_labels, test, test_labels, label_ids):  # type: ignore[no-untyped-def]
+    best, kept = -1.0, 0
+    for step in range(len(test)):
+        predicted = test[step][:, label_ids].argmax(axis=1)
+        accuracy = (predicted == test_labels).mean()
+        if accuracy > best:
+            best, kept = accuracy, step
+    predicted = development[kept][:, label_ids].argmax(axis=1)
+    return {"kept": kept, "development": (predicted == development_labels).mean(), "test": best}
+
+
+def _report_last_of_equals(development, development_labels, test, test_labels, label_ids):  # type: ignore[no-untyped-def]
+    accuracies = [
+        (part[:, label_ids].argmax(axis=1) == np.asarray(development_labels)).mean() for part in development
+    ]
+    kept = max(range(len(accuracies)), key=lambda step: (accuracies[step], step))
+    accuracy = (test[kept][:, label_ids].argmax(axis=1) == test_labels).mean()
+    return {"kept": kept, "development": accuracies[kept], "test": accuracy}
+
+
+def _report_last_step(development, development_labels, test, test_labels, label_ids):  # type: ignore[no-untyped-def]
+    kept = len(development) - 1
+    right = [
+        (part[kept][:, label_ids].argmax(axis=1) == np.asarray(labels)).mean()
+        for part, labels in ((development, development_labels), (test, test_labels))
+    ]
+    return {"kept": kept, "development": right[0], "test": right[1]}
+
+
+def _report_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    return [_report_case(rng, *size) for size in [(3, 8, 2), (5, 12, 2), (6, 15, 3), (8, 16, 4)]]
+
+
+def _report_case(rng: np.random.Generator, num_steps: int, num_examples: int, num_labels: int) -> Case:
+    num_tokens = 3 * num_labels + 4
+    label_ids = [int(token) for token in rng.choice(num_tokens, num_labels, replace=False)]
+    skills = rng.permutation(np.linspace(0.2, 1.2, num_steps))
+    development_labels = rng.integers(0, num_labels, num_examples)
+    test_labels = rng.integers(0, num_labels, 2 * num_examples)
+    development = _scored(rng, development_labels, label_ids, num_tokens, skills)
+    test = _scored(rng, test_labels, label_ids, num_tokens, skills[::-1])
+    right = [(part[:, label_ids].argmax(axis=1) == development_labels).mean() for part in development]
+    best = int(np.argmax(right[:-1]))
+    # Two steps are equally good, and neither is the last; the last one is worse. The test set prefers a third.
+    development = np.concatenate([development[:-1], development[[best]], -development[[best]]])
+    test = np.concatenate([test, test[:1]])
+    third = 0 if best else 1
+    test[third] = _scored(rng, test_labels, label_ids, num_tokens, np.array([2.5]))[0]
+    return Case(
+        {
+            "development": development,
+            "development_labels": development_labels,
+            "test": test,
+            "test_labels": test_labels,
+            "label_ids": label_ids,
+        }
+    )
+
+
+def _scored(
+    rng: np.random.Generator,
+    labels: np.ndarray,
+    label_ids: Sequence[int],
+    num_tokens: int,
+    skills: np.ndarray,
+) -> np.ndarray:
+    logits = rng.normal(0, 1, (len(skills), len(labels), num_tokens))
+    logits[:, np.arange(len(labels)), np.asarray(label_ids)[labels]] += skills[:, None]
+    return np.round(logits, 3)
+
+
+_AS_GIVEN = "This behaves as the function that you were given. "
+
+
+def _bug(name: str, function: Callable, hint: str, symptom: str) -> Variant:
+    shown = inspect.getsource(function).replace(function.__name__, "report_with_bug")
+    shown = textwrap.dedent(shown).replace("  # type: ignore[no-untyped-def]", "").rstrip()
+    others = {
+        "vocabulary": (
+            _report_vocabulary,
+            "Any word that is no label counts as wrong: a prompt that knows the answer but says another word loses.",
+        ),
+        "best test": (_report_best_test, "The reported number is the best of many looks at the test set."),
+        "chosen on test": (
+            _report_chosen_on_test,
+            "The step is chosen on the examples that it is reported on.",
+        ),
+        "last of equals": (_report_last_of_equals, "Of equally good steps, another one is kept."),
+        "last step": (_report_last_step, "This keeps the last step, however good the earlier ones were."),
+    }
+    mistakes = [
+        Mistake(key, (_AS_GIVEN + hint) if wrong is function else text, wrong)
+        for key, (wrong, text) in others.items()
+    ]
+    return Variant(name, {"report.bug": shown, "report.symptom": symptom}, _report_right, tuple(mistakes))
+
+
+REPORT = Task(
+    name="a3.report",
+    title="Find the bug in an evaluation",
+    marks=2,
+    cases=_report_cases,
+    variants=(
+        _bug(
+            "the bug is in the predictions",
+            _report_vocabulary,
+            "Which words can `predicted` be, and which are labels?",
+            "a prompt that has not been tuned comes out far below chance, though its scores of the label words are "
+            "no worse than chance",
+        ),
+        _bug(
+            "the bug is in the reported number",
+            _report_best_test,
+            "Which step's prompt has the accuracy that is reported?",
+            "on new examples, the prompt that was kept is worse than reported, run after run",
+        ),
+        _bug(
+            "the bug is in the choice",
+            _report_chosen_on_test,
+            "Which examples decide what is kept?",
+            "the kept prompt is not the one with the best development accuracy, and it disappoints on new examples",
+        ),
+    ),
+    hint="Write down for each step which examples are read, and what is taken from them.",
+)
+
+
+# --- a3.tune_prompt: the open experiment
+
+ACTIVATIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
+    "the hyperbolic tangent": (np.tanh, lambda hidden: 1 - np.tanh(hidden) ** 2),
+    "a rectifier": (lambda hidden: np.maximum(hidden, 0), lambda hidden: (hidden > 0).astype(float)),
+}
+WIDTH, HIDDEN = 6, 6
+NUM_TRAIN, NUM_DEVELOPMENT, NUM_TEST = 32, 64, 400
+# The share of labels that are wrong.
+FLIPPED = 0.05
+# The share of a plain tuning's gain in test accuracy that has to be reached, all cases together.
+LEAST_GAIN = 0.6
+RATES = (0.1, 0.5, 2.0)
+LOOKS, STEPS_BETWEEN = 20, 10
+
+
+def _tuning_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Give pairs of cases that differ in their test texts alone."""
+    cases = []
+    for _ in range(3):
+        given, target = _frozen(rng, variant)
+        sets = {}
+        for name, count in (("train", NUM_TRAIN), ("development", NUM_DEVELOPMENT)):
+            sets[f"x_{name}"], sets[f"y_{name}"] = _texts(rng, variant, given, target, count)
+        for _ in range(2):
+            x_test, y_test = _texts(rng, variant, given, target, NUM_TEST)
+            cases.append(Case({**given, **sets, "x_test": x_test}, {"y_test": y_test, "form": variant}))
+    return cases
+
+
+def _frozen(rng: np.random.Generator, form: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Draw a frozen model, a start, and the prompt that makes the labels.
+
+    Drawn again until both classes are frequent and the start is far from good: otherwise there is nothing to tune.
+    """
+    while True:
+        given = {
+            "weights": np.round(rng.normal(0, 1 / np.sqrt(WIDTH), (HIDDEN, WIDTH)), 4),
+            "output": np.round(rng.normal(0, 2, (2, HIDDEN)), 4),
+            "start": np.round(rng.normal(0, 0.5, HIDDEN), 4),
+        }
+        target = rng.normal(0, 1.5, HIDDEN)
+        x = rng.normal(0, 1.5, (1000, WIDTH))
+        labels = _scores(form, given, target, x).argmax(axis=1)
+        started = (_scores(form, given, given["start"], x).argmax(axis=1) == labels).mean()
+        if 0.35 < labels.mean() < 0.65 and started < 0.7:
+            return given, target
+
+
+def _texts(
+    rng: np.random.Generator, form: str, given: Mapping[str, np.ndarray], target: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    x = np.round(rng.normal(0, 1.5, (count, WIDTH)), 4)
+    labels = _scores(form, given, target, x).argmax(axis=1)
+    return x, np.where(rng.random(count) < FLIPPED, 1 - labels, labels)
+
+
+def _scores(form: str, given: Mapping[str, np.ndarray], prompt: np.ndarray, x: np.ndarray) -> np.ndarray:
+    return ACTIVATIONS[form][0](x @ given["weights"].T + prompt) @ given["output"].T
+
+
+def _set_loss(form: str, given: Mapping[str, np.ndarray], prompt: np.ndarray, name: str) -> float:
+    x, y = given[f"x_{name}"], given[f"y_{name}"]
+    return float(-_log_softmax(_scores(form, given, prompt, x))[np.arange(len(y)), y].mean())
+
+
+def _gradient(form: str, given: Mapping[str, np.ndarray], prompt: np.ndarray) -> np.ndarray:
+    x, y = given["x_train"], given["y_train"]
+    errors = np.exp(_log_softmax(_scores(form, given, prompt, x)))
+    errors[np.arange(len(y)), y] -= 1
+    slopes = ACTIVATIONS[form][1](x @ given["weights"].T + prompt)
+    return np.asarray((errors @ given["output"] * slopes).mean(axis=0))
+
+
+def _tuned(form: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Tune plainly: the prompt with the least development loss of a few learning rates and looks."""
+    best, kept = np.inf, given["start"]
+    for rate in RATES:
+        prompt = given["start"]
+        for step in range(1, LOOKS * STEPS_BETWEEN + 1):
+            prompt = prompt - rate * _gradient(form, given, prompt)
+            if step % STEPS_BETWEEN == 0 and (loss := _set_loss(form, given, prompt, "development")) < best:
+                best, kept = loss, prompt
+    return kept
+
+
+def _tuning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+    pairs = list(zip(cases, answers, strict=True))
+    gains = np.array([_gains(case, answer) for case, answer in pairs])
+    share = float(gains[:, 0].sum() / gains[:, 1].sum())
+    honest = all(_is_honest(case, answer) for case, answer in pairs)
+    # A prompt that is not tuned is blind to everything: the mark is for a tuning.
+    blind = honest and all(
+        np.array_equal(first["prompt"], second["prompt"])
+        and list(first["development_losses"]) == list(second["development_losses"])
+        for first, second in zip(answers[::2], answers[1::2], strict=True)
+    )
+    return [
+        Measured(
+            "test accuracy",
+            2,
+            share >= LEAST_GAIN,
+            f"over the start, {100 * share:.0f} % of a plain tuning's gain; {100 * LEAST_GAIN:.0f} % are asked for.",
+        ),
+        Measured(
+            "as reported",
+            1,
+            honest,
+            "prompt, predictions and development losses belong together, and training came to less loss than the "
+            "start has."
+            if honest
+            else "the frozen model with your prompt has another development loss than the least of yours or other "
+            "predictions, fewer than five losses are reported, or the prompt is no better than its start.",
+        ),
+        Measured(
+            "blind to the test texts",
+            1,
+            blind,
+            "other test texts leave the prompt as it is."
+            if blind
+            else "with other test texts another prompt or other development losses came out, or they are not what "
+            "they say.",
+        ),
+    ]
+
+
+def _gains(case: Case, answer: Any) -> tuple[float, float]:
+    """Give how far the answer's test accuracy lies above the start's, and a plain tuning's."""
+    given, y_test, form = case.arguments, case.hidden["y_test"], case.hidden["form"]
+    plain, start = (
+        float((_scores(form, given, prompt, given["x_test"]).argmax(axis=1) == y_test).mean())
+        for prompt in (_tuned(form, given), given["start"])
+    )
+    predictions = np.asarray(answer["predictions"])
+    if predictions.shape != y_test.shape or predictions.dtype.kind not in "iu":
+        return -start, plain - start
+    return float((predictions == y_test).mean()) - start, plain - start
+
+
+def _is_honest(case: Case, answer: Any) -> bool:
+    given, form = case.arguments, case.hidden["form"]
+    prompt = np.asarray(answer["prompt"], dtype=float)
+    losses = np.asarray(answer["development_losses"], dtype=float)
+    if prompt.shape != (HIDDEN,) or losses.ndim != 1 or len(losses) < 5 or not np.isfinite(prompt).all():
+        return False
+    own = _set_loss(form, given, prompt, "development")
+    tuned = _set_loss(form, given, prompt, "train") < _set_loss(form, given, given["start"], "train")
+    predicted = _scores(form, given, prompt, given["x_test"]).argmax(axis=1)
+    agreed = np.array_equal(predicted, np.asarray(answer["predictions"]))
+    return bool(abs(np.nanmin(losses) - own) <= 0.01 * own and tuned and agreed)
+
+
+TUNE_PROMPT = Task(
+    name="a3.tune_prompt",
+    title="Open experiment: tune a prompt on few examples",
+    marks=4,
+    cases=_tuning_cases,
+    variants=(
+        Variant(
+            "the hyperbolic tangent",
+            {
+                "tune_prompt.activation": r"\tanh",
+                "tune_prompt.slope": r"1 - \tanh^2(\cdot)",
+                "tune_prompt.apply": "np.tanh",
+                "tune_prompt.derivative": "1 - np.tanh(h) ** 2",
+            },
+        ),
+        Variant(
+            "a rectifier",
+            {
+                "tune_prompt.activation": r"\operatorname{relu}",
+                "tune_prompt.slope": "1 where its argument is positive and 0 elsewhere",
+                "tune_prompt.apply": "(lambda h: np.maximum(h, 0))",
+                "tune_prompt.derivative": "(h > 0)",
+            },
+        ),
+    ),
+    hint="Follow the training loss downhill from the start, look at the development loss now and then, and keep the "
+    "prompt where it was least.",
+    measure=_tuning_properties,
+)
+
+ASSIGNMENT = Assignment(
+    name="a3",
+    title="Pre-trained prompt tuning",
+    tasks=(BUILD_CHOICES, START_ROWS, LABEL_LOSS, DRAW_FEW_SHOT, REPORT, TUNE_PROMPT),
+    # No task is one of these, but each is near enough to start from.
+    blocked=(
+        "course_lib.ppt.corpus.build_nss_examples",
+        "course_lib.ppt.soft_prompt.initialise",
+        "course_lib.ppt.label_scoring.label_loss",
+        "course_lib.ppt.label_scoring.label_scores",
+        "course_lib.ppt.fewshot_tasks.few_shot_split",
+    ),
+)

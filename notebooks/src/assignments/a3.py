@@ -1,0 +1,256 @@
+# %% [markdown]
+# # Assignment 3: Pre-trained prompt tuning
+#
+# Six tasks, 20 marks, for one to two hours after the lessons on soft prompts. Write each function where its cell says
+# so. You need NumPy alone: no model runs here, its outputs come as arrays.
+#
+# - Keep the functions' names. They are called with hidden inputs, by position, each within ten seconds.
+# - Cells run from top to bottom, once. A cell that fails does not stop the others.
+# - A function's result alone counts. It must be plain data: numbers, texts, lists, tuples, dictionaries, arrays.
+# - The lines under a task are examples, not the marking: a function that is right on them alone earns nothing.
+#
+# Your form of the assignment: <<variants>>.
+
+# %%
+import numpy as np
+
+# %% [markdown]
+# ## Task 1: build_choices (4 marks)
+#
+# PPT trains a prompt beforehand on choices that plain text gives for free: which of these sentences stands beside this
+# one? A prompt must have no other way to find the answer than to read.
+#
+# `documents` is a list of documents, each a list of at least four sentences. `queries` is a list of pairs
+# `(document, sentence)`, both counted from 0. `order` is a list of the places 0 to `num_options` - 1, shuffled.
+#
+# Write `build_choices(documents, queries, num_options, order)`. It returns a list of dictionaries `{"query": sentence,
+# "options": list of num_options sentences, "label": place of the answer, counted from 0}`, in the order of the queries:
+#
+# - **The answer** is <<build_choices.answer>>, in its document. A query that has none gives no example.
+# - **The first distractor** has the query's topic: it is that sentence of the query's document which stands farthest
+#   from the query; of two equally far ones, the earlier.
+# - **The other distractors** come from the documents after the query's, one from each, and after the last document from
+#   the first again. With the query at place $s$ of its document, a document of $n$ sentences gives the one at place
+#   $s \bmod n$. It is passed over if its text is the query's, the answer's or another distractor's.
+# - **The places** of the answers of successive examples are <<build_choices.places>>. The distractors keep their order
+#   around the answer.
+
+# %% exercise="a3.build_choices"
+def build_choices(documents, queries, num_options, order):
+    """Give next-sentence choices, with every place of the answer equally frequent."""
+    # solution
+    examples = []
+    for home, at in queries:
+        here, rest = documents[home], documents[home + 1 :] + documents[:home]
+        if 0 <= at + <<build_choices.step>> < len(here):
+            hard = max(here, key=lambda sentence: abs(here.index(sentence) - at))
+            known, others = (here[at], here[at + <<build_choices.step>>], hard), [text[at % len(text)] for text in rest]
+            options = [hard, *dict.fromkeys(text for text in others if text not in known)][: num_options - 1]
+            <<build_choices.code>>
+            options.insert(place, here[at + <<build_choices.step>>])
+            examples.append({"query": here[at], "options": options, "label": place})
+    return examples
+    # end of solution
+
+
+# %%
+cats = ["Cats sleep.", "They wake at dusk.", "Then they hunt.", "At dawn they rest."]
+rivers = ["Rivers rise in hills.", "They run down.", "They widen.", "They reach the sea."]
+towns = ["Towns grow.", "They need water.", "They dig wells.", "Wells run dry."]
+build_choices([cats, rivers, towns], [(0, 1), (1, 2), (2, 1)], 3, [2, 0, 1])
+
+# %% [markdown]
+# ## Task 2: start_rows (3 marks)
+#
+# A soft prompt that begins far from all word embeddings is hard to tune. Here is a start among them.
+#
+# `table` has shape $[V, D]$: a row for each token of the vocabulary. `counts`, $[V]$, says how often each token occurred
+# in pre-training; `special` lists the numbers of the special tokens. A token is **ordinary** if it is not special and
+# occurred at least once.
+#
+# Write `start_rows(table, counts, special, num_rows)`. It returns the start of the prompt, an array of shape
+# [num_rows, D]. <<start_rows.rule>>.
+
+# %% exercise="a3.start_rows"
+def start_rows(table, counts, special, num_rows):
+    """Give a soft prompt's first rows, [num_rows, D]."""
+    # solution
+    ids = np.array([token for token in range(len(table)) if counts[token] > 0 and token not in special])
+    lengths = np.linalg.norm(table[ids], axis=1)
+    <<start_rows.code>>
+    # end of solution
+
+
+# %%
+table = np.array([[9.0, 9.0], [3.0, 4.0], [0.0, 2.0], [6.0, 8.0], [1.0, 0.0]])
+start_rows(table, np.array([50, 4, 3, 2, 0]), [0], 2)
+
+# %% [markdown]
+# ## Task 3: label_loss (4 marks)
+#
+# A causal model is asked for one of $L$ label words behind each of $B$ examples. Word $l$ has $T_l$ tokens, and the
+# model has read the example and the word up to each of them: `logits` has shape $[B, L, T, V]$, and `logits[b, l, t]`
+# are the scores of the whole vocabulary for token `words[l][t]`. `words` is a list of $L$ lists of token numbers, of
+# different lengths; behind a word's end, `logits` hold numbers without meaning. `labels`, $[B]$, has the right labels
+# $y_b$.
+#
+# Let $p_{blt}$ be the probability of token $t$ of word $l$ **among the whole vocabulary**. The score of a word is
+#
+# $$<<label_loss.score>>,$$
+#
+# the shares $q_{bl}$ are the softmax of the scores **over the $L$ labels alone**, and the loss of an example is, in nats,
+#
+# $$<<label_loss.loss>>.$$
+#
+# Write `label_loss(logits, words, labels, strength)`, where `strength` is $<<label_loss.symbol>>$. It returns a
+# dictionary: `"scores"`, an array of shape [B, L], and `"loss"`, the mean over the examples. Logits may be as large as
+# 1,000.
+
+# %% exercise="a3.label_loss"
+def label_loss(logits, words, labels, strength):
+    """Give each label word's score, [B, L], and the mean loss over the label words, in nats."""
+    # solution
+    def log_softmax(x):
+        x = x - x.max(axis=-1, keepdims=True)
+        return x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+
+    log_p = log_softmax(logits)
+    scores = [log_p[:, l, range(len(word)), word].<<label_loss.together>>(axis=1) for l, word in enumerate(words)]
+    log_q = log_softmax(np.stack(scores, axis=1))
+    right = log_q[np.arange(len(labels)), labels]
+    <<label_loss.code>>
+    return {"scores": np.stack(scores, axis=1), "loss": losses.mean()}
+    # end of solution
+
+
+# %% [markdown]
+# With all logits equal, each of four tokens has $p = \frac{1}{4}$, so that a word of one token scores
+# $\log \frac{1}{4} = -1.386$:
+
+# %%
+label_loss(np.zeros((1, 2, 2, 4)), [[1], [2, 3]], np.array([0]), 0.5)
+
+# %% [markdown]
+# ## Task 4: draw_few_shot (3 marks)
+#
+# Row $i$ of a data set is a sentence of the review `groups[i]` with the class `labels[i]` (0, 1, …). `order` is a random
+# order of all rows: the draw.
+#
+# Write `draw_few_shot(labels, groups, order, per_class)`. It returns `{"train": …, "development": …}`, two lists of row
+# numbers, each in the order of the draw:
+#
+# - **Groups take turns**, in the order in which they first occur in the draw. <<draw_few_shot.turns>>.
+# - <<draw_few_shot.candidates>>.
+# - Each side takes its first `per_class` candidates of each class. If some class has fewer on some side, then **every
+#   class gets that smallest number on both sides**.
+
+# %% exercise="a3.draw_few_shot"
+def draw_few_shot(labels, groups, order, per_class):
+    """Give the rows for training and for development: no group on both, and balanced."""
+    # solution
+    names, cycle = list(dict.fromkeys(groups[row] for row in order)), <<draw_few_shot.cycle>>
+    side_of = {name: cycle[turn % len(cycle)] for turn, name in enumerate(names)}
+    <<draw_few_shot.code>>
+    pools = {
+        (side, label): [row for row in candidates if side_of[groups[row]] == side and labels[row] == label]
+        for side in ("train", "development")
+        for label in set(labels)
+    }
+    count = min(per_class, *(len(pool) for pool in pools.values()))
+    chosen = {key: set(pool[:count]) for key, pool in pools.items()}
+    return {side: [row for row in order if any(row in chosen[side, label] for label in set(labels))] for side in cycle}
+    # end of solution
+
+
+# %%
+draw_few_shot([0, 1, 0, 1, 1, 0], ["a", "a", "b", "b", "c", "d"], [2, 0, 1, 3, 4, 5], per_class=1)
+
+# %% [markdown]
+# ## Task 5: report (2 marks)
+#
+# A prompt was saved at $S$ steps of its tuning. `development`, $[S, N, V]$, has the model's scores of the whole vocabulary
+# at the answers of $N$ development examples, `test`, $[S, M, V]$, those of $M$ test examples. `label_ids` lists the
+# tokens of the label words, one each; `development_labels` and `test_labels` are numbers of labels, not of tokens. An
+# example counts as right if, **among the label words**, the right one has the highest score.
+#
+# The step with the best development accuracy is kept, of equals the earliest. Its number, its development accuracy and
+# its accuracy on the test set, which is read once, are returned as `{"kept": …, "development": …, "test": …}`.
+#
+# The following function has **one bug**: <<report.symptom>>.
+#
+# ```python
+# <<report.bug>>
+# ```
+#
+# Write `report(development, development_labels, test, test_labels, label_ids)` without it.
+
+# %% exercise="a3.report"
+def report(development, development_labels, test, test_labels, label_ids):
+    """Give the kept step, its development accuracy and its test accuracy."""
+    # solution
+    def accuracy(logits, labels):
+        return (logits[:, label_ids].argmax(axis=1) == labels).mean()
+
+    accuracies = [accuracy(logits, development_labels) for logits in development]
+    kept = int(np.argmax(accuracies))
+    return {"kept": kept, "development": accuracies[kept], "test": accuracy(test[kept], test_labels)}
+    # end of solution
+
+
+# %%
+scores = np.array([[[5.0, 1.0, 0.0], [5.0, 0.0, 1.0]]])
+report(scores, np.array([0, 1]), scores[:, :1], np.array([1]), [1, 2])
+
+# %% [markdown]
+# ## Task 6: an open experiment, tune_prompt (4 marks)
+#
+# A frozen model reads a text $x \in \mathbb{R}^D$ behind a soft prompt $p \in \mathbb{R}^H$ and gives the scores of two
+# label words:
+#
+# $$z = U\, f(W x + p), \qquad f = <<tune_prompt.activation>>$$
+#
+# `weights` is $W$, $[H, D]$; `output` is $U$, $[2, H]$; `start` is a prompt to begin from, $[H]$. Of the labels that you get,
+# a few are wrong. With $q$ the softmax of $z$ and $e_y$ the right label as a vector of one 1, the gradient of an
+# example's cross-entropy (in nats) is
+#
+# $$\nabla_p = f'(W x + p) \odot U^{\top} (q - e_y), \qquad f'(h) = <<tune_prompt.slope>>$$
+#
+# Only $p$ may be tuned, on the 32 training examples. When it stops, and with which learning rate, the 64 development
+# examples tell: few examples are soon learnt by heart.
+#
+# Write `tune_prompt(weights, output, start, x_train, y_train, x_development, y_development, x_test)`. It returns a
+# dictionary:
+#
+# - `"prompt"`: the prompt that you keep, $[H]$;
+# - `"development_losses"`: the mean cross-entropies on the development examples that you chose among, in nats, at least
+#   five; the prompt you keep has the least of them;
+# - `"predictions"`: the labels, 0 or 1, that the model gives at `x_test` behind this prompt.
+#
+# Marked: at least 60 % of the gain in test accuracy over the start that a plain tuning of this kind reaches (2 marks);
+# whether prompt, losses and predictions belong together and the prompt was tuned (1 mark); whether the prompt stays the
+# same when the test texts change (1 mark).
+
+# %% exercise="a3.tune_prompt"
+def tune_prompt(weights, output, start, x_train, y_train, x_development, y_development, x_test):
+    """Tune a prompt on few examples, and keep the one with the least development loss."""
+    # solution
+    def read(prompt, x):
+        scores = <<tune_prompt.apply>>(x @ weights.T + prompt) @ output.T
+        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    tried, prompt, rows = [], start, (np.arange(len(y_development)), y_development)
+    for step in range(300):
+        h, errors = x_train @ weights.T + prompt, read(prompt, x_train) - np.eye(2)[y_train]
+        prompt = prompt - 0.5 * (errors @ output * (<<tune_prompt.derivative>>)).mean(axis=0)
+        tried.append((-np.log(read(prompt, x_development)[rows]).mean(), prompt))
+    prompt, losses = min(tried, key=lambda pair: pair[0])[1], [loss for loss, _ in tried]
+    return {"prompt": prompt, "development_losses": losses, "predictions": read(prompt, x_test).argmax(axis=1)}
+    # end of solution
+
+
+# %%
+rng = np.random.default_rng(0)
+x, weights, output = rng.normal(size=(40, 2)), np.eye(2), np.array([[2.0, 0.0], [0.0, 2.0]])
+y = (x[:, 0] < x[:, 1]).astype(int)
+tune_prompt(weights, output, np.array([2.0, -1.0]), x[:20], y[:20], x[20:], y[20:], x[:3])["predictions"]
