@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -255,17 +254,6 @@ print(sorted(set(notes)))
     ]
     assert [process.communicate()[0] for process in processes] == ["['']\n", "['']\n"]
     assert recall()[0] == {RATIO: Memory(80), "02.flip_share": Memory(80)}
-
-
-def test_two_threads_lose_no_attempt() -> None:
-    threads = [
-        threading.Thread(target=lambda: [remember(RATIO, passed=False) for _ in range(20)]) for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert recall()[0] == {RATIO: Memory(60)}
 
 
 def test_the_file_is_plain_and_sorted() -> None:
