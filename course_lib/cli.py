@@ -183,6 +183,30 @@ def clean(
 
 
 @app.command()
+def progress(
+    reset: Annotated[bool, typer.Option("--reset", help="Forget all progress.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Show which exercises are passed and which are open, lesson by lesson."""
+    from rich.console import Console
+
+    from course_lib import exercises
+    from course_lib.exercises import remembering
+
+    if not reset:
+        found = exercises.progress()
+        console = Console()
+        console.print(found.summary, highlight=False)
+        console.print(found.table())
+        if found.note:
+            console.print(found.note, highlight=False, markup=False, soft_wrap=True)
+        return
+    if not yes:
+        typer.confirm("Forget which exercises you have passed, and all attempts?", abort=True)
+    typer.echo("Forgotten." if remembering.forget() else "Nothing to forget.")
+
+
+@app.command()
 def reference(
     name: Annotated[str | None, typer.Argument(help="The reference result to make again.")] = None,
     show: Annotated[bool, typer.Option("--list", help="List the reference results.")] = False,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from course_lib import cli
+from course_lib import cli, exercises
 from course_lib.pipeline import catalogue, execute
 
 FAILING = """\
@@ -120,6 +120,58 @@ def test_clean_asks_and_removes_only_what_the_course_made(
     assert "Nothing to remove" in call("clean").stdout
 
 
+@pytest.fixture
+def learner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache of a learner who has passed one exercise at the second attempt."""
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("COURSE_PROGRESS")
+    exercises.check("01.parameter_ratio", lambda p, n: n / p)
+    exercises.check("01.parameter_ratio", lambda p, n: p / n)
+    return tmp_path / "cache"
+
+
+@pytest.mark.usefixtures("learner")
+def test_progress_is_shown() -> None:
+    result = call("progress")
+    assert result.exit_code == 0
+    assert result.stdout == f"{exercises.progress()}\n"
+    assert f"1 of {len(exercises.EXERCISES)} exercises passed" in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if "polynomial_errors" in line]
+    assert "1 of 4" in line
+    assert line.rstrip(" │").endswith(" 2")
+
+
+def test_progress_is_forgotten_after_a_question(learner: Path) -> None:
+    (path,) = learner.rglob("exercises.json")
+    result = call("progress", "--reset", input="n\n")
+    assert result.exit_code == 1
+    assert "Forget which exercises you have passed" in result.output
+    assert path.is_file()
+    assert "Forgotten" in call("progress", "--reset", input="y\n").output
+    assert not path.exists()
+    assert "0 of 4" in call("progress").stdout
+    result = call("progress", "--reset", "--yes")
+    assert (result.exit_code, result.stdout) == (0, "Nothing to forget.\n")
+
+
+def test_damaged_progress_is_a_line_and_can_be_forgotten(learner: Path) -> None:
+    (path,) = learner.rglob("exercises.json")
+    path.write_text("{")
+    result = call("progress")
+    assert result.exit_code == 0
+    assert "What was remembered cannot be read" in result.stdout
+    assert "Forgotten" in call("progress", "--reset", "--yes").stdout
+    assert not path.exists()
+
+
+def test_clean_keeps_progress(learner: Path, checkout: Path) -> None:
+    (learner / "assets").mkdir()
+    assert call("clean", "--assets", "--yes").exit_code == 0
+    assert not (learner / "assets").exists()
+    assert list(learner.rglob("exercises.json"))
+
+
 @dataclass
 class Row:
     name: str = "minilm"
@@ -180,4 +232,6 @@ def test_help_imports_nothing_heavy_and_works_as_a_module() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
     done = subprocess.run([sys.executable, "-m", "course_lib", "--help"], capture_output=True, text=True)
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("run", "build", "lab", "assets", "clean", "reference"))
+    assert all(
+        name in done.stdout for name in ("run", "build", "lab", "assets", "clean", "progress", "reference")
+    )

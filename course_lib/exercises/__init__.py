@@ -11,6 +11,7 @@ Example:
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from course_lib.errors import unknown_name
@@ -26,16 +27,20 @@ from course_lib.exercises.lesson06 import EXERCISES as LESSON_06
 from course_lib.exercises.lesson07 import EXERCISES as LESSON_07
 from course_lib.exercises.lesson08 import EXERCISES as LESSON_08
 from course_lib.exercises.lesson09 import EXERCISES as LESSON_09
+from course_lib.exercises.overview import Progress, overview
+from course_lib.exercises.remembering import recall, remember
 
 __all__ = [
     "EXERCISES",
     "Exercise",
     "Feedback",
     "Mistake",
+    "Progress",
     "answer_exercise",
     "check",
     "check_exercise",
     "compare",
+    "progress",
 ]
 
 EXERCISES: dict[str, Exercise] = {
@@ -58,7 +63,8 @@ EXERCISES: dict[str, Exercise] = {
 def check(name: str, solution: Any, seed: int = 0) -> Feedback:
     """Check a learner's function or answer, and say at once what differs.
 
-    As the last line of a notebook's cell the feedback displays itself.
+    As the last line of a notebook's cell the feedback displays itself. Attempts, and when the
+    exercise was first passed, are remembered for `progress`; an untouched stub is no attempt.
 
     Args:
         name: the exercise, for example "01.parameter_ratio".
@@ -67,7 +73,8 @@ def check(name: str, solution: Any, seed: int = 0) -> Feedback:
         seed: draws the inputs; a whole number from 0 on.
 
     Returns:
-        The feedback: status, input, expected and got, and a hint.
+        The feedback: status, input, expected and got, and a hint. Where the attempt cannot be
+        remembered, one line says so, and all else is the same.
 
     Raises:
         CourseError: if there is no exercise of this name, or the seed is not valid.
@@ -89,4 +96,22 @@ def check(name: str, solution: Any, seed: int = 0) -> Feedback:
     """
     if not isinstance(name, str) or name not in EXERCISES:
         raise unknown_name("exercise", name, EXERCISES)
-    return check_exercise(EXERCISES[name], solution, seed)
+    exercise = EXERCISES[name]
+    feedback = check_exercise(exercise, solution, seed)
+    if feedback.status == "not written yet":
+        return feedback
+    return replace(feedback, note=remember(exercise.name, feedback.passed))
+
+
+def progress() -> Progress:
+    """Show which exercises are passed and which are open; `course progress` shows the same.
+
+    As the last line of a notebook's cell the table displays itself. It is kept in the user's
+    cache, which on Colab lasts as long as the machine.
+
+    Returns:
+        A row for each lesson: exercises passed of all, which are open, and attempts. What
+        cannot be read counts as open, and one line says so.
+    """
+    memories, note = recall()
+    return overview(EXERCISES, memories, note)

@@ -31,6 +31,7 @@ class Feedback:
         expected: what was expected for this input, as text.
         got: what came, as text.
         hint: what to look at next.
+        note: one line beside the matter, for example that the attempt could not be remembered.
 
     Example:
         >>> print(Feedback("failed", "01.parameter_ratio", "Expected 50.0, got 0.02.", hint="P over N."))
@@ -46,6 +47,7 @@ class Feedback:
     expected: str = ""
     got: str = ""
     hint: str = ""
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -60,6 +62,7 @@ class Feedback:
         lines = [f"{mark} {self.exercise}: {words}", *_indented(self.message, 2)]
         for label, text in self._details():
             lines += _labelled(label, text)
+        lines += _indented(f"({self.note})", 2) if self.note else []
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -68,12 +71,13 @@ class Feedback:
     def _repr_html_(self) -> str:
         mark, words, accent = _LOOKS[self.status]
         rows = "".join(_html_row(label, text) for label, text in self._details())
+        note = f'<div style="font-size: smaller;">({html.escape(self.note)})</div>' if self.note else ""
         frame = f"border-left: 4px solid {accent}; padding: 0.4em 0.8em; margin: 0.4em 0;"
         return (
             f'<div role="status" style="{frame}">'
             f'<div><strong><span style="color: {accent};">{mark}</span> '
             f"{html.escape(self.exercise)}: {words}</strong></div>"
-            f'<div style="white-space: pre-wrap;">{html.escape(self.message)}</div>{rows}</div>'
+            f'<div style="white-space: pre-wrap;">{html.escape(self.message)}</div>{rows}{note}</div>'
         )
 
     def _details(self) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import course_lib
 from course_lib import runs
 from course_lib.errors import CourseError
+from course_lib.exercises.remembering import OFF, PROGRESS_VARIABLE
 from course_lib.locations import data_folder, written_whole
 from course_lib.pipeline import HEADLINE_TYPE
 from course_lib.pipeline.catalogue import LEARNER_FOLDER, SOLUTION_FOLDER, Lesson
@@ -316,6 +317,8 @@ def _kernel_manager(log: logging.Logger) -> AsyncKernelManager:
 
 def _kernel_environment(profile: str) -> dict[str, str]:
     environment = {**os.environ, runs.PROFILE_VARIABLE: profile, "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    # A headless run is nobody's progress, and must show the same whoever starts it.
+    environment[PROGRESS_VARIABLE] = OFF
     # A backend chosen for scripts would keep figures out of the notebook.
     environment.pop("MPLBACKEND", None)
     return environment

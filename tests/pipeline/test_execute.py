@@ -97,6 +97,21 @@ def test_the_kernel_is_this_interpreter_in_the_notebooks_folder(make_course) -> 
     assert (root / "build/smoke/solutions/01_kernel.ipynb").is_file()
 
 
+def test_a_headless_run_is_nobodys_progress(make_course, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+from course_lib import exercises
+from course_lib.pipeline import headline
+passed = exercises.check("01.parameter_ratio", lambda p, n: p / n).passed
+headline(f"{passed}, {exercises.progress().summary}")
+"""
+    root = make_course(_01_passes=f"{LESSON}# %%\n{code}\n")
+    monkeypatch.setenv("COURSE_CACHE", str(root / "cache"))
+    monkeypatch.delenv("COURSE_PROGRESS")
+    (result,) = run(root)
+    assert result.headline.startswith("True, 0 of ")
+    assert not (root / "cache").exists()
+
+
 def test_a_cell_that_takes_too_long_stops_the_run(make_course) -> None:
     root = make_course(_01_slow=f"{LESSON}# %%\nimport time\ntime.sleep(60)\n")
     with pytest.raises(
