@@ -380,6 +380,7 @@ def _environment(home: str) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "MPLBACKEND": "Agg",
         "PYTHONHASHSEED": "0",
+        "COURSE_PROGRESS": "off",
         **one_thread,
     }
 

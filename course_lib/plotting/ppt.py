@@ -57,12 +57,11 @@ def pilot_figure(rows: pd.DataFrame) -> Figure:
         A figure.
     """
     findings = list(dict.fromkeys(rows.finding))
-    figure, axes = panels(2, (len(findings) + 1) // 2, width=5.2, height=2.6, sharex=True, squeeze=False)
+    figure, axes = panels((len(findings) + 1) // 2, 2, width=5.4, height=2.4, squeeze=False)
     for panel, finding in zip(axes.flat, findings, strict=False):
         run_intervals(panel, rows[rows.finding == finding], "variant")
         panel.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
-        panel.set_title(finding)
-        panel.label_outer()
+        panel.set(title=finding, xlim=(0.3, 1))
     for panel in axes.flat[len(findings) :]:
         panel.remove()
     letter_panels(figure)
