@@ -90,6 +90,10 @@ class ShippedSettings:
     evaluate_every: int = 100
     dtype: str | None = None
 
+    def __post_init__(self) -> None:
+        # JSON gives a list
+        object.__setattr__(self, "kinds", tuple(self.kinds))
+
     @property
     def training(self) -> PromptTrainingSettings:
         """The settings of the training loop; the step is chosen on the validation side."""
@@ -202,8 +206,6 @@ def _settings(task: str, settings: dict[str, Any]) -> ShippedSettings:
     for name in settings:
         if name not in known:
             raise unknown_name("setting", name, known)
-    if "kinds" in settings:
-        settings["kinds"] = tuple(settings["kinds"])
     if task == "unified":
         # what the profile says now, so that the record says it too
         settings["max_options"] = settings.get("max_options") or tasks.unified_options()

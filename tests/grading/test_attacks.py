@@ -351,8 +351,10 @@ def look(paths):
                  or name in ("judging.py", "expecting.py", "gradebook.csv", "lesson01.py", "a1.ipynb", "a1.py")]
     return seen
 """
+    # the checkout's folder itself is there where the virtual environment lies in it, and nothing else of it
     repository = Path(__file__).parents[2]
-    hidden = [secret, tmp_path, repository, repository / "notebooks", judge.course, Path("/root/.ssh")]
+    parts = [repository / name for name in ("README.md", ".git", "course_lib", "data", "notebooks", "tests")]
+    hidden = [secret, tmp_path, *parts, judge.course, Path("/root/.ssh")]
     assert inside(judge, look, [str(path) for path in [*hidden, "/etc/passwd", "/sys", "/run", "/var"]]) == []
 
 
