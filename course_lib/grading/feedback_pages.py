@@ -48,7 +48,7 @@ def page_name(label: str) -> str:
 
     Example:
         >>> page_name("../alice/a1")
-        'alice_a1-6d8aecd6.html'
+        'alice_a1-07fb4bf6.html'
     """
     readable = re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_")[:60]
     return f"{readable}-{hashlib.sha256(label.encode('utf-8', 'replace')).hexdigest()[:8]}.html"
