@@ -47,7 +47,8 @@ def test_the_ascent_goes_up_and_stays_in_the_ball(trained: dict[str, torch.nn.Mo
 def test_the_map_agrees_with_its_points(trained: dict[str, torch.nn.Module]) -> None:
     point, offsets = torch.zeros(1, 1, 2), torch.tensor([-0.5, 0.0, 0.5])
     change = change_around(trained["plain"], point, offsets)
-    assert change[1, 1] == 0
+    # not always exactly 0: a product of matrices may round a row by its place in the batch
+    assert change[1, 1].item() == pytest.approx(0, abs=1e-12)
     # rows are the second axis, columns the first
     expected = change_at(trained["plain"], point, torch.tensor([0.5, -0.5]))
     assert change[0, 2].item() == pytest.approx(expected, rel=1e-5)
