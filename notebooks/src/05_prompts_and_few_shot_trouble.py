@@ -9,7 +9,7 @@
 # - put a soft prompt in front of a text by hand, and see that the gradient reaches it alone;
 # - say what label words, a prompt's start and words around it are worth with 32 examples.
 #
-# Time on two CPU cores: 3 minutes, of which tuning takes most
+# Time on two CPU cores: 2 minutes, of which tuning takes most
 
 # %%
 import tempfile

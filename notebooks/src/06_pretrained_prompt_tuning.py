@@ -10,7 +10,7 @@
 # - say what a pre-trained prompt has learnt, beside an untrained one and a hard pattern;
 # - tune a pre-trained prompt on a few examples beside one that begins at random words.
 #
-# Time on two CPU cores: 3 minutes, of which tuning takes most
+# Time on two CPU cores: 2 minutes, of which tuning takes most
 
 # %%
 import numpy as np
