@@ -446,7 +446,9 @@ def test_a_run_killed_at_random_steps_ends_with_the_same_prompt(tmp_path: Path) 
     (tmp_path / "killed" / f".{CHECKPOINT_FILE}.1-abcd.part").write_bytes(b"half")
     done = in_processes("-m", "tests.ppt.pretraining_worker", str(tmp_path), "resumed", "whole")
     assert done.returncode == 0, done.stderr[-3000:]
-    whole, resumed = (torch.load(tmp_path / f"{name}_0.pt") for name in ("whole", "resumed"))
+    whole, resumed = (
+        torch.load(tmp_path / f"{name}_0.pt", weights_only=True) for name in ("whole", "resumed")
+    )
     assert torch.equal(whole.pop("prompt"), resumed.pop("prompt")), steps
     assert whole == resumed, steps
 
@@ -459,7 +461,7 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     one = train(None)
-    first, second = (torch.load(tmp_path / f"shared_{rank}.pt") for rank in "01")
+    first, second = (torch.load(tmp_path / f"shared_{rank}.pt", weights_only=True) for rank in "01")
     assert torch.equal(first["prompt"], second["prompt"])
     assert first["evaluations"] == second["evaluations"]
     assert torch.allclose(first["prompt"], one.prompt.embeddings, atol=1e-4)
