@@ -37,14 +37,14 @@ def test_a_folder_of_notebooks_folders_and_archives(tmp_path: Path) -> None:
     (tmp_path / "alice.ipynb").write_text("A")
     (tmp_path / "bob").mkdir()
     (tmp_path / "bob" / "a1.ipynb").write_text("B")
-    archive(tmp_path / "carol.zip", ("work/a1.ipynb", b"C"), ("__MACOSX/._a1.ipynb", b"noise"))
+    archive(tmp_path / "carol.zip", ("final/a1.ipynb", b"C"), ("__MACOSX/._a1.ipynb", b"noise"))
     (tmp_path / "bob" / ".ipynb_checkpoints").mkdir()
     (tmp_path / "bob" / ".ipynb_checkpoints" / "a1-checkpoint.ipynb").write_text("old")
     (tmp_path / "dave.pdf").write_text("D")
     assert outcomes(tmp_path) == {
         "alice": "A",
         "bob/a1": "B",
-        "carol.zip/work/a1": "C",
+        "carol.zip/final/a1": "C",
         "dave.pdf": "! It is no notebook (.ipynb).",
     }
     assert outcomes(tmp_path / "alice.ipynb") == {"alice": "A"}

@@ -190,10 +190,9 @@ def train_smoothly(x_train, y_train, x_validation, y_validation, epsilon):
             slope = -y_train / (1 + np.exp(y_train * (x_train @ weight + bias)))
             smooth = 2 * penalty * epsilon**2 * np.abs(weight).sum() * np.sign(weight)
             weight, bias = weight - rate * (slope @ x_train / len(slope) + smooth), bias - rate * slope.mean()
-        margins = y_validation * (x_validation @ weight + bias)
-        models[penalty], found[penalty] = (weight, bias), float(np.mean(margins > epsilon * np.abs(weight).sum()))
-    best = max(found, key=found.get)
-    return {"weight": models[best][0], "bias": models[best][1], "penalty": best, "validation": found}
+        found[penalty] = float(np.mean(y_validation * (x_validation @ weight + bias) > epsilon * np.abs(weight).sum()))
+        models[penalty] = {"weight": weight, "bias": bias, "penalty": penalty}
+    return {**models[max(found, key=found.get)], "validation": found}
     # end of solution
 
 

@@ -41,11 +41,11 @@ def build_choices(documents, queries, num_options, order):
     # solution
     examples = []
     for home, at in queries:
-        here, rest = documents[home], documents[home + 1 :] + documents[:home]
+        here = documents[home]
         if 0 <= at + <<build_choices.step>> < len(here):
             hard = max(here, key=lambda sentence: abs(here.index(sentence) - at))
-            known, others = (here[at], here[at + <<build_choices.step>>], hard), [text[at % len(text)] for text in rest]
-            options = [hard, *dict.fromkeys(text for text in others if text not in known)][: num_options - 1]
+            others = dict.fromkeys([hard] + [text[at % len(text)] for text in documents[home + 1 :] + documents[:home]])
+            options = [text for text in others if text not in (here[at], here[at + <<build_choices.step>>])][: num_options - 1]
             <<build_choices.code>>
             options.insert(place, here[at + <<build_choices.step>>])
             examples.append({"query": here[at], "options": options, "label": place})

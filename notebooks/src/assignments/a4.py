@@ -42,10 +42,8 @@ def choose_demonstrations(h1, h2, h3, document, num_each):
             wanted[kind] -= 1
             used.add(document[row])
             chosen[first].append(row)
-    if any(wanted.values()):
-        return None
     rows = [row for pair in zip(chosen[1], chosen[0]) for row in pair]
-    return {"rows": rows, "labels": [1, 0] * num_each}
+    return None if any(wanted.values()) else {"rows": rows, "labels": [1, 0] * num_each}
     # end of solution
 
 
