@@ -300,6 +300,7 @@ def grade(
     seed: Annotated[int | None, typer.Option(help="Hidden inputs of an earlier run, for an appeal.")] = None,
     jobs: Annotated[int, typer.Option(help="Submissions at a time.")] = 2,
     patience: Annotated[float, typer.Option(help="Multiplies the time limits, for a slow machine.")] = 1.0,
+    image: Annotated[str, typer.Option(help="A container image to grade in, instead of bubblewrap.")] = "",
 ) -> None:
     """Grade submissions in a sandbox; a stopped run goes on where it was."""
     from course_lib.grading.class_summary import write_summary
@@ -317,8 +318,9 @@ def grade(
         written.append(f"{len(write_feedback(graded, folder))} pages in {folder}")
 
     result = grade_class(
-        submissions, assignment, out, seed=seed, jobs=jobs, patience=patience, write_pages=write_pages
-    )
+        submissions, assignment, out,
+        seed=seed, jobs=jobs, patience=patience, image=image, write_pages=write_pages,
+    )  # fmt: skip
     if result.isolation.note:
         _print_error(CourseError(result.isolation.note))
     unreadable = [one for one in result.graded if one.report.problem]
@@ -355,7 +357,9 @@ def pretrain(
     num_virtual_tokens: Annotated[int, typer.Option(help="Rows of the prompt.")] = 20,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-2,
     seed: Annotated[int, typer.Option(help="Seed of examples, start and batches.")] = 0,
-    initialisation: Annotated[str, typer.Option(help="random or sample_vocab.")] = "sample_vocab",
+    initialisation: Annotated[
+        str, typer.Option(help="random, sample_vocab, or a shipped prompt.")
+    ] = "sample_vocab",
     kinds: Annotated[str, typer.Option(help="Kinds of pattern that take turns.")] = "hybrid,soft",
     max_options: Annotated[int | None, typer.Option(help="Most options of the unified task.")] = None,
     num_examples: Annotated[int | None, typer.Option(help="Training examples; as many as are read.")] = None,

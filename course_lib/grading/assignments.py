@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from course_lib.errors import CourseError, unknown_name
 from course_lib.exercises.comparing import TOLERANCE
 from course_lib.exercises.framework import Mistake
-from course_lib.grading.sandbox import Limits
+from course_lib.grading.limits import Limits
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,11 +10,10 @@ from __future__ import annotations
 import base64
 import json
 import math
-import socket
 import struct
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,6 +28,16 @@ _LENGTH = struct.Struct(">I")
 _DTYPES = frozenset(["|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"])
 _SCALARS = (type(None), bool, str)
 _dumps, _loads = json.dumps, json.loads
+
+
+class Channel(Protocol):
+    """What carries the frames: a socket, or what reads and writes like one."""
+
+    def recv(self, count: int, /) -> bytes:
+        """Receive up to `count` bytes; none if the other side has ended."""
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send all of these bytes."""
 
 
 class ChannelError(Exception):
@@ -129,12 +138,12 @@ def from_bytes(data: bytes) -> dict[str, Any]:
     return message
 
 
-def send_frame(channel: socket.socket, data: bytes) -> None:
+def send_frame(channel: Channel, data: bytes) -> None:
     """Send one frame; a socket's timeout applies."""
     channel.sendall(_LENGTH.pack(len(data)) + data)
 
 
-def receive_frame(channel: socket.socket, limit: int) -> bytes:
+def receive_frame(channel: Channel, limit: int) -> bytes:
     """Receive one frame; a socket's timeout applies to each part of it.
 
     Raises:
@@ -152,7 +161,7 @@ def frame_length(header: bytes) -> int:
     return int(_LENGTH.unpack(header)[0])
 
 
-def _receive(channel: socket.socket, count: int) -> bytes:
+def _receive(channel: Channel, count: int) -> bytes:
     parts: list[bytes] = []
     while count:
         part = channel.recv(min(count, 1 << 16))

@@ -18,7 +18,8 @@ from course_lib.grading.assignments import Assignment, load_assignment
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import PlannedTask, plan
 from course_lib.grading.judging import Report, TaskResult, grade_notebook
-from course_lib.grading.sandbox import Isolation, Limits, find_isolation
+from course_lib.grading.limits import Limits
+from course_lib.grading.sandbox import Isolation, find_isolation
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
 from course_lib.grading.temporary import remove_left_over, temporary_folder
 from course_lib.locations import written_whole
@@ -108,6 +109,7 @@ def grade_class(
     seed: int | None = None,
     jobs: int = 2,
     patience: float = 1.0,
+    image: str = "",
     progress: bool = True,
     write_pages: Callable[[GradedClass], None] | None = None,
 ) -> GradedClass:
@@ -122,6 +124,7 @@ def grade_class(
         seed: draws the hidden cases; None goes on with the stopped run's, or draws a fresh one.
         jobs: submissions at a time.
         patience: what the time limits are multiplied by, for a slow or busy machine.
+        image: a container image to grade in, instead of bubblewrap.
         progress: whether to show a progress bar.
         write_pages: writes what else the run is for. A run that is stopped in it goes on there, and marks nothing
             anew.
@@ -130,7 +133,8 @@ def grade_class(
         The graded class.
 
     Raises:
-        CourseError: if there are no submissions, no such assignment, or no worker starts here.
+        CourseError: if there are no submissions, no such assignment, or no worker starts here or in
+            the image.
     """
     if jobs < 1:
         raise CourseError("At least one submission runs at a time.", given=jobs, mend="Use --jobs 2.")
@@ -149,7 +153,7 @@ def grade_class(
             # The sandbox's user is another one; it has to get at the course's copy.
             os.chmod(folder, 0o755)
             course = copy_course(Path(folder, "course"), loaded.blocked)
-            isolation = find_isolation(course)
+            isolation = find_isolation(course, image)
             planned = plan(loaded, secret_seed, journal.setting.seed)
             judge = _Judge(planned, course, isolation, loaded.limits.patient(patience))
             graded = list(_graded(found, judge, journal, jobs, progress))

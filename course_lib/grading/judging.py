@@ -15,7 +15,8 @@ from course_lib.exercises.showing import shortened, show
 from course_lib.grading.assignments import Measured
 from course_lib.grading.channel import ChannelError, decode
 from course_lib.grading.expecting import PlannedTask
-from course_lib.grading.sandbox import Isolation, Limits, Worker, WorkerEndedError, WorkerTimeoutError
+from course_lib.grading.limits import Limits
+from course_lib.grading.sandbox import Isolation, Worker, WorkerEndedError, WorkerTimeoutError
 
 VERDICTS = ("passed", "failed", "error", "timeout", "missing", "tampered")
 MAX_CELL_ERRORS = 20

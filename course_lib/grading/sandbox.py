@@ -1,4 +1,4 @@
-"""The sandbox that a worker runs in: bubblewrap where it works, a plain process with limits elsewhere."""
+"""The sandbox that a worker runs in: bubblewrap, a container, or a plain process with limits."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from course_lib.errors import CourseError
+from course_lib.grading.bubblewrap import bubblewrap_arguments
 from course_lib.grading.channel import (
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
@@ -28,51 +28,19 @@ from course_lib.grading.channel import (
     send_frame,
     to_bytes,
 )
+from course_lib.grading.container import (
+    Image,
+    container_command,
+    find_image,
+    new_container_name,
+    remove_container,
+    remove_left_over_containers,
+)
+from course_lib.grading.limits import COURSE, FREE_USERS, HOME, MEBIBYTE, Limits, environment
 from course_lib.grading.temporary import temporary_folder
 
-HOME = "/home/learner"
-COURSE = "/course"
-MEBIBYTE = 1 << 20
-# Users that neither Debian nor systemd gives to anyone (see systemd's table of user ids).
-_FREE_USERS = range(60_600, 61_000)
 # How often a waiting judge looks at what a worker holds.
 _WATCH_SECONDS = 0.1
-_LIBRARIES = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin")
-_SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a worker and everything it starts may use.
-
-    Args:
-        call_seconds: wall-clock time of one call.
-        load_seconds: wall-clock time of running the notebook's cells.
-        total_seconds: wall-clock time of a whole submission, after which no further call begins.
-        memory_mb: memory of each process, and of all together.
-        processes: processes and threads.
-        disk_mb: its home and its temporary folder, each.
-        files: files in them.
-        file_mb: one file, and everything printed.
-    """
-
-    call_seconds: float = 10.0
-    load_seconds: float = 30.0
-    total_seconds: float = 60.0
-    memory_mb: int = 2048
-    processes: int = 32
-    disk_mb: int = 64
-    files: int = 20_000
-    file_mb: int = 16
-
-    def patient(self, factor: float) -> Limits:
-        """Give the same limits with every time multiplied."""
-        return replace(
-            self,
-            call_seconds=factor * self.call_seconds,
-            load_seconds=factor * self.load_seconds,
-            total_seconds=factor * self.total_seconds,
-        )
 
 
 @dataclass(frozen=True)
@@ -80,12 +48,14 @@ class Isolation:
     """How workers are kept apart from everything else.
 
     Args:
-        kind: "bubblewrap" or "plain process".
-        note: what it does not guarantee, in a sentence; empty for bubblewrap.
+        kind: "bubblewrap", "container" or "plain process".
+        note: what it does not guarantee, in a sentence; empty for the first two.
+        image: the container's image.
     """
 
     kind: str
     note: str = ""
+    image: Image | None = None
 
 
 class WorkerEndedError(Exception):
@@ -96,18 +66,22 @@ class WorkerTimeoutError(Exception):
     """The worker did not answer in time."""
 
 
-def find_isolation(course: Path) -> Isolation:
+def find_isolation(course: Path, image: str = "") -> Isolation:
     """Find out, by starting a worker, which isolation this machine allows.
 
     Args:
         course: the folder that `copy_course` wrote.
+        image: a container image to run workers in.
 
     Returns:
-        bubblewrap if a worker in it answers, otherwise a plain process with the reason in its note.
+        A container of the image if one is given; otherwise bubblewrap if a worker in it answers; otherwise a plain
+        process with the reason in its note.
 
     Raises:
-        CourseError: if no worker answers even in a plain process.
+        CourseError: if no worker answers in a container of the image, or, without one, even in a plain process.
     """
+    if image:
+        return _container(course, image)
     sandboxed = Isolation("bubblewrap")
     plain_kind = "plain process"
     if shutil.which("bwrap") is None:
@@ -126,6 +100,20 @@ def find_isolation(course: Path) -> Isolation:
     if trouble:
         raise CourseError("No worker starts on this machine.", given=trouble, mend="Install bubblewrap.")
     return Isolation(plain_kind, note)
+
+
+def _container(course: Path, name: str) -> Isolation:
+    image = find_image(name)
+    remove_left_over_containers(image)
+    isolation = Isolation("container", image=image)
+    trouble = _trouble(course, isolation)
+    if trouble:
+        raise CourseError(
+            f"No worker answers in a container of this image: {trouble}",
+            given=f"{name} ({image.engine})",
+            mend="It needs Python 3.11 or newer, and NumPy; docs/grading.md says how to build one.",
+        )
+    return isolation
 
 
 class Worker:
@@ -194,9 +182,11 @@ class Worker:
     def kill(self) -> None:
         """End the worker and everything it started.
 
-        Under bubblewrap the namespace dies with its init. A plain process's family is its group and its descendants;
-        what has left both is not found.
+        Under bubblewrap the namespace dies with its init, and a container with its first process. A plain process's
+        family is its group and its descendants; what has left both is not found.
         """
+        if self.isolation.image is not None:
+            remove_container(self.isolation.image, self.container)
         for pid in reversed(list(_family(self.process.pid))):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -205,15 +195,22 @@ class Worker:
         self.process.wait()
 
     def _start(self, descriptor: int) -> subprocess.Popen[bytes]:
-        course = COURSE if self.isolation.kind == "bubblewrap" else str(self.course)
-        code = (
-            f"import sys; sys.path.insert(0, {course!r}); "
-            f"from course_lib.grading.worker import main; main({descriptor})"
-        )
-        command = [sys.executable, "-I", "-B", "-c", code]
+        if self.isolation.image is not None:
+            return self._start_container(self.isolation.image, descriptor)
         if self.isolation.kind == "bubblewrap":
-            return self._start_sandboxed(command, descriptor)
-        return self._start_plain(command, descriptor)
+            return self._start_sandboxed(_worker_command(sys.executable, COURSE, descriptor), descriptor)
+        return self._start_plain(_worker_command(sys.executable, str(self.course), descriptor), descriptor)
+
+    def _start_container(self, image: Image, descriptor: int) -> subprocess.Popen[bytes]:
+        self.container = new_container_name()
+        command = _worker_command("python3", COURSE, None)
+        return subprocess.Popen(
+            container_command(image, self.container, self.course, self.limits, command),
+            stdin=descriptor,
+            stdout=descriptor,
+            stderr=self.printed,
+            start_new_session=True,
+        )
 
     def _start_sandboxed(self, command: list[str], descriptor: int) -> subprocess.Popen[bytes]:
         # Arguments go through a file: a command line could be read inside, and would tell of the host.
@@ -242,14 +239,16 @@ class Worker:
             stderr=self.printed,
             pass_fds=(descriptor,),
             start_new_session=True,
-            env=_environment(self.folder.name),
+            env=environment(self.folder.name),
             cwd=self.folder.name,
         )
 
     def _process_limits(self) -> dict[str, object]:
-        own_user = os.geteuid() == 0
-        user = secrets.choice(_FREE_USERS) if own_user else None
-        if user is not None and self.isolation.kind != "bubblewrap":
+        in_container = self.isolation.image is not None
+        own_user = os.geteuid() == 0 or in_container
+        # A container has its user already.
+        user = secrets.choice(FREE_USERS) if own_user and not in_container else None
+        if user is not None and self.isolation.kind == "plain process":
             os.chown(self.folder.name, user, user)
         return {
             "memory": self.limits.memory_mb * MEBIBYTE,
@@ -335,70 +334,12 @@ class Worker:
         self.folder.cleanup()
 
 
-def bubblewrap_arguments(course: Path, limits: Limits) -> list[str]:
-    """Give bubblewrap's arguments: what is there, read-only, and an empty home.
-
-    Args:
-        course: the folder that `copy_course` wrote.
-        limits: sizes of the writable folders.
-    """
-    size = str(limits.disk_mb * MEBIBYTE)
-    # As root the worker becomes a user of its own, for which it needs these two capabilities until it is; they
-    # are gone once it is no longer root. Otherwise a user namespace gives it one.
-    own_user = (
-        ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-        if os.geteuid() == 0
-        else ["--unshare-user", "--cap-drop", "ALL", "--uid", "60600", "--gid", "60600"]
+def _worker_command(python: str, course: str, descriptor: int | None) -> list[str]:
+    code = (
+        f"import sys; sys.path.insert(0, {course!r}); "
+        f"from course_lib.grading.worker import main; main({descriptor})"
     )
-    arguments = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    arguments += ["--hostname", "sandbox", "--die-with-parent", "--new-session", *own_user, "--clearenv"]
-    for name, value in _environment(HOME).items():
-        arguments += ["--setenv", name, value]
-    arguments += [part for path in _LIBRARIES for part in _library(path)]
-    for path in _SYSTEM_FILES:
-        arguments += ["--ro-bind-try", path, path]
-    for python in _python_folders():
-        # bubblewrap would make the folders above it readable to root alone.
-        above = [part for part in reversed(python.parents) if part != Path("/")]
-        arguments += [part for folder in above for part in ("--perms", "0755", "--dir", str(folder))]
-        arguments += ["--ro-bind", str(python), str(python)]
-    # An installed course holds the judge: the copy stands in for it.
-    installed = Path(sysconfig.get_paths()["purelib"], "course_lib")
-    if installed.is_dir():
-        arguments += ["--tmpfs", str(installed), "--remount-ro", str(installed)]
-    arguments += ["--ro-bind", str(course), COURSE, "--proc", "/proc", "--dev", "/dev"]
-    for folder in (HOME, "/tmp"):
-        arguments += ["--perms", "1777", "--size", size, "--tmpfs", folder]
-    return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME]
-
-
-def _environment(home: str) -> dict[str, str]:
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {
-        "HOME": home,
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "MPLBACKEND": "Agg",
-        "PYTHONHASHSEED": "0",
-        "COURSE_PROGRESS": "off",
-        **one_thread,
-    }
-
-
-def _library(path: str) -> list[str]:
-    if os.path.islink(path):
-        return ["--symlink", os.readlink(path), path]
-    return ["--ro-bind", path, path] if os.path.isdir(path) else []
-
-
-def _python_folders() -> list[Path]:
-    """Give the folders of the interpreter and its packages that the system's folders do not hold already."""
-    folders: list[Path] = []
-    for text in (sys.base_prefix, sys.base_exec_prefix, sys.prefix, sys.exec_prefix):
-        path = Path(text).resolve()
-        if not any(path.is_relative_to(known) for known in (Path("/usr"), *folders)):
-            folders.append(path)
-    return folders
+    return [python, "-I", "-B", "-c", code]
 
 
 def _trouble(course: Path, isolation: Isolation) -> str:

@@ -32,7 +32,7 @@ def remove_left_over() -> list[Path]:
     for path in Path(tempfile.gettempdir()).glob("course-*"):
         match = _NAME.fullmatch(path.name)
         # No link is followed: neither one of this name nor those inside.
-        if match is None or path.is_symlink() or not path.is_dir() or _runs(int(match[1])):
+        if match is None or path.is_symlink() or not path.is_dir() or process_runs(int(match[1])):
             continue
         shutil.rmtree(path, ignore_errors=True)
         if not path.exists():
@@ -40,7 +40,8 @@ def remove_left_over() -> list[Path]:
     return removed
 
 
-def _runs(pid: int) -> bool:
+def process_runs(pid: int) -> bool:
+    """Say whether a process of this number runs, be it another user's."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -38,15 +38,34 @@ class UnreadableError(Exception):
     """The file is no notebook."""
 
 
-def main(descriptor: int) -> None:
+class StandardChannel:
+    """Standard input and output as the channel to the judge; what is printed from then on goes nowhere."""
+
+    def __init__(self) -> None:
+        # Duplicates are not inherited by what is started.
+        self._reading, self._writing = os.dup(0), os.dup(1)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(nowhere, descriptor)
+
+    def recv(self, count: int, /) -> bytes:
+        """Receive up to `count` bytes; none if the judge has hung up."""
+        return os.read(self._reading, count)
+
+    def sendall(self, data: bytes, /) -> None:
+        """Send all of these bytes."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._writing, view) :]
+
+
+def main(descriptor: int | None) -> None:
     """Serve one submission: limits, notebook, then calls until the judge hangs up.
 
     Args:
-        descriptor: the inherited socket to the judge.
+        descriptor: the inherited socket to the judge; None if standard input and output are the channel.
     """
-    channel = socket.socket(fileno=descriptor)
-    # The sandbox has few processes and files for its user; nothing forked may hold the channel by accident.
-    channel.set_inheritable(False)
+    channel = StandardChannel() if descriptor is None else _inherited(descriptor)
     confine(from_bytes(receive_frame(channel, MAX_REQUEST_BYTES)))
     notebook = receive_frame(channel, MAX_REQUEST_BYTES)
     try:
@@ -149,6 +168,13 @@ def plain_python(source: str) -> str:
     if first.startswith("%%") and first not in _PYTHON_MAGICS:
         return ""
     return "\n".join("" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines)
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    channel = socket.socket(fileno=descriptor)
+    # The sandbox has few processes and files for its user; nothing forked may hold the channel by accident.
+    channel.set_inheritable(False)
+    return channel
 
 
 def _lower(resource: Any, which: int, value: int) -> None:

@@ -29,9 +29,15 @@ SENTIMENT_WORDS = ("bad", "good")
 
 # Task -> the bare fields, and the same with words around them. The words ask nothing that only one of the
 # tasks of a form could mean: "belong together" is said of neighbouring sentences and of entailment alike.
+# A choice is laid out like demonstrations: each option with its letter behind it, then the query, whose letter is
+# asked for. A causal model has read an option when it comes to its letter, and continuing such a list is what its
+# attention is good at. In front of the option ("A. …") the letter says nothing yet: see lesson 06.
 _FORMS = {
     "pair": ("{first}\n{second}", "First: {first}\nSecond: {second}\nDo they belong together? Answer:"),
-    "choice": ("{query}\n{options}", "{query}\n{options}\nOf these, the one that fits is"),
+    "choice": (
+        "{labelled}\n\n{query}\nLabel:",
+        "Texts that belong together have the same label.\n\n{labelled}\n\n{query}\nLabel:",
+    ),
     "single": ("{text}", "{text} All in all, it was"),
 }
 
@@ -43,8 +49,8 @@ class Pattern:
     Args:
         name: for messages and records, such as "pair/hybrid".
         template: the text, with the row's columns as fields in braces. `{soft}`, at most once and at the
-            very front, is where the soft prompt's virtual tokens go. `{options}` is written as lines
-            lettered A., B., …
+            very front, is where the soft prompt's virtual tokens go. Both `{options}` and `{labelled}` write
+            the row's `options`: as lines lettered A., B., …, and each with its letter behind it.
         verbalizer: the label words.
         fewer_options: a row may have fewer options than there are label words; only the letters of its own
             options are then labels.
@@ -109,7 +115,7 @@ class Pattern:
         """Write one row, up to its label word and without the virtual tokens.
 
         Args:
-            row: the row's columns: texts, and for `{options}` a list of texts.
+            row: the row's columns: texts, and for `{options}` and `{labelled}` the list of texts `options`.
 
         Returns:
             The text, which ends right before the label word (no trailing space).
@@ -150,15 +156,17 @@ class Pattern:
         return self.verbalizer.num_labels
 
     def _field_text(self, row: Mapping[str, Any], field: str) -> str:
-        value = row.get(field)
+        write_options = _OPTION_FIELDS.get(field)
+        column = field if write_options is None else "options"
+        value = row.get(column)
         if value is None:
             raise CourseError(
-                f"The row lacks the field {field!r} of the pattern {self.name!r}.",
+                f"The row lacks the field {column!r} of the pattern {self.name!r}.",
                 given=sorted(row),
                 mend="Use a pattern whose fields are columns of these rows.",
             )
-        if field == "options":
-            return lettered(_checked_options(value, self))
+        if write_options is not None:
+            return write_options(_checked_options(value, self))
         text = str(value).strip()
         if not text:
             raise CourseError(
@@ -178,8 +186,32 @@ def lettered(options: Sequence[str]) -> str:
         A. It rained.
         B. The end.
     """
+    return "\n".join(f"{letter}. {option}" for letter, option in _with_letters(options))
+
+
+def labelled(options: Sequence[str]) -> str:
+    """Write options like demonstrations: each with its letter behind it.
+
+    Args:
+        options: as for `lettered`.
+
+    Example:
+        >>> print(labelled(["It rained.", "The end."]))
+        It rained.
+        Label: A
+        <BLANKLINE>
+        The end.
+        Label: B
+    """
+    return "\n\n".join(f"{option}\nLabel: {letter}" for letter, option in _with_letters(options))
+
+
+def _with_letters(options: Sequence[str]) -> list[tuple[str, str]]:
     tidy = [" ".join(str(option).split()) for option in options]
-    return "\n".join(f"{letter}. {option}" for letter, option in zip(LETTERS, tidy, strict=False))
+    return list(zip(LETTERS, tidy, strict=False))
+
+
+_OPTION_FIELDS = {"options": lettered, "labelled": labelled}
 
 
 def pair_pattern(kind: str = "hybrid", *, first: str = "first", second: str = "second") -> Pattern:
@@ -220,9 +252,14 @@ def choice_pattern(num_options: int = 6, kind: str = "hybrid") -> Pattern:
     Example:
         >>> row = {"query": "It rains.", "options": ["We are wet.", "Two is even."]}
         >>> print(choice_pattern(2, "soft").text(row))
+        We are wet.
+        Label: A
+        <BLANKLINE>
+        Two is even.
+        Label: B
+        <BLANKLINE>
         It rains.
-        A. We are wet.
-        B. Two is even.
+        Label:
     """
     check_num_options(num_options)
     return _pattern("choice", kind, LETTERS[:num_options])

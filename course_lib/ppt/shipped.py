@@ -49,11 +49,13 @@ HARD_TEMPLATES: dict[str, tuple[str, ...]] = {
     "choice": (
         "Sentence: {query}\nWhich of these stands next to it?\n{options}\nAnswer:",
         "{query}\nOptions:\n{options}\nThe right letter is",
-        "{query}\n{options}\nAnswer:",
+        "{query}\n{options}\nOf these, the one that fits is",
     ),
     "single": ("{text} It was", "{text} In a word:", "Review: {text}\nThe writer's opinion is"),
 }
 HARD_TEMPLATES["unified"] = HARD_TEMPLATES["choice"]
+# Initialisations that are drawn at random.
+DRAWN = ("random", "sample_vocab")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class ShippedSettings:
         num_virtual_tokens: rows of the prompt.
         learning_rate: peak learning rate.
         seed: seed of the examples, of the prompt's start and of the order of the batches.
-        initialisation: how the prompt starts, "random" or "sample_vocab".
+        initialisation: how the prompt starts: "random", "sample_vocab", or as a copy of another shipped prompt,
+            which is named by its task.
         kinds: kinds of pattern that take turns.
         max_options: most options of the unified task; None for the profile's.
         num_examples: training examples; None for as many as the steps read.
@@ -166,7 +169,7 @@ def pretrain_task(
     )
     result = pretrain_prompt(
         loaded,
-        _untrained(loaded, chosen),
+        _start(loaded, chosen),
         train,
         tasks.task_pattern(task, chosen.kinds[0], chosen.max_options).verbalizer,
         chosen.training,
@@ -216,10 +219,9 @@ def _settings(task: str, settings: dict[str, Any]) -> ShippedSettings:
             mend="Leave max_options out.",
         )
     chosen = ShippedSettings(**settings)
-    if chosen.initialisation not in ("random", "sample_vocab"):
-        raise unknown_name(
-            "initialisation before pre-training", chosen.initialisation, ("random", "sample_vocab")
-        )
+    starts = (*DRAWN, *(name for name in tasks.TASK_NAMES if name != task))
+    if chosen.initialisation not in starts:
+        raise unknown_name("initialisation before pre-training", chosen.initialisation, starts)
     if not chosen.kinds or "hard" in chosen.kinds:
         raise CourseError("A soft prompt goes with soft or hybrid patterns.", given=chosen.kinds)
     return chosen
@@ -234,10 +236,16 @@ def _cached_labels(language_model: ModelAndTokenizer, num_reviews: int, progress
     return tasks.pseudo_labels(language_model.tokenizer, corpus, progress=progress)
 
 
+def _start(language_model: ModelAndTokenizer, settings: ShippedSettings) -> SoftPrompt:
+    if settings.initialisation in DRAWN:
+        return _untrained(language_model, settings)
+    earlier = shipped_folder(settings.initialisation)
+    return initialise("pretrained", language_model, settings.num_virtual_tokens, prompt=earlier)
+
+
 def _untrained(language_model: ModelAndTokenizer, settings: ShippedSettings) -> SoftPrompt:
-    return initialise(
-        settings.initialisation, language_model, settings.num_virtual_tokens, seed=settings.seed
-    )
+    kind = settings.initialisation if settings.initialisation in DRAWN else "sample_vocab"
+    return initialise(kind, language_model, settings.num_virtual_tokens, seed=settings.seed)
 
 
 def _checkpoint_folder(task: str, settings: ShippedSettings, language_model: ModelAndTokenizer) -> Path:

@@ -16,7 +16,8 @@ from course_lib.grading.assignments import load_assignment
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import PlannedTask, plan
 from course_lib.grading.judging import Report, grade_notebook
-from course_lib.grading.sandbox import Isolation, Limits, find_isolation
+from course_lib.grading.limits import Limits
+from course_lib.grading.sandbox import Isolation, find_isolation
 from course_lib.pipeline.assignments import build_assignment
 from course_lib.pipeline.catalogue import course_root
 
@@ -65,11 +66,14 @@ class Judge:
 
 @pytest.fixture(scope="session")
 def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
-    """A judge in bubblewrap; where there is none, a loud skip, and in CI a failure."""
+    """A judge in bubblewrap; where there is none, a loud skip, and in CI a failure.
+
+    With a container image in the variable COURSE_TEST_IMAGE, a judge in containers of it.
+    """
     assignment = load_assignment("a1")
     course = copy_course(tmp_path_factory.mktemp("judge") / "course", assignment.blocked)
-    isolation = find_isolation(course)
-    if isolation.kind != "bubblewrap":
+    isolation = find_isolation(course, os.environ.get("COURSE_TEST_IMAGE", ""))
+    if isolation.kind == "plain process":
         message = f"THE JUDGE'S SANDBOX IS NOT TESTED HERE. {isolation.note}"
         if os.environ.get("CI"):
             pytest.fail(message)

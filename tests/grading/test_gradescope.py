@@ -14,9 +14,12 @@ from typing import Any
 
 import pytest
 
+from course_lib.grading.assignments import Assignment, assignment_names, load_assignment
 from course_lib.grading.gradescope import write_archive
-from course_lib.pipeline.assignments import write_assignment
-from tests.grading.conftest import ROOT, SECRET_SEED, notebook
+from course_lib.pipeline.assignments import build_assignment, write_assignment
+from tests.grading.conftest import ROOT, SECRET_SEED, code_cells, notebook
+
+ASSIGNMENTS = [load_assignment(name) for name in assignment_names()]
 
 STATUS = ("passed", "failed")
 FORMATS = ("text", "html", "simple_format", "md", "ansi")
@@ -25,10 +28,15 @@ VISIBILITY = ("hidden", "after_due_date", "after_published", "visible")
 
 @pytest.fixture
 def autograder(tmp_path: Path) -> Path:
-    """The folder that Gradescope makes of the archive."""
-    write_assignment("a1", SECRET_SEED, tmp_path / "set", ROOT)
-    archive = write_archive(str(tmp_path / "set"), tmp_path / "a1.zip")
-    root = tmp_path / "autograder"
+    """The folder that Gradescope makes of the first assignment's archive."""
+    return unpacked("a1", tmp_path)
+
+
+def unpacked(name: str, folder: Path) -> Path:
+    """Write an assignment's archive and unpack it as Gradescope does."""
+    write_assignment(name, SECRET_SEED, folder / "set", ROOT)
+    archive = write_archive(str(folder / "set"), folder / f"{name}.zip")
+    root = folder / "autograder"
     with zipfile.ZipFile(archive) as file:
         assert {"setup.sh", "run_autograder"} <= set(file.namelist())
         file.extractall(root / "source")
@@ -70,12 +78,15 @@ def check_format(results: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("judge")
-def test_a_solved_notebook_gets_all_marks(autograder: Path, solved: list[str]) -> None:
-    (autograder / "submission" / "my work.ipynb").write_bytes(notebook(*solved))
-    results = run(autograder)
+@pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=lambda assignment: assignment.name)
+def test_a_solved_notebook_gets_all_marks(assignment: Assignment, tmp_path: Path) -> None:
+    root = unpacked(assignment.name, tmp_path)
+    solved = code_cells(build_assignment(ROOT, assignment.name, SECRET_SEED, solutions=True))
+    (root / "submission" / "my work.ipynb").write_bytes(notebook(*solved))
+    results = run(root)
     assert results["score"] == 20
-    assert [test["status"] for test in results["tests"]] == ["passed"] * 5
-    assert stat.S_IMODE((autograder / "source").stat().st_mode) == 0o700
+    assert [test["status"] for test in results["tests"]] == ["passed"] * len(assignment.tasks)
+    assert stat.S_IMODE((root / "source").stat().st_mode) == 0o700
 
 
 @pytest.mark.usefixtures("judge")

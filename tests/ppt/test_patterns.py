@@ -22,6 +22,7 @@ from course_lib.ppt.patterns import (
     as_multiple_choice,
     choice_pattern,
     find_pattern,
+    labelled,
     lettered,
     nli_pattern,
     pair_pattern,
@@ -58,13 +59,14 @@ def test_every_task_has_every_kind(task: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("task", PATTERNS)
-def test_a_hybrid_has_the_hard_words_and_a_soft_pattern_has_none(task: str) -> None:
+def test_a_hybrid_has_the_hard_words_and_a_soft_pattern_only_what_lays_it_out(task: str) -> None:
     hard, soft, hybrid = (find_pattern(task, kind).text(ROWS[task]) for kind in KINDS)
     assert hard == hybrid
     assert len(soft) < len(hard)
-    values = {**ROWS[task], "options": lettered(ROWS[task].get("options", []))}
-    bare = "\n".join(str(values[field]) for field in find_pattern(task, "soft").fields)
-    assert soft == bare
+    assert hard.endswith(soft) or task in ("pair", "single")
+    values = {**ROWS[task], "labelled": labelled(ROWS[task].get("options", []))}
+    bare = [str(values[field]) for field in find_pattern(task, "soft").fields]
+    assert soft == ("\n\n".join(bare) + "\nLabel:" if "options" in ROWS[task] else "\n".join(bare))
 
 
 def test_the_label_words_are_the_methods() -> None:
@@ -127,12 +129,24 @@ def test_labels_of_no_tokens_or_the_same_are_refused(words: list[str]) -> None:
 sentences = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).map(lambda text: f"a{text}b")
 
 
+@given(options=st.lists(sentences, min_size=2, max_size=16))
+@few
+def test_options_are_one_line_each_whatever_they_hold(options: list[str]) -> None:
+    lines = lettered(options).split("\n")
+    assert [line[:3] for line in lines] == [f"{letter}. " for letter in LETTERS[: len(options)]]
+
+
 @given(options=st.lists(sentences, min_size=2, max_size=16), query=sentences)
 @few
-def test_options_are_one_line_each_whatever_they_hold(options: list[str], query: str) -> None:
-    text = unified_pattern("soft").text({"query": query, "options": options})
-    lines = text.removeprefix(query.strip()).strip("\n").split("\n")
-    assert [line[:3] for line in lines] == [f"{letter}. " for letter in LETTERS[: len(options)]]
+def test_each_option_has_its_letter_behind_it_and_the_query_none(options: list[str], query: str) -> None:
+    row = {"query": query.strip(), "options": options}
+    text = unified_pattern("soft").text(row)
+    front = text.removesuffix(f"\n\n{row['query']}\nLabel:")
+    assert front == labelled(options)
+    labels = front.split("\n")[1::3]
+    assert labels == [f"Label: {letter}" for letter in LETTERS[: len(options)]]
+    written = Pattern("both", "{options}\n{labelled}", unified_pattern().verbalizer, fewer_options=True)
+    assert written.text(row) == f"{lettered(options)}\n{labelled(options)}"
 
 
 @given(text=st.text(max_size=30))

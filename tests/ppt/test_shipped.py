@@ -142,6 +142,23 @@ def test_another_seed_gives_another_prompt(
     assert files[0] != files[1]
 
 
+def test_a_prompt_may_start_as_a_copy_of_another(
+    tmp_path: Path, tiny: ModelAndTokenizer, labelled: PseudoLabels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = trained("unified", tmp_path, tiny, labelled)
+    monkeypatch.setattr(shipped, "shipped_folder", lambda task: tmp_path / "prompts" / task)
+    # so small a step leaves it where it starts
+    folder = trained("choice", tmp_path, tiny, labelled, initialisation="unified", learning_rate=1e-9)
+    start, end = (load_soft_prompt(each, tiny).embeddings for each in (earlier, folder))
+    assert torch.allclose(start, end, atol=1e-6)
+    assert "--initialisation unified" in json.loads((folder / "training.json").read_text())["command"]
+    # what it is measured beside is untrained still
+    untrained = shipped._untrained(tiny, ShippedSettings(num_virtual_tokens=3, initialisation="unified"))
+    assert torch.equal(untrained.embeddings, initialise("sample_vocab", tiny, 3, seed=0).embeddings)
+    with pytest.raises(CourseError, match=r"length|rows"):
+        trained("choice", tmp_path / "longer", tiny, labelled, initialisation="unified", num_virtual_tokens=4)
+
+
 def test_another_thing_in_the_folder_is_left_alone(tmp_path: Path, tiny: ModelAndTokenizer) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
@@ -158,6 +175,7 @@ def test_another_thing_in_the_folder_is_left_alone(tmp_path: Path, tiny: ModelAn
         ("pair", {"max_options": 4}),
         ("pair", {"kinds": ("hard",)}),
         ("pair", {"initialisation": "text"}),
+        ("pair", {"initialisation": "pair"}),
     ],
 )
 def test_bad_settings_are_refused(task: str, options: dict, tmp_path: Path, tiny: ModelAndTokenizer) -> None:

@@ -1,0 +1,63 @@
+"""What a worker may use, and what it finds around itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+HOME = "/home/learner"
+COURSE = "/course"
+MEBIBYTE = 1 << 20
+# Users that neither Debian nor systemd gives to anyone (see systemd's table of user ids).
+FREE_USERS = range(60_600, 61_000)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a worker and everything it starts may use.
+
+    Args:
+        call_seconds: wall-clock time of one call.
+        load_seconds: wall-clock time of running the notebook's cells.
+        total_seconds: wall-clock time of a whole submission, after which no further call begins.
+        memory_mb: memory of each process, and of all together.
+        processes: processes and threads.
+        disk_mb: its home and its temporary folder, each.
+        files: files in them.
+        file_mb: one file, and everything printed.
+    """
+
+    call_seconds: float = 10.0
+    load_seconds: float = 30.0
+    total_seconds: float = 60.0
+    memory_mb: int = 2048
+    processes: int = 32
+    disk_mb: int = 64
+    files: int = 20_000
+    file_mb: int = 16
+
+    def patient(self, factor: float) -> Limits:
+        """Give the same limits with every time multiplied."""
+        return replace(
+            self,
+            call_seconds=factor * self.call_seconds,
+            load_seconds=factor * self.load_seconds,
+            total_seconds=factor * self.total_seconds,
+        )
+
+
+def environment(home: str) -> dict[str, str]:
+    """Give the environment variables of a worker, and there are no others.
+
+    Args:
+        home: its home folder.
+    """
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {
+        "HOME": home,
+        "PATH": "/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "MPLBACKEND": "Agg",
+        "PYTHONHASHSEED": "0",
+        "COURSE_PROGRESS": "off",
+        **one_thread,
+    }
