@@ -301,6 +301,7 @@ def grade(
     jobs: Annotated[int, typer.Option(help="Submissions at a time.")] = 2,
     patience: Annotated[float, typer.Option(help="Multiplies the time limits, for a slow machine.")] = 1.0,
     image: Annotated[str, typer.Option(help="A container image to grade in, instead of bubblewrap.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Write a finished gradebook anew.")] = False,
 ) -> None:
     """Grade submissions in a sandbox; a stopped run goes on where it was."""
     from course_lib.grading.class_summary import write_summary
@@ -319,14 +320,14 @@ def grade(
 
     result = grade_class(
         submissions, assignment, out,
-        seed=seed, jobs=jobs, patience=patience, image=image, write_pages=write_pages,
+        seed=seed, jobs=jobs, patience=patience, image=image, replace=replace, write_pages=write_pages,
     )  # fmt: skip
     if result.isolation.note:
         _print_error(CourseError(result.isolation.note))
     unreadable = [one for one in result.graded if one.report.problem]
     for one in unreadable:
-        typer.echo(f"not read: {one.label}: {one.report.problem}", err=True)
-    typer.echo(f"{len(result.graded) - len(unreadable)} graded, {len(unreadable)} not read")
+        typer.echo(f"not marked: {one.label}: {one.report.problem}", err=True)
+    typer.echo(f"{len(result.graded) - len(unreadable)} marked, {len(unreadable)} not")
     typer.echo(f"isolation: {result.isolation.kind}; seed: {result.setting.seed}")
     for what in (out, *written):
         typer.echo(f"written: {what}")

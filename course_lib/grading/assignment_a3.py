@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
+from pprint import pformat
 from typing import Any
 
 import numpy as np
 
-from course_lib.grading.assignments import Assignment, Case, Measured, Mistake, Task, Variant
+from course_lib.grading.assignments import (
+    AS_GIVEN,
+    Assignment,
+    Case,
+    Measured,
+    Mistake,
+    Task,
+    Variant,
+    shown_source,
+)
+
+
+def _shown(value: Any) -> str:
+    """Give a function's result as the notebook's text shows it, numbers rounded to four places.
+
+    Example:
+        >>> _shown({"kept": 0, "loss": np.float64(0.25), "rows": np.array([[1.00004, 2.0]])})
+        "{'kept': 0, 'loss': 0.25, 'rows': [[1.0, 2.0]]}"
+    """
+    return pformat(_rounded(value), width=110, sort_dicts=False)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return np.round(value, 4).tolist() if isinstance(value, np.ndarray | np.floating | float) else value
+
 
 # --- a3.build_choices: next-sentence choices whose places tell nothing
 
@@ -24,9 +50,8 @@ def _choices(
     step: int = 1,
     to_and_fro: bool = False,
     count_all: bool = False,
-    hard: bool = True,
-    repeats: bool = False,
     arrange: Callable[[str, list[str], int], tuple[list[str], int]] | None = None,
+    **distracting: bool,
 ) -> list[dict[str, Any]]:
     examples: list[dict[str, Any]] = []
     for number, (home, sentence) in enumerate(queries):
@@ -34,7 +59,7 @@ def _choices(
         if not 0 <= sentence + step < len(document):
             continue
         answer = document[sentence + step]
-        distractors = _distractors(documents, home, sentence, answer, num_options - 1, hard, repeats)
+        distractors = _distractors(documents, home, sentence, answer, num_options - 1, **distracting)
         turn, place = divmod(number if count_all else len(examples), num_options)
         slot = order[-1 - place] if to_and_fro and turn % 2 else order[place]
         options, label = (arrange or _inserted)(answer, distractors, slot)
@@ -48,15 +73,19 @@ def _distractors(
     sentence: int,
     answer: str,
     count: int,
-    hard: bool,
-    repeats: bool,
+    *,
+    hard: bool = True,
+    later: bool = False,
+    wrap: bool = True,
+    repeats: bool = False,
 ) -> list[str]:
     document = documents[home]
     found = []
     if hard:
-        found.append(document[max(range(len(document)), key=lambda place: abs(place - sentence))])
-    for offset in range(1, len(documents)):
-        other = documents[(home + offset) % len(documents)]
+        places = range(len(document))
+        farthest = max(reversed(places) if later else places, key=lambda place: abs(place - sentence))
+        found.append(document[farthest])
+    for other in [*documents[home + 1 :], *(documents[:home] if wrap else ())]:
         text = other[sentence % len(other)]
         if len(found) < count and (repeats or text not in (document[sentence], answer, *found)):
             found.append(text)
@@ -71,9 +100,15 @@ def _always_first(answer: str, distractors: list[str], slot: int) -> tuple[list[
     return [answer, *distractors], 0
 
 
-def _swapped(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
+def _swapped_with_first(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
     options = [answer, *distractors]
     options[0], options[slot] = options[slot], options[0]
+    return options, slot
+
+
+def _swapped_with_last(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
+    options = [*distractors, answer]
+    options[-1], options[slot] = options[slot], options[-1]
     return options, slot
 
 
@@ -98,15 +133,18 @@ def _choice_case(
 ) -> Case:
     deck = [f"The {a} {verb} the {b}." for a in _NOUNS for verb in _VERBS for b in _NOUNS if a != b]
     lengths = rng.integers(4, 8, num_documents)
+    # The last document has a middle, from which its two ends are equally far.
+    lengths[-1] = 5
     texts = iter([deck[index] for index in rng.choice(len(deck), int(lengths.sum()), replace=False)])
     documents = [[next(texts) for _ in range(length)] for length in lengths]
     places = [(home, place) for home, length in enumerate(lengths) for place in range(length)]
     inner = [pair for pair in places if 0 <= pair[1] + step < lengths[pair[0]]]
     edges = [pair for pair in places if pair not in inner]
-    # The second query has no answer; the third one's answer stands in the next document too.
+    # The second query has no answer; the third one's answer stands in the next document too. The fourth has two
+    # farthest sentences, and all other documents stand before its own.
     first, third = (inner[index] for index in rng.choice(len(inner), 2, replace=False))
-    queries = [first, edges[int(rng.integers(len(edges)))], third]
-    queries += [places[index] for index in rng.choice(len(places), num_queries - 3, replace=False)]
+    queries = [first, edges[int(rng.integers(len(edges)))], third, (num_documents - 1, 2)]
+    queries += [places[index] for index in rng.choice(len(places), num_queries - 4, replace=False)]
     home, place = third
     other = documents[(home + 1) % num_documents]
     other[place % len(other)] = documents[home][place + step]
@@ -118,6 +156,19 @@ def _choice_case(
             "order": [int(index) for index in rng.permutation(num_options)],
         }
     )
+
+
+_CHOICE_EXAMPLE: dict[str, Any] = {
+    "documents": [
+        ["Cats sleep.", "They wake at dusk.", "Then they hunt.", "At dawn they rest."],
+        ["Rivers rise in hills.", "They run down.", "They widen.", "They reach the sea."],
+        ["Towns grow.", "They need water.", "They dig wells.", "Wells run dry."],
+    ],
+    "queries": [(0, 1), (1, 2), (2, 1)],
+    "num_options": 3,
+    "order": [2, 0, 1],
+}
+_REORDERED = "The right options, but the distractors have not kept their order around the answer."
 
 
 def _choice_variant(name: str, *, step: int, to_and_fro: bool, texts: Mapping[str, str]) -> Variant:
@@ -144,21 +195,29 @@ def _choice_variant(name: str, *, step: int, to_and_fro: bool, texts: Mapping[st
             partial(right, hard=False),
         ),
         Mistake(
+            "later of two",
+            "Of two sentences equally far from the query, the later is the distractor. The earlier is asked for.",
+            partial(right, later=True),
+        ),
+        Mistake(
+            "no wrap around",
+            "Near the end of the list, examples have too few options. After the last document comes the first.",
+            partial(right, wrap=False),
+        ),
+        Mistake(
             "repeated",
             "Some examples have one text as two options, so that two answers are right.",
             partial(right, repeats=True),
         ),
-        Mistake(
-            "swapped",
-            "The right options, but the distractors have not kept their order around the answer.",
-            partial(right, arrange=_swapped),
-        ),
+        Mistake("swapped with the first", _REORDERED, partial(right, arrange=_swapped_with_first)),
+        Mistake("swapped with the last", _REORDERED, partial(right, arrange=_swapped_with_last)),
         Mistake("from one", "The labels count from 1.", partial(right, arrange=_from_one)),
     ]
     if to_and_fro:
         mistakes.append(
             Mistake("one way", "Look again at the second round of places.", partial(right, to_and_fro=False))
         )
+    texts = {**texts, "value": _shown(right(**_CHOICE_EXAMPLE))}
     return Variant(
         name, {f"build_choices.{key}": text for key, text in texts.items()}, right, tuple(mistakes)
     )
@@ -211,20 +270,24 @@ def _ordinary(
     return np.flatnonzero(keep)
 
 
-def _usual_rows(
+def _nearest_to_median(
     table: np.ndarray,
     counts: np.ndarray,
     special: Sequence[int],
     num_rows: int,
     *,
-    middle: Callable[[np.ndarray], Any] = np.median,
+    centre: Callable[[np.ndarray], Any] = np.median,
+    over_all: bool = False,
+    later_first: bool = False,
     by_number: bool = False,
     **kept: bool,
 ) -> np.ndarray:
     table = np.asarray(table, dtype=float)
+    norms = np.linalg.norm(table, axis=1)
     ids = _ordinary(counts, special, **kept)
-    norms = np.linalg.norm(table[ids], axis=1)
-    chosen = ids[np.argsort(np.abs(norms - middle(norms)), kind="stable")[:num_rows]]
+    ids = ids[::-1] if later_first else ids
+    distances = np.abs(norms[ids] - centre(norms if over_all else norms[ids]))
+    chosen = ids[np.argsort(distances, kind="stable")[:num_rows]]
     return table[np.sort(chosen) if by_number else chosen]
 
 
@@ -241,54 +304,113 @@ def _mean_repeated(
     return np.repeat(mean[None], num_rows, axis=0)
 
 
-def _group_rows(
+def _most_frequent_first(counts: np.ndarray) -> np.ndarray:
+    return np.argsort(-counts, kind="stable")
+
+
+def _group_means(
     table: np.ndarray,
     counts: np.ndarray,
     special: Sequence[int],
     num_rows: int,
     *,
+    ranking: Callable[[np.ndarray], np.ndarray] = _most_frequent_first,
     weighted: bool = True,
-    length: Callable[[np.ndarray], Any] | None = np.median,
-    rarest_first: bool = False,
+    norm: Callable[[np.ndarray], Any] | None = np.median,
+    over_all: bool = False,
     **kept: bool,
 ) -> np.ndarray:
     table, counts = np.asarray(table, dtype=float), np.asarray(counts)
     ids = _ordinary(counts, special, **kept)
-    ranked = ids[np.argsort(counts[ids] if rarest_first else -counts[ids], kind="stable")]
+    groups = np.array_split(ids[ranking(counts[ids])], num_rows)
     # A group of tokens that never occurred has no weights; a count of one each gives it some.
     weights = np.maximum(counts, 1) if weighted else np.ones(len(counts))
-    means = [
-        np.average(table[group], axis=0, weights=weights[group]) for group in np.array_split(ranked, num_rows)
-    ]
-    rows = np.stack(means)
-    if length is None:
-        return rows
-    return length(np.linalg.norm(table[ids], axis=1)) * rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    means = np.stack([np.average(table[group], axis=0, weights=weights[group]) for group in groups])
+    if norm is None:
+        return means
+    norms = np.linalg.norm(table if over_all else table[ids], axis=1)
+    return norm(norms) * means / np.linalg.norm(means, axis=1, keepdims=True)
 
 
 def _table_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    return [_table_case(rng, *size) for size in [(14, 3, 2), (40, 8, 5), (60, 5, 7), (33, 16, 4)]]
+    # (tokens, width, rows, norm of the rows of special and unseen tokens over the median): those of the median norm
+    # are chosen where they are not left out, and long ones move a median over all rows. The number of ordinary
+    # tokens is odd: of an even one, rounding would decide which of the two middle rows is nearer to the median.
+    sizes = [(14, 3, 2, 1.0), (40, 8, 5, 4.0), (60, 5, 7, 1.0), (33, 16, 4, 4.0)]
+    return [_table_case(rng, *size) for size in sizes]
 
 
-def _table_case(rng: np.random.Generator, num_tokens: int, width: int, num_rows: int) -> Case:
-    # Lengths are skewed, as in real tables, so that their mean is not their median.
-    lengths = rng.lognormal(0, 0.6, num_tokens)
+def _table_case(
+    rng: np.random.Generator, num_tokens: int, width: int, num_rows: int, other_norm: float
+) -> Case:
+    # Norms are skewed, as in real tables, so that their mean is not their median.
+    norms = rng.lognormal(0, 0.6, num_tokens)
     table = rng.normal(0.3, 1, (num_tokens, width))
-    table *= (lengths / np.linalg.norm(table, axis=1))[:, None]
+    table *= (norms / np.linalg.norm(table, axis=1))[:, None]
     counts = rng.permutation(np.arange(1, num_tokens + 1)) ** 2
     special = [0, 1, num_tokens - 1]
     unseen = rng.choice(np.arange(2, num_tokens - 1), num_tokens // 6, replace=False)
     counts[unseen] = 0
-    # Special tokens are frequent and of a usual length: only their number tells them.
+    # Special tokens are frequent: only their number tells them.
     counts[special] = num_tokens**2 + np.array([3, 2, 1])
-    usual = np.median(np.linalg.norm(table[_ordinary(counts, special)], axis=1))
-    odd = [*special, *unseen]
-    table[odd] *= (usual / np.linalg.norm(table[odd], axis=1))[:, None]
-    return Case({"table": np.round(table, 4), "counts": counts, "special": special, "num_rows": num_rows})
+    ordinary, others = _ordinary(counts, special), [*special, *unseen]
+    norm = other_norm * np.median(np.linalg.norm(table[ordinary], axis=1))
+    table[others] *= (norm / np.linalg.norm(table[others], axis=1))[:, None]
+    table = np.round(table, 4)
+    _tie_norms(table, ordinary, num_rows)
+    _tie_counts(counts, ordinary, num_rows)
+    return Case({"table": table, "counts": counts, "special": special, "num_rows": num_rows})
 
 
+def _tie_norms(table: np.ndarray, ordinary: np.ndarray, num_rows: int) -> None:
+    """Make the last row that is near enough to the median norm, and the first that is not, equally near."""
+    norms = np.linalg.norm(table[ordinary], axis=1)
+    signed = norms - np.median(norms)
+    nearest = np.argsort(np.abs(signed))
+    last = nearest[num_rows - 1]
+    # On the same side of the median, which stays where it is.
+    beyond = next(row for row in nearest[num_rows:] if signed[row] * signed[last] > 0)
+    table[ordinary[beyond]] = -table[ordinary[last]]
+
+
+def _tie_counts(counts: np.ndarray, ordinary: np.ndarray, num_rows: int) -> None:
+    """Make the tokens on both sides of each border between groups equally frequent."""
+    groups = np.array_split(ordinary[_most_frequent_first(counts[ordinary])], num_rows)
+    for before, behind in pairwise(groups):
+        counts[behind[0]] = counts[before[-1]]
+
+
+_ROWS_EXAMPLE: dict[str, Any] = {
+    "table": np.array([[9.0, 9.0], [3.0, 4.0], [0.0, 2.0], [6.0, 8.0], [1.0, 0.0]]),
+    "counts": np.array([50, 4, 3, 2, 0]),
+    "special": [0],
+    "num_rows": 2,
+}
 _SPECIAL = "Special tokens are among them. Their rows stand for no text."
 _UNSEEN = "Rows of tokens that never occurred are among them. Nothing has ever trained those."
+
+_OVER_ALL = "The median is over all rows, not over the ordinary ones."
+_TIES = "Of equally frequent tokens, the lower number comes first."
+_ONE_ROW = "All rows are the same vector: the prompt starts as one row repeated."
+
+
+def _rows_variant(
+    name: str, right: Callable[..., np.ndarray], texts: Mapping[str, str], *further: Mistake
+) -> Variant:
+    texts = {**texts, "value": _shown(right(**_ROWS_EXAMPLE))}
+    return Variant(
+        name,
+        {f"start_rows.{key}": text for key, text in texts.items()},
+        right,
+        (
+            Mistake("special", _SPECIAL, partial(right, with_special=True)),
+            Mistake("unseen", _UNSEEN, partial(right, with_unseen=True)),
+            Mistake("median over all", _OVER_ALL, partial(right, over_all=True)),
+            Mistake("one row", _ONE_ROW, _mean_repeated),
+            *further,
+        ),
+    )
+
 
 START_ROWS = Task(
     name="a3.start_rows",
@@ -296,92 +418,92 @@ START_ROWS = Task(
     marks=3,
     cases=_table_cases,
     variants=(
-        Variant(
-            "rows of a usual length",
+        _rows_variant(
+            "the rows of a norm nearest to the median",
+            _nearest_to_median,
             {
-                "start_rows.rule": "Its rows are those `num_rows` ordinary rows of `table` whose Euclidean length is "
-                "nearest to the **median length** of all ordinary rows, the nearest first, and of two equally near "
-                "ones that with the lower number",
-                "start_rows.code": "nearest = np.argsort(np.abs(lengths - np.median(lengths)), kind='stable')\n"
+                "rule": "Its rows are those `num_rows` ordinary rows of `table` whose Euclidean norm is nearest to "
+                "the **median norm** of the ordinary rows, the nearest first; of equally near rows, that with the "
+                "lower number comes first",
+                "code": "nearest = np.argsort(np.abs(norms - np.median(norms)), kind='stable')\n"
                 "return table[ids[nearest[:num_rows]]]",
             },
-            _usual_rows,
-            (
-                Mistake("special", _SPECIAL, partial(_usual_rows, with_special=True)),
-                Mistake("unseen", _UNSEEN, partial(_usual_rows, with_unseen=True)),
-                Mistake(
-                    "mean",
-                    "This is nearest to the mean length, which a few long rows pull away.",
-                    partial(_usual_rows, middle=np.mean),
-                ),
-                Mistake(
-                    "by number",
-                    "The rows are right, but in the order of their numbers.",
-                    partial(_usual_rows, by_number=True),
-                ),
-                Mistake(
-                    "first rows", "These are the first ordinary rows, whatever their length.", _first_rows
-                ),
-                Mistake(
-                    "first of all",
-                    "These are the first rows of the table. What stands at the head of a vocabulary?",
-                    partial(_first_rows, with_special=True, with_unseen=True),
-                ),
-                Mistake(
-                    "one row",
-                    "All rows are the same vector: the prompt starts as one row repeated.",
-                    _mean_repeated,
-                ),
+            Mistake(
+                "mean",
+                "This is nearest to the mean norm, which a few long rows pull away.",
+                partial(_nearest_to_median, centre=np.mean),
+            ),
+            Mistake(
+                "ties",
+                "Of equally near rows, that with the lower number comes first.",
+                partial(_nearest_to_median, later_first=True),
+            ),
+            Mistake(
+                "by number",
+                "The rows are right, but in the order of their numbers.",
+                partial(_nearest_to_median, by_number=True),
+            ),
+            Mistake("first rows", "These are the first ordinary rows, whatever their norm.", _first_rows),
+            Mistake(
+                "first of all",
+                "These are the first rows of the table. What stands at the head of a vocabulary?",
+                partial(_first_rows, with_special=True, with_unseen=True),
             ),
         ),
-        Variant(
-            "means of equally frequent tokens",
+        _rows_variant(
+            "weighted means of groups by frequency rank, scaled to the median norm",
+            _group_means,
             {
-                "start_rows.rule": "Rank the ordinary tokens by `counts`, the most frequent first (of equals, the "
-                "lower number first), and cut the ranking into `num_rows` groups with `np.array_split`. The row of a "
-                "group is the mean of its tokens' rows **weighted by `counts`**, then scaled to the **median "
-                "Euclidean length** of all ordinary rows",
-                "start_rows.code": "groups = np.array_split(ids[np.argsort(-counts[ids], kind='stable')], num_rows)\n"
+                "rule": "Rank the ordinary tokens by `counts`, the most frequent first; of equally frequent tokens, "
+                "the lower number comes first. Cut the ranking into `num_rows` groups with `np.array_split`. The row "
+                "of a group is the mean of its tokens' rows **weighted by `counts`**, scaled to the **median "
+                "Euclidean norm** of the ordinary rows",
+                "code": "groups = np.array_split(ids[np.argsort(-counts[ids], kind='stable')], num_rows)\n"
                 "rows = np.stack([np.average(table[g], axis=0, weights=counts[g]) for g in groups])\n"
-                "return rows * np.median(lengths) / np.linalg.norm(rows, axis=1, keepdims=True)",
+                "return rows * np.median(norms) / np.linalg.norm(rows, axis=1, keepdims=True)",
             },
-            _group_rows,
-            (
-                Mistake("special", _SPECIAL, partial(_group_rows, with_special=True)),
-                Mistake("unseen", _UNSEEN, partial(_group_rows, with_unseen=True)),
-                Mistake(
-                    "not scaled",
-                    "Means are shorter than what they are means of: these rows lie nearer to the origin than any "
-                    "word.",
-                    partial(_group_rows, length=None),
-                ),
-                Mistake(
-                    "mean length",
-                    "The directions are right, but the length is the mean one, which a few long rows pull away.",
-                    partial(_group_rows, length=np.mean),
-                ),
-                Mistake(
-                    "unit length",
-                    "The directions are right, but the length is 1: is that usual in this table?",
-                    partial(_group_rows, length=lambda lengths: 1.0),
-                ),
-                Mistake(
-                    "unweighted",
-                    "In these means a rare token counts as much as a frequent one.",
-                    partial(_group_rows, weighted=False),
-                ),
-                Mistake(
-                    "rarest first", "The ranking runs the other way.", partial(_group_rows, rarest_first=True)
-                ),
-                Mistake(
-                    "one row",
-                    "All rows are the same vector: the prompt starts as one row repeated.",
-                    _mean_repeated,
-                ),
+            Mistake(
+                "not scaled",
+                "Means are shorter than what they are means of: these rows lie nearer to the origin than any word.",
+                partial(_group_means, norm=None),
+            ),
+            Mistake(
+                "mean norm",
+                "The directions are right, but the norm is the mean one, which a few long rows pull away.",
+                partial(_group_means, norm=np.mean),
+            ),
+            Mistake(
+                "unit norm",
+                "The directions are right, but the norm is 1: is that usual in this table?",
+                partial(_group_means, norm=lambda norms: 1.0),
+            ),
+            Mistake(
+                "unweighted",
+                "In these means a rare token counts as much as a frequent one.",
+                partial(_group_means, weighted=False),
+            ),
+            Mistake(
+                "rarest first",
+                "The ranking runs the other way.",
+                partial(_group_means, ranking=partial(np.argsort, kind="stable")),
+            ),
+            Mistake(
+                "ties",
+                _TIES,
+                partial(_group_means, ranking=lambda counts: np.argsort(counts, kind="stable")[::-1]),
+            ),
+            # NumPy's default order of equal values is any.
+            Mistake(
+                "ties in any order", _TIES, partial(_group_means, ranking=lambda counts: np.argsort(-counts))
+            ),
+            Mistake(
+                "ties in any order, turned",
+                _TIES,
+                partial(_group_means, ranking=lambda counts: np.argsort(counts)[::-1]),
             ),
         ),
     ),
-    hint="First the numbers of the ordinary tokens, then their rows' lengths, then the rule.",
+    hint="First the numbers of the ordinary tokens, then their rows' norms, then the rule.",
 )
 
 
@@ -398,6 +520,11 @@ def _log_softmax_unstable(logits: np.ndarray) -> np.ndarray:
         return np.log(np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True))
 
 
+def _log_softmax_infinite(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
 def _word_scores(
     logits: np.ndarray,
     words: Sequence[Sequence[int]],
@@ -405,6 +532,7 @@ def _word_scores(
     mean: bool = False,
     first_only: bool = False,
     labels_only: bool = False,
+    padding: tuple[int, ...] = (),
     log_softmax: Callable[[np.ndarray], np.ndarray] = _log_softmax,
 ) -> np.ndarray:
     logits = np.asarray(logits, dtype=float)
@@ -416,7 +544,7 @@ def _word_scores(
     found = log_softmax(logits)
     scores = np.zeros(logits.shape[:2])
     for number, word in enumerate(words):
-        read = word[:1] if first_only else word
+        read = word[:1] if first_only else [*word, *padding * (logits.shape[2] - len(word))]
         steps = [found[:, number, step, token] for step, token in enumerate(read)]
         scores[:, number] = np.mean(steps, axis=0) if mean else np.sum(steps, axis=0)
     return scores
@@ -495,10 +623,23 @@ _SUMMED = "sums over tokens, smoothed labels"
 _AVERAGED = "means over tokens, focal loss"
 
 
+_PADDING = "What stands behind a word's end is counted too. The numbers there have no meaning."
+_OVERFLOW = (
+    "With large logits, the exponentials overflow. Adding one number to all logits must change nothing."
+)
+_LOSS_EXAMPLE: dict[str, Any] = {
+    "logits": np.zeros((1, 2, 2, 4)),
+    "words": [[1], [2, 3]],
+    "labels": np.array([0]),
+    "strength": 0.5,
+}
+
+
 def _loss_variant(
     name: str, loss: Callable, mean: bool, *further: Mistake, texts: Mapping[str, str]
 ) -> Variant:
     right = partial(_label_loss, loss=loss, mean=mean)
+    texts = {**texts, "value": _shown(right(**_LOSS_EXAMPLE))}
     return Variant(
         name,
         {f"label_loss.{key}": text for key, text in texts.items()},
@@ -536,11 +677,10 @@ def _loss_variant(
                 "The scores are right; the loss is summed over the examples.",
                 partial(right, together=np.sum),
             ),
-            Mistake(
-                "overflow",
-                "With large logits, the exponentials overflow. Adding one number to all logits must change nothing.",
-                partial(right, log_softmax=_log_softmax_unstable),
-            ),
+            Mistake("padding of 0", _PADDING, partial(right, padding=(0,))),
+            Mistake("padding of -1", _PADDING, partial(right, padding=(-1,))),
+            Mistake("overflow to NaN", _OVERFLOW, partial(right, log_softmax=_log_softmax_unstable)),
+            Mistake("overflow to -inf", _OVERFLOW, partial(right, log_softmax=_log_softmax_infinite)),
             *further,
         ),
     )
@@ -604,21 +744,24 @@ def _few_shot(
     one_each: bool = False,
     by_row: bool = False,
     by_name: bool = False,
+    turns_by_class: bool = False,
     ordered: bool = True,
     balanced: str = "together",
 ) -> dict[str, list[int]]:
     order = [int(row) for row in (order if ordered else sorted(order))]
-    names = list(dict.fromkeys(groups[row] for row in order))
-    names = sorted(names) if by_name else names
-    side_of = {name: cycle[turn % len(cycle)] for turn, name in enumerate(names)}
-    pools: dict[str, list[int]] = {"train": [], "development": []}
-    used = set()
-    for position, row in enumerate(order):
-        if one_each and groups[row] in used:
-            continue
-        used.add(groups[row])
-        pools[cycle[position % len(cycle)] if by_row else side_of[groups[row]]].append(row)
+    firsts: dict[str, int] = {}
+    for row in order:
+        firsts.setdefault(groups[row], row)
+    candidates = list(firsts.values()) if one_each else order
     classes = sorted({int(label) for label in labels})
+    sides = {}
+    for label in classes:
+        rows = [row for row in candidates if labels[row] == label or not turns_by_class]
+        sides[label] = _sides([groups[row] for row in rows], cycle, by_name=by_name)
+    pools: dict[str, list[int]] = {"train": [], "development": []}
+    for row in candidates:
+        turn = order.index(row)
+        pools[cycle[turn % len(cycle)] if by_row else sides[labels[row]][groups[row]]].append(row)
     counts = {side: [sum(labels[r] == c for r in rows) for c in classes] for side, rows in pools.items()}
     least = {side: min(per_class, *count) for side, count in counts.items()}
     if balanced == "together":
@@ -626,6 +769,13 @@ def _few_shot(
     if balanced == "not":
         least = dict.fromkeys(least, per_class)
     return {side: _first_of_each(rows, labels, least[side]) for side, rows in pools.items()}
+
+
+def _sides(groups: Sequence[str], cycle: Sequence[str], *, by_name: bool) -> dict[str, str]:
+    """Give each group's side: the groups take turns as they first occur, or by name."""
+    names = list(dict.fromkeys(groups))
+    names = sorted(names) if by_name else names
+    return {name: cycle[turn % len(cycle)] for turn, name in enumerate(names)}
 
 
 def _first_of_each(rows: Sequence[int], labels: Sequence[int], count: int) -> list[int]:
@@ -639,9 +789,10 @@ def _first_of_each(rows: Sequence[int], labels: Sequence[int], count: int) -> li
     return chosen
 
 
-def _sorted_sides(**case: Any) -> dict[str, list[int]]:
-    right = case.pop("right")
-    return {side: sorted(rows) for side, rows in right(**case).items()}
+def _sorted_sides(*, right: Callable[..., Any], by_class: bool = False, **case: Any) -> dict[str, list[int]]:
+    labels = case["labels"]
+    key = (lambda row: labels[row]) if by_class else None
+    return {side: sorted(rows, key=key) for side, rows in right(**case).items()}
 
 
 def _split_cases(rng: np.random.Generator, variant: str) -> list[Case]:
@@ -670,10 +821,19 @@ def _split_case(
     )
 
 
+_SPLIT_EXAMPLE: dict[str, Any] = {
+    "labels": [1, 1, 0, 1, 1, 1, 1, 0],
+    "groups": ["a", "a", "b", "c", "d", "e", "f", "g"],
+    "order": [7, 1, 5, 3, 4, 2, 0, 6],
+    "per_class": 1,
+}
+
+
 def _split_variant(
     name: str, cycle: Sequence[str], one_each: bool, limit: str, texts: Mapping[str, str]
 ) -> Variant:
     right = partial(_few_shot, cycle=cycle, one_each=one_each)
+    texts = {**texts, "value": _shown(right(**_SPLIT_EXAMPLE))}
     other_cycle = ("train", "train", "development") if len(cycle) == 2 else ("train", "development")
     return Variant(
         name,
@@ -713,6 +873,17 @@ def _split_variant(
                 "sorted",
                 "The right rows are in the right sides, but sorted, not in the order of the draw.",
                 partial(_sorted_sides, right=right),
+            ),
+            Mistake(
+                "class by class",
+                "The right rows are in the right sides, but class by class, not in the order of the draw.",
+                partial(_sorted_sides, right=right, by_class=True),
+            ),
+            Mistake(
+                "turns by class",
+                "The turns begin anew for each class, so that one group can lie on both sides. All groups take "
+                "turns once.",
+                partial(right, turns_by_class=True),
             ),
         ),
     )
@@ -821,6 +992,12 @@ def _report_last_step(development, development_labels, test, test_labels, label_
     return {"kept": kept, "development": right[0], "test": right[1]}
 
 
+def _report_test_of_last_step(development, development_labels, test, test_labels, label_ids):  # type: ignore[no-untyped-def]
+    right = _report_right(development, development_labels, test, test_labels, label_ids)
+    predicted = test[-1][:, label_ids].argmax(axis=1)
+    return {**right, "test": (predicted == test_labels).mean()}
+
+
 def _report_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     return [_report_case(rng, *size) for size in [(3, 8, 2), (5, 12, 2), (6, 15, 3), (8, 16, 4)]]
 
@@ -837,7 +1014,7 @@ def _report_case(rng: np.random.Generator, num_steps: int, num_examples: int, nu
     best = int(np.argmax(right[:-1]))
     # Two steps are equally good, and neither is the last; the last one is worse. The test set prefers a third.
     development = np.concatenate([development[:-1], development[[best]], -development[[best]]])
-    test = np.concatenate([test, test[:1]])
+    test = np.concatenate([test, -test[[best]]])
     third = 0 if best else 1
     test[third] = _scored(rng, test_labels, label_ids, num_tokens, np.array([2.5]))[0]
     return Case(
@@ -863,12 +1040,16 @@ def _scored(
     return np.round(logits, 3)
 
 
-_AS_GIVEN = "This behaves as the function that you were given. "
+_REPORT_EXAMPLE: dict[str, Any] = {
+    "development": np.array([[[5.0, 1.0, 0.0], [5.0, 0.0, 1.0]]]),
+    "development_labels": np.array([0, 1]),
+    "test": np.array([[[5.0, 1.0, 0.0]]]),
+    "test_labels": np.array([1]),
+    "label_ids": [1, 2],
+}
 
 
 def _bug(name: str, function: Callable, hint: str, symptom: str) -> Variant:
-    shown = inspect.getsource(function).replace(function.__name__, "report_with_bug")
-    shown = textwrap.dedent(shown).replace("  # type: ignore[no-untyped-def]", "").rstrip()
     others = {
         "vocabulary": (
             _report_vocabulary,
@@ -881,12 +1062,23 @@ def _bug(name: str, function: Callable, hint: str, symptom: str) -> Variant:
         ),
         "last of equals": (_report_last_of_equals, "Of equally good steps, another one is kept."),
         "last step": (_report_last_step, "This keeps the last step, however good the earlier ones were."),
+        "test of the last step": (
+            _report_test_of_last_step,
+            "The test accuracy is that of the last step. Report that of the step that was kept.",
+        ),
     }
     mistakes = [
-        Mistake(key, (_AS_GIVEN + hint) if wrong is function else text, wrong)
+        Mistake(key, (AS_GIVEN + hint) if wrong is function else text, wrong)
         for key, (wrong, text) in others.items()
     ]
-    return Variant(name, {"report.bug": shown, "report.symptom": symptom}, _report_right, tuple(mistakes))
+    texts = {
+        "bug": shown_source(function, "report_with_bug"),
+        "symptom": symptom,
+        "value": _shown(_report_right(**_REPORT_EXAMPLE)),
+    }
+    return Variant(
+        name, {f"report.{key}": text for key, text in texts.items()}, _report_right, tuple(mistakes)
+    )
 
 
 REPORT = Task(
@@ -929,24 +1121,38 @@ WIDTH, HIDDEN = 6, 6
 NUM_TRAIN, NUM_DEVELOPMENT, NUM_TEST = 32, 64, 400
 # The share of labels that are wrong.
 FLIPPED = 0.05
+# What the parts are worth.
+TUNING_MARKS = {"test accuracy": 2, "as reported": 1, "blind to the test texts": 1}
+# How many development losses are to be reported at least.
+NUM_LOSSES = 5
 # The share of a plain tuning's gain in test accuracy that has to be reached, all cases together.
 LEAST_GAIN = 0.6
+# What a plain tuning gains in test accuracy at least.
+LEAST_PLAIN_GAIN = 0.1
 RATES = (0.1, 0.5, 2.0)
 LOOKS, STEPS_BETWEEN = 20, 10
 
 
 def _tuning_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    """Give pairs of cases that differ in their test texts alone."""
-    cases = []
-    for _ in range(3):
-        given, target = _frozen(rng, variant)
-        sets = {}
+    return [case for _ in range(3) for case in _tuning_pair(rng, variant)]
+
+
+def _tuning_pair(rng: np.random.Generator, form: str) -> list[Case]:
+    """Draw two cases that differ in their test texts alone.
+
+    Drawn again until a plain tuning gains enough with each learning rate: a share of next to nothing says nothing,
+    and nobody is to lose marks by one bad local minimum.
+    """
+    while True:
+        given, target = _frozen(rng, form)
         for name, count in (("train", NUM_TRAIN), ("development", NUM_DEVELOPMENT)):
-            sets[f"x_{name}"], sets[f"y_{name}"] = _texts(rng, variant, given, target, count)
-        for _ in range(2):
-            x_test, y_test = _texts(rng, variant, given, target, NUM_TEST)
-            cases.append(Case({**given, **sets, "x_test": x_test}, {"y_test": y_test, "form": variant}))
-    return cases
+            given[f"x_{name}"], given[f"y_{name}"] = _texts(rng, form, given, target, count)
+        tests = [_texts(rng, form, given, target, NUM_TEST) for _ in range(2)]
+        pair = [Case({**given, "x_test": x}, {"y_test": y, "form": form}) for x, y in tests]
+        prompts = [given["start"], *(_tuned(form, given, [rate]) for rate in RATES)]
+        started, *tuned = (_on_test_texts(pair, [prompt] * 2)[0] for prompt in prompts)
+        if min(tuned) - started >= LEAST_PLAIN_GAIN:
+            return pair
 
 
 def _frozen(rng: np.random.Generator, form: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -993,10 +1199,10 @@ def _gradient(form: str, given: Mapping[str, np.ndarray], prompt: np.ndarray) ->
     return np.asarray((errors @ given["output"] * slopes).mean(axis=0))
 
 
-def _tuned(form: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
+def _tuned(form: str, given: Mapping[str, np.ndarray], rates: Sequence[float] = RATES) -> np.ndarray:
     """Tune plainly: the prompt with the least development loss of a few learning rates and looks."""
     best, kept = np.inf, given["start"]
-    for rate in RATES:
+    for rate in rates:
         prompt = given["start"]
         for step in range(1, LOOKS * STEPS_BETWEEN + 1):
             prompt = prompt - rate * _gradient(form, given, prompt)
@@ -1006,69 +1212,115 @@ def _tuned(form: str, given: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _tuning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
-    pairs = list(zip(cases, answers, strict=True))
-    gains = np.array([_gains(case, answer) for case, answer in pairs])
-    share = float(gains[:, 0].sum() / gains[:, 1].sum())
-    honest = all(_is_honest(case, answer) for case, answer in pairs)
-    # A prompt that is not tuned is blind to everything: the mark is for a tuning.
-    blind = honest and all(
-        np.array_equal(first["prompt"], second["prompt"])
-        and list(first["development_losses"]) == list(second["development_losses"])
-        for first, second in zip(answers[::2], answers[1::2], strict=True)
-    )
+    unusable = _first(_prompt_problem(answer) for answer in answers)
+    if unusable:
+        return [Measured(name, marks, False, unusable) for name, marks in TUNING_MARKS.items()]
+    prompts = [_as_numbers(answer["prompt"]) for answer in answers]
+    untuned = _first(map(_tuning_problem, cases, prompts))
+    problems = {
+        "as reported": untuned or _first(map(_report_problem, cases, answers, prompts)),
+        "blind to the test texts": untuned or _first(map(_blindness_problem, prompts[::2], prompts[1::2])),
+    }
+    reached, message = _accuracy_reached(cases, prompts)
     return [
-        Measured(
-            "test accuracy",
-            2,
-            share >= LEAST_GAIN,
-            f"over the start, {100 * share:.0f} % of a plain tuning's gain; {100 * LEAST_GAIN:.0f} % are asked for.",
-        ),
-        Measured(
-            "as reported",
-            1,
-            honest,
-            "prompt, predictions and development losses belong together, and training came to less loss than the "
-            "start has."
-            if honest
-            else "the frozen model with your prompt has another development loss than the least of yours or other "
-            "predictions, fewer than five losses are reported, or the prompt is no better than its start.",
-        ),
-        Measured(
-            "blind to the test texts",
-            1,
-            blind,
-            "other test texts leave the prompt as it is."
-            if blind
-            else "with other test texts another prompt or other development losses came out, or they are not what "
-            "they say.",
+        Measured("test accuracy", TUNING_MARKS["test accuracy"], reached, message),
+        *(
+            Measured(name, TUNING_MARKS[name], not problem, problem or _TUNED_WELL[name])
+            for name, problem in problems.items()
         ),
     ]
 
 
-def _gains(case: Case, answer: Any) -> tuple[float, float]:
-    """Give how far the answer's test accuracy lies above the start's, and a plain tuning's."""
-    given, y_test, form = case.arguments, case.hidden["y_test"], case.hidden["form"]
-    plain, start = (
-        float((_scores(form, given, prompt, given["x_test"]).argmax(axis=1) == y_test).mean())
-        for prompt in (_tuned(form, given), given["start"])
-    )
-    predictions = np.asarray(answer["predictions"])
-    if predictions.shape != y_test.shape or predictions.dtype.kind not in "iu":
-        return -start, plain - start
-    return float((predictions == y_test).mean()) - start, plain - start
+_TUNED_WELL = {
+    "as reported": "the prompt is tuned, and prompt, predictions and development losses belong together.",
+    "blind to the test texts": "the prompt is tuned, and other test texts leave it as it is.",
+}
 
 
-def _is_honest(case: Case, answer: Any) -> bool:
+def _first(problems: Iterable[str]) -> str:
+    """Give the first problem there is; empty if there is none."""
+    return next(filter(None, problems), "")
+
+
+def _as_numbers(values: Any) -> np.ndarray:
+    """Give an array of numbers; an empty one for what holds anything else."""
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        return np.empty(0)
+
+
+def _prompt_problem(answer: Any) -> str:
+    if not isinstance(answer, Mapping):
+        return "the function returns no dictionary."
+    if "prompt" not in answer:
+        return 'the key "prompt" is missing.'
+    prompt = _as_numbers(answer["prompt"])
+    if prompt.shape != (HIDDEN,) or not np.isfinite(prompt).all():
+        return f'"prompt" is not an array of H = {HIDDEN} finite numbers.'
+    return ""
+
+
+def _tuning_problem(case: Case, prompt: np.ndarray) -> str:
     given, form = case.arguments, case.hidden["form"]
-    prompt = np.asarray(answer["prompt"], dtype=float)
-    losses = np.asarray(answer["development_losses"], dtype=float)
-    if prompt.shape != (HIDDEN,) or losses.ndim != 1 or len(losses) < 5 or not np.isfinite(prompt).all():
-        return False
+    own, start = (_set_loss(form, given, tried, "train") for tried in (prompt, given["start"]))
+    if own < start:
+        return ""
+    return f"the prompt is not tuned: behind it the training loss is {own:.3f}, behind the start {start:.3f}."
+
+
+def _report_problem(case: Case, answer: Mapping[str, Any], prompt: np.ndarray) -> str:
+    given, form = case.arguments, case.hidden["form"]
+    missing = [key for key in ("development_losses", "predictions") if key not in answer]
+    if missing:
+        return f'the key "{missing[0]}" is missing.'
+    losses = _as_numbers(answer["development_losses"])
+    if losses.ndim != 1 or len(losses) < NUM_LOSSES:
+        return f'"development_losses" is no list of at least {NUM_LOSSES} numbers.'
+    # A learning rate that is too large can end in losses that are no numbers.
+    least = np.min(losses[np.isfinite(losses)], initial=np.inf)
     own = _set_loss(form, given, prompt, "development")
-    tuned = _set_loss(form, given, prompt, "train") < _set_loss(form, given, given["start"], "train")
+    if not abs(least - own) <= 0.01 * own:
+        return (
+            f'the least of "development_losses" is {least:.3f}, but behind your prompt the loss is {own:.3f}.'
+        )
     predicted = _scores(form, given, prompt, given["x_test"]).argmax(axis=1)
-    agreed = np.array_equal(predicted, np.asarray(answer["predictions"]))
-    return bool(abs(np.nanmin(losses) - own) <= 0.01 * own and tuned and agreed)
+    if not np.array_equal(_as_numbers(answer["predictions"]), predicted):
+        return '"predictions" is not the list of the labels that the frozen model gives behind your prompt.'
+    return ""
+
+
+def _blindness_problem(prompt: np.ndarray, other: np.ndarray) -> str:
+    """Compare the prompts of two calls that differ in their test texts alone."""
+    if np.allclose(prompt, other):
+        return ""
+    return "two calls that differ in the test texts alone gave two prompts."
+
+
+def _accuracy_reached(cases: Sequence[Case], prompts: Sequence[np.ndarray]) -> tuple[bool, str]:
+    """Say whether the gain over the start is enough, measured with the frozen model behind the prompts."""
+    accuracy, loss = _on_test_texts(cases, prompts)
+    started, start_loss = _on_test_texts(cases, [case.arguments["start"] for case in cases])
+    if accuracy < started:
+        return False, (
+            f"it got worse: behind your prompts test accuracy is {accuracy:.2f} and the loss {loss:.2f}, behind the "
+            f"start {started:.2f} and {start_loss:.2f}."
+        )
+    plain, _ = _on_test_texts(cases, [_tuned(case.hidden["form"], case.arguments) for case in cases])
+    share = (accuracy - started) / (plain - started)
+    message = f"over the start, {share:.0%} of a plain tuning's gain; {LEAST_GAIN:.0%} is asked for."
+    return share >= LEAST_GAIN, message.replace("%", " %")
+
+
+def _on_test_texts(cases: Sequence[Case], prompts: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Give test accuracy and mean cross-entropy behind the prompts, all cases together."""
+    accuracies, losses = [], []
+    for case, prompt in zip(cases, prompts, strict=True):
+        given, form = {**case.arguments, **case.hidden}, case.hidden["form"]
+        predicted = _scores(form, given, prompt, given["x_test"]).argmax(axis=1)
+        accuracies.append(np.mean(predicted == given["y_test"]))
+        losses.append(_set_loss(form, given, prompt, "test"))
+    return float(np.mean(accuracies)), float(np.mean(losses))
 
 
 TUNE_PROMPT = Task(
@@ -1080,8 +1332,8 @@ TUNE_PROMPT = Task(
         Variant(
             "the hyperbolic tangent",
             {
-                "tune_prompt.activation": r"\tanh",
-                "tune_prompt.slope": r"1 - \tanh^2(\cdot)",
+                "tune_prompt.activation": r"\tanh h",
+                "tune_prompt.slope": r"1 - \tanh^2 h",
                 "tune_prompt.apply": "np.tanh",
                 "tune_prompt.derivative": "1 - np.tanh(h) ** 2",
             },
@@ -1089,8 +1341,8 @@ TUNE_PROMPT = Task(
         Variant(
             "a rectifier",
             {
-                "tune_prompt.activation": r"\operatorname{relu}",
-                "tune_prompt.slope": "1 where its argument is positive and 0 elsewhere",
+                "tune_prompt.activation": r"\max(h, 0)",
+                "tune_prompt.slope": r"1 \text{ where } h > 0, \text{ else } 0",
                 "tune_prompt.apply": "(lambda h: np.maximum(h, 0))",
                 "tune_prompt.derivative": "(h > 0)",
             },

@@ -60,7 +60,7 @@ class Variant:
     """One form of a task.
 
     Args:
-        name: a few words; the notebook and the rubric say it.
+        name: a few words; the rubric says it.
         texts: what the source's placeholders `<<name>>` stand for in this form.
         reference: the right implementation, with the learner's parameters by name. An open task has none.
         mistakes: usual wrong implementations, with the same parameters. The one that gives the learner's
@@ -125,6 +125,10 @@ class Task:
         """Give the form of this task that an instructor's secret seed picks."""
         return self.variants[int(self._generator(secret_seed).integers(len(self.variants)))]
 
+    def variant_number(self, secret_seed: int) -> int:
+        """Give the number of that form, from 1."""
+        return 1 + self.variants.index(self.variant(secret_seed))
+
     def drawn_cases(self, seed: int, variant: Variant) -> list[Case]:
         """Give the hidden cases that a run's seed draws."""
         return list(self.cases(self._generator(seed), variant.name))
@@ -166,11 +170,20 @@ class Assignment:
         """Give what the source's placeholders stand for under a secret seed.
 
         Returns:
-            The texts of the tasks' variants, and `variants`: the names of them all.
+            The texts of the tasks' variants, and `form`.
         """
-        chosen = {task.function: task.variant(secret_seed) for task in self.tasks}
-        texts = {name: text for variant in chosen.values() for name, text in variant.texts.items()}
-        return {**texts, "variants": "; ".join(f"{name}, {variant.name}" for name, variant in chosen.items())}
+        chosen = [task.variant(secret_seed) for task in self.tasks]
+        texts = {name: text for variant in chosen for name, text in variant.texts.items()}
+        return {**texts, "form": self.form(secret_seed)}
+
+    def form(self, secret_seed: int) -> str:
+        """Give the form of the assignment under a secret seed, which tells learners apart and no bug.
+
+        Returns:
+            Its name and the number of each task's variant, such as "a1 2-1-3-1-2".
+        """
+        numbers = "-".join(str(task.variant_number(secret_seed)) for task in self.tasks)
+        return f"{self.name} {numbers}"
 
 
 def assignment_names() -> list[str]:

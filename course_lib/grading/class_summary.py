@@ -17,6 +17,8 @@ from course_lib.locations import written_whole
 
 # Verdicts after which an instructor should look at the submission.
 SUSPICIOUS = ("tampered",)
+# Where every task ends so, the notebook as a whole did not run: the work in it may be better than its marks.
+STOPPED = ("error", "timeout")
 
 
 def write_summary(result: GradedClass, path: Path) -> Path:
@@ -37,12 +39,13 @@ def write_summary(result: GradedClass, path: Path) -> Path:
 def summary_page(result: GradedClass) -> str:
     """Give the summary of a class as HTML, its figure inside."""
     read = [one for one in result.graded if not one.report.problem]
-    totals = [one.report.marks for one in result.graded]
+    totals = [one.report.marks for one in read]
     counts = verdict_counts(result)
     setting = result.setting
+    marks = f"mean {mean(totals):.1f}, median {median(totals):g}" if totals else "none"
     body = (
-        f"<p>{len(result.graded)} submissions, {len(result.graded) - len(read)} could not be read. Marks of "
-        f"{result.assignment.marks}: mean {mean(totals):.1f}, median {median(totals):g}. Hidden inputs: seed "
+        f"<p>{len(result.graded)} submissions, of which {len(result.graded) - len(read)} could not be marked and "
+        f"are left out below. Marks of {result.assignment.marks}: {marks}. Hidden inputs: seed "
         f"{setting.seed}. Isolation: {result.isolation.kind}.</p>"
     )
     if result.isolation.note:
@@ -83,8 +86,19 @@ def _figure(counts: Mapping[str, Mapping[str, int]], totals: list[int], out_of: 
     )
     data = base64.b64encode(picture.getvalue()).decode("ascii")
     text = html.escape(f"Bars of verdicts for each task, and a histogram of marks. {passed}.")
+    caption = html.escape(_caption(counts))
+    return f'<p><img style="max-width: 100%" src="data:image/png;base64,{data}" alt="{text}"></p><p>{caption}</p>'
+
+
+def _caption(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Name the tasks that most and fewest passed."""
+    most = max(counts, key=lambda name: counts[name]["passed"])
+    fewest = min(counts, key=lambda name: counts[name]["passed"])
+    if counts[most]["passed"] == counts[fewest]["passed"]:
+        return f"Each task was passed by {counts[most]['passed']}."
     return (
-        f'<p><img style="max-width: 100%" src="data:image/png;base64,{data}" alt="{text}"></p><p>{text}</p>'
+        f"Most passed {most} ({counts[most]['passed']} of {sum(counts[most].values())}), "
+        f"fewest {fewest} ({counts[fewest]['passed']})."
     )
 
 
@@ -120,20 +134,28 @@ def _mistake_table(result: GradedClass) -> str:
 
 
 def _attention(result: GradedClass) -> str:
-    lines = [f"{one.label}: not read. {one.report.problem}" for one in result.graded if one.report.problem]
+    lines = [f"{one.label}: not marked. {one.report.problem}" for one in result.graded if one.report.problem]
+    lines += [
+        f"{one.label}: no task could be marked. {one.report.results[0].message}"
+        for one in result.graded
+        if one.report.results and all(part.verdict in STOPPED for part in one.report.results)
+    ]
     lines += [
         f"{one.label}, {part.task}: {part.verdict}. {part.message}"
         for one in result.graded
         for part in one.report.results
         if part.verdict in SUSPICIOUS
     ]
-    same = Counter(one.sha256 for one in result.graded if one.sha256)
-    lines += [
-        f"{one.label}: the same file, byte for byte, as another submission."
-        for one in result.graded
-        if same[one.sha256] > 1
-    ]
+    lines += [f"{', '.join(labels)}: one and the same file, byte for byte." for labels in _same_files(result)]
     if not lines:
         return ""
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
     return f"<h2>To look at</h2><ul>{items}</ul>"
+
+
+def _same_files(result: GradedClass) -> list[list[str]]:
+    labels: dict[str, list[str]] = {}
+    for one in result.graded:
+        if one.sha256:
+            labels.setdefault(one.sha256, []).append(one.label)
+    return [group for group in labels.values() if len(group) > 1]

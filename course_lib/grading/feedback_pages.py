@@ -20,10 +20,11 @@ STYLE = (
 )
 # The words carry the meaning; the mark is for the eye.
 MARKS = {"passed": "✓", "failed": "✗", "error": "⚠", "timeout": "⏱", "missing": "○", "tampered": "⚠"}
+_PAGE_NAME = re.compile(r"[A-Za-z0-9_]*-[0-9a-f]{8}\.html")
 
 
 def write_feedback(result: GradedClass, folder: Path) -> list[Path]:
-    """Write a page for each submission.
+    """Write a page for each submission, and take away those of an earlier run with other submissions.
 
     Args:
         result: the graded class.
@@ -40,6 +41,9 @@ def write_feedback(result: GradedClass, folder: Path) -> list[Path]:
                 feedback_page(graded, result.assignment, result.isolation.note), encoding="utf-8"
             )
         pages.append(path)
+    for path in folder.glob("*.html"):
+        if path not in pages and _PAGE_NAME.fullmatch(path.name):
+            path.unlink()
     return pages
 
 
@@ -63,7 +67,8 @@ def feedback_page(graded: Graded, assignment: Assignment, note: str = "") -> str
         note: what the isolation did not guarantee.
 
     Returns:
-        A page that needs no other file. It shows nothing of the hidden inputs.
+        A page that needs no other file. Of the hidden inputs it shows at most what was expected for the first
+        that went wrong; they are drawn anew for the next run.
     """
     title = f"{assignment.title}: {graded.label}"
     report = graded.report
@@ -99,9 +104,10 @@ def page(title: str, body: str) -> str:
 
 
 def _row(result: TaskResult, title: str) -> str:
+    newline = "\n"
     hint = f"<br><em>Hint:</em> {html.escape(result.hint)}" if result.hint else ""
     return (
         f"<tr><td><code>{html.escape(result.task)}</code><br>{html.escape(title)}</td>"
         f"<td>{MARKS[result.verdict]} {result.verdict}</td><td>{result.marks} of {result.out_of}</td>"
-        f"<td>{html.escape(result.message)}{hint}</td></tr>"
+        f"<td>{html.escape(result.message).replace(newline, '<br>')}{hint}</td></tr>"
     )

@@ -110,6 +110,7 @@ def grade_class(
     jobs: int = 2,
     patience: float = 1.0,
     image: str = "",
+    replace: bool = False,
     progress: bool = True,
     write_pages: Callable[[GradedClass], None] | None = None,
 ) -> GradedClass:
@@ -120,11 +121,12 @@ def grade_class(
     Args:
         submissions: as for `find_submissions`.
         assignment: as for `read_rubric`.
-        out: the CSV file to write.
+        out: the CSV file to write; marks that stand there already are kept.
         seed: draws the hidden cases; None goes on with the stopped run's, or draws a fresh one.
         jobs: submissions at a time.
         patience: what the time limits are multiplied by, for a slow or busy machine.
         image: a container image to grade in, instead of bubblewrap.
+        replace: whether a finished gradebook at `out` is written anew.
         progress: whether to show a progress bar.
         write_pages: writes what else the run is for. A run that is stopped in it goes on there, and marks nothing
             anew.
@@ -133,8 +135,8 @@ def grade_class(
         The graded class.
 
     Raises:
-        CourseError: if there are no submissions, no such assignment, or no worker starts here or in
-            the image.
+        CourseError: if there are no submissions, no such assignment, a gradebook at `out` already, or no worker
+            starts here or in the image.
     """
     if jobs < 1:
         raise CourseError("At least one submission runs at a time.", given=jobs, mend="Use --jobs 2.")
@@ -144,10 +146,19 @@ def grade_class(
             given=patience,
             mend="Use --patience 3.",
         )
+    if out.suffix != ".csv":
+        raise CourseError("The gradebook is a CSV file.", given=str(out), mend=f"Use --out {out.stem}.csv.")
     remove_left_over()
     name, secret_seed = read_rubric(assignment)
     found = find_submissions(submissions)
-    with _Journal(out.with_name(f".{out.name}.journal"), name, secret_seed, seed) as journal:
+    stopped = _Journal(out.with_name(f".{out.name}.journal"), name, secret_seed, seed)
+    if out.exists() and not stopped.is_resumed and not replace:
+        raise CourseError(
+            "This gradebook is written already, and may be all that tells how its marks came about.",
+            given=str(out),
+            mend="Name another file with --out to grade again, or add --replace.",
+        )
+    with stopped as journal:
         loaded = load_assignment(name)
         with temporary_folder("grade") as folder:
             # The sandbox's user is another one; it has to get at the course's copy.
@@ -155,7 +166,8 @@ def grade_class(
             course = copy_course(Path(folder, "course"), loaded.blocked)
             isolation = find_isolation(course, image)
             planned = plan(loaded, secret_seed, journal.setting.seed)
-            judge = _Judge(planned, course, isolation, loaded.limits.patient(patience))
+            limits = loaded.limits.patient(patience)
+            judge = _Judge(planned, loaded.form(secret_seed), course, isolation, limits)
             graded = list(_graded(found, judge, journal, jobs, progress))
         order = {submission.label: position for position, submission in enumerate(found)}
         graded.sort(key=lambda one: order[one.label])
@@ -170,6 +182,8 @@ def grade_class(
 def write_gradebook(result: GradedClass, out: Path) -> None:
     """Write the gradebook as CSV: a row for each submission, and nothing that differs from run to run.
 
+    The run's seed is in it, and the instructor's is not: a gradebook is passed on.
+
     Args:
         result: the graded class.
         out: the file.
@@ -177,14 +191,14 @@ def write_gradebook(result: GradedClass, out: Path) -> None:
     tasks = result.assignment.tasks
     header = ["submission", "marks", "out of"]
     header += [column for task in tasks for column in (f"{task.name} verdict", f"{task.name} marks")]
-    header += ["problem", "sha256", "isolation", "assignment", "secret seed", "seed"]
+    header += ["problem", "sha256", "isolation", "assignment", "seed"]
     setting = result.setting
     rows = []
     for one in result.graded:
         cells: list[Any] = [one.label, one.report.marks, result.assignment.marks]
         cells += [cell for part in _parts(one.report, len(tasks)) for cell in part]
         cells += [one.report.problem, one.sha256, one.isolation]
-        rows.append([*cells, setting.assignment, setting.secret_seed, setting.seed])
+        rows.append([*cells, setting.assignment, setting.seed])
     with written_whole(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
@@ -196,6 +210,7 @@ class _Judge:
     """Everything needed to mark one submission."""
 
     planned: Sequence[PlannedTask]
+    form: str
     course: Path
     isolation: Isolation
     limits: Limits
@@ -208,6 +223,7 @@ class _Judge:
         report = grade_notebook(
             notebook,
             self.planned,
+            form=self.form,
             course=self.course,
             isolation=self.isolation,
             limits=self.limits,

@@ -69,8 +69,10 @@ def write_archive(assignment: str, out: Path) -> Path:
         The path. The same course gives the same file, byte for byte.
 
     Raises:
-        CourseError: if there is no such assignment.
+        CourseError: if there is no such assignment, or `out` is no .zip file.
     """
+    if out.suffix != ".zip":
+        raise CourseError("The archive is a ZIP file.", given=str(out), mend=f"Use --out {out.stem}.zip.")
     name, secret_seed = read_rubric(assignment)
     packages = " ".join(shlex.quote(package) for package in load_assignment(name).packages)
     rubric = json.dumps({"assignment": name, "secret_seed": secret_seed}) + "\n"
@@ -113,7 +115,12 @@ def grade_submission(root: Path, seed: int | None = None) -> dict[str, Any]:
         else:
             planned = plan(assignment, secret_seed, seed)
             report = grade_notebook(
-                notebook, planned, course=course, isolation=isolation, limits=assignment.limits
+                notebook,
+                planned,
+                form=assignment.form(secret_seed),
+                course=course,
+                isolation=isolation,
+                limits=assignment.limits,
             )
             results = results_json(report, assignment.marks)
     with written_whole(root / "results" / "results.json") as temporary:

@@ -18,6 +18,7 @@ from course_lib.grading.expecting import PlannedTask
 from course_lib.grading.limits import Limits
 from course_lib.grading.sandbox import Isolation, Worker, WorkerEndedError, WorkerTimeoutError
 
+_FAILED_CELLS = "Some cells stopped with an error: look at those first."
 VERDICTS = ("passed", "failed", "error", "timeout", "missing", "tampered")
 MAX_CELL_ERRORS = 20
 
@@ -50,7 +51,7 @@ class Report:
     Args:
         results: one for each task, in order; empty if the submission could not be read.
         cell_errors: what the notebook's failing cells said.
-        problem: why the submission could not be read; empty if it could.
+        problem: why the submission could not be marked; empty if it could.
     """
 
     results: tuple[TaskResult, ...] = ()
@@ -71,18 +72,25 @@ class _Stopped:
     message: str
 
 
-class UnreadableNotebookError(Exception):
-    """The worker says that the file is no notebook."""
+class UnmarkableNotebookError(Exception):
+    """The worker says that the file is no notebook, or one of another form."""
 
 
 def grade_notebook(
-    notebook: bytes, planned: Sequence[PlannedTask], *, course: Path, isolation: Isolation, limits: Limits
+    notebook: bytes,
+    planned: Sequence[PlannedTask],
+    *,
+    form: str,
+    course: Path,
+    isolation: Isolation,
+    limits: Limits,
 ) -> Report:
     """Run a submission in a sandbox and mark it.
 
     Args:
         notebook: the submitted file.
         planned: the tasks with what is expected of them.
+        form: as `Assignment.form` gives it; a notebook that says it is another form is not marked.
         course: the folder that `copy_course` wrote.
         isolation: how to run it.
         limits: what it may use.
@@ -90,11 +98,11 @@ def grade_notebook(
     Returns:
         The report; every task has a verdict, whatever the submission did.
     """
-    session = _Session(notebook, course, isolation, limits)
+    session = _Session(notebook, form, course, isolation, limits)
     with session.stack:
         try:
             results = tuple(_grade_task(task, session) for task in planned)
-        except UnreadableNotebookError as error:
+        except UnmarkableNotebookError as error:
             return Report(problem=str(error))
     return Report(results, tuple(session.cell_errors))
 
@@ -102,8 +110,10 @@ def grade_notebook(
 class _Session:
     """A worker with the notebook loaded; a new one after a task that ended the last."""
 
-    def __init__(self, notebook: bytes, course: Path, isolation: Isolation, limits: Limits) -> None:
-        self.notebook = notebook
+    def __init__(
+        self, notebook: bytes, form: str, course: Path, isolation: Isolation, limits: Limits
+    ) -> None:
+        self.notebook, self.form = notebook, form
         self.course, self.isolation, self.limits = course, isolation, limits
         self.stack = ExitStack()
         self.worker: Worker | None = None
@@ -139,7 +149,7 @@ class _Session:
         self.worker = self.stack.enter_context(Worker(self.course, self.isolation, self.limits))
         try:
             reply = self.worker.load(self.notebook)
-            self.cell_errors = _cell_errors(reply)
+            self.cell_errors = _cell_errors(reply, self.form)
         except WorkerTimeoutError:
             message = f"The notebook's cells took more than {self.limits.load_seconds:g} seconds."
             self.unusable = self._stop("timeout", message)
@@ -158,12 +168,18 @@ def _tampered(error: Exception) -> str:
     return f"The notebook's code wrote to the channel that its answers go through: {error}."
 
 
-def _cell_errors(reply: dict[str, Any]) -> list[str]:
+def _cell_errors(reply: dict[str, Any], form: str) -> list[str]:
     if set(reply) == {"unreadable"} and type(reply["unreadable"]) is str:
-        raise UnreadableNotebookError(shortened(reply["unreadable"]))
-    errors = reply.get("ready")
-    if set(reply) != {"ready"} or type(errors) is not list or not all(type(text) is str for text in errors):
+        raise UnmarkableNotebookError(shortened(reply["unreadable"]))
+    errors: Any = reply.get("ready")
+    stated: Any = reply.get("form")
+    texts = [stated, *errors] if type(errors) is list else [None]
+    if set(reply) != {"ready", "form"} or not all(type(text) is str for text in texts):
         raise ChannelError("a message that the worker does not send")
+    if stated not in ("", form):
+        raise UnmarkableNotebookError(
+            f"The notebook is another form of the assignment: it says {shortened(stated)}, and marked is {form}."
+        )
     return [shortened(text) for text in errors[:MAX_CELL_ERRORS]]
 
 
@@ -172,7 +188,8 @@ def _grade_task(planned: PlannedTask, session: _Session) -> TaskResult:
     errors: list[str] = []
     for outcome in _outcomes(planned, session):
         if isinstance(outcome, _Stopped):
-            return _result(planned, outcome.verdict, outcome.message)
+            hint = _FAILED_CELLS if outcome.verdict == "missing" and session.cell_errors else ""
+            return _result(planned, outcome.verdict, outcome.message, hint=hint)
         values.append(outcome.get("value", _NO_VALUE))
         errors.append(outcome.get("error", ""))
     if planned.task.measure is not None:
@@ -208,8 +225,7 @@ def _read(reply: dict[str, Any], planned: PlannedTask) -> dict[str, Any] | _Stop
     if status == "value" and "value" in reply:
         return {"value": decode(reply["value"])}
     if status == "missing":
-        name = planned.task.function
-        return _Stopped("missing", f"There is no function {name} that is written, under this name.")
+        return _Stopped("missing", f"No function `{planned.task.function}` is written.")
     if status == "error":
         return {"error": shortened(message)}
     if status == "not plain":
@@ -260,7 +276,8 @@ def _measured(planned: PlannedTask, values: list[Any], errors: list[str]) -> Tas
         message = f"The answer has not the form that is asked for; it begins {show(values[0])[:200]}."
         return _result(planned, "failed", message, hint=planned.task.hint)
     marks = sum(part.marks for part in properties if part.passed)
-    message = " ".join(f"{'✓' if part.passed else '✗'} {part.name}: {part.message}" for part in properties)
+    # One property a line.
+    message = "\n".join(f"{'✓' if part.passed else '✗'} {part.name}: {part.message}" for part in properties)
     passed = all(part.passed for part in properties)
     hint = "" if passed else planned.task.hint
     return _result(planned, "passed" if passed else "failed", message, marks=marks, hint=hint)

@@ -17,7 +17,8 @@ class Limits:
 
     Args:
         call_seconds: wall-clock time of one call.
-        load_seconds: wall-clock time of running the notebook's cells.
+        cell_seconds: wall-clock time of one cell, after which the next begins.
+        load_seconds: wall-clock time of running all the notebook's cells.
         total_seconds: wall-clock time of a whole submission, after which no further call begins.
         memory_mb: memory of each process, and of all together.
         processes: processes and threads.
@@ -27,6 +28,7 @@ class Limits:
     """
 
     call_seconds: float = 10.0
+    cell_seconds: float = 10.0
     load_seconds: float = 30.0
     total_seconds: float = 60.0
     memory_mb: int = 2048
@@ -40,6 +42,7 @@ class Limits:
         return replace(
             self,
             call_seconds=factor * self.call_seconds,
+            cell_seconds=factor * self.cell_seconds,
             load_seconds=factor * self.load_seconds,
             total_seconds=factor * self.total_seconds,
         )

@@ -258,6 +258,7 @@ class Worker:
             "open_files": 256,
             "cpu_seconds": int(self.limits.total_seconds) + 1,
             "user": user,
+            "cell_seconds": self.limits.cell_seconds,
         }
 
     def _send(self, data: bytes, deadline: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import signal
 import socket
 import sys
 import types
@@ -30,12 +31,18 @@ from course_lib.grading.channel import (
 
 MAX_MESSAGE = 600
 MAX_CELL_ERRORS = 20
+# In a notebook's metadata: which form of the assignment it is.
+FORM_KEY = "course_form"
 # Cell magics under which plain Python stands; any other cell magic makes the cell something else.
 _PYTHON_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
 
 
 class UnreadableError(Exception):
     """The file is no notebook."""
+
+
+class CellTimeoutError(BaseException):
+    """A cell ran too long; no `except Exception` of its own catches it."""
 
 
 class StandardChannel:
@@ -66,15 +73,17 @@ def main(descriptor: int | None) -> None:
         descriptor: the inherited socket to the judge; None if standard input and output are the channel.
     """
     channel = StandardChannel() if descriptor is None else _inherited(descriptor)
-    confine(from_bytes(receive_frame(channel, MAX_REQUEST_BYTES)))
-    notebook = receive_frame(channel, MAX_REQUEST_BYTES)
+    limits = from_bytes(receive_frame(channel, MAX_REQUEST_BYTES))
+    confine(limits)
+    received = receive_frame(channel, MAX_REQUEST_BYTES)
     try:
+        notebook = parsed_notebook(received)
         cells = code_cells(notebook)
     except UnreadableError as error:
         send_frame(channel, to_bytes({"unreadable": str(error)}, MAX_REPLY_BYTES))
         return
-    namespace, errors = run_cells(cells)
-    send_frame(channel, to_bytes({"ready": errors}, MAX_REPLY_BYTES))
+    namespace, errors = run_cells(cells, limits["cell_seconds"])
+    send_frame(channel, to_bytes({"ready": errors, "form": stated_form(notebook)}, MAX_REPLY_BYTES))
     while True:
         try:
             request = from_bytes(receive_frame(channel, MAX_REQUEST_BYTES))
@@ -88,7 +97,7 @@ def confine(limits: dict[str, Any]) -> None:
 
     Args:
         limits: `memory`, `file_size` in bytes, `processes`, `open_files`, `cpu_seconds`; `user` is a user id,
-            or None to stay.
+            or None to stay; `cell_seconds`, which `run_cells` keeps.
     """
     import resource
 
@@ -110,24 +119,38 @@ def confine(limits: dict[str, Any]) -> None:
         os.setresuid(limits["user"], limits["user"], limits["user"])
 
 
-def code_cells(notebook: bytes) -> list[str]:
-    """Give the sources of a notebook's code cells, in the order of the file.
+def parsed_notebook(file: bytes) -> dict[str, Any]:
+    """Give what a notebook file holds.
 
     Args:
-        notebook: the file.
+        file: its bytes.
 
     Raises:
-        UnreadableError: if it is not UTF-8, not JSON, or has no cells.
+        UnreadableError: if it is not UTF-8, or no JSON object.
     """
     try:
-        content = json.loads(notebook.decode("utf-8-sig"))
+        content = json.loads(file.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise UnreadableError("The file is not UTF-8 text.") from None
     except (ValueError, RecursionError):
         raise UnreadableError("The file is not JSON, so it is no notebook.") from None
     except MemoryError:
         raise UnreadableError("The notebook is too large to read.") from None
-    cells = content.get("cells") if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise UnreadableError("The notebook has no cells.")
+    return content
+
+
+def code_cells(notebook: dict[str, Any]) -> list[str]:
+    """Give the sources of a notebook's code cells, in the order of the file.
+
+    Args:
+        notebook: what `parsed_notebook` gives.
+
+    Raises:
+        UnreadableError: if it has no code cells.
+    """
+    cells = notebook.get("cells")
     if not isinstance(cells, list) or not cells:
         raise UnreadableError("The notebook has no cells.")
     sources = [_source(cell) for cell in cells if isinstance(cell, dict) and cell.get("cell_type") == "code"]
@@ -136,11 +159,24 @@ def code_cells(notebook: bytes) -> list[str]:
     return sources
 
 
-def run_cells(cells: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """Run code cells one after the other; one that stops with an error does not stop the next.
+def stated_form(notebook: dict[str, Any]) -> str:
+    """Give the form of the assignment that a notebook was handed out in; empty if it does not say.
+
+    Example:
+        >>> stated_form({"metadata": {"course_form": "a1 2-1"}}), stated_form({})
+        ('a1 2-1', '')
+    """
+    metadata = notebook.get("metadata")
+    form = metadata.get(FORM_KEY) if isinstance(metadata, dict) else None
+    return form[:MAX_MESSAGE] if isinstance(form, str) else ""
+
+
+def run_cells(cells: list[str], seconds: float) -> tuple[dict[str, Any], list[str]]:
+    """Run code cells one after the other; one that fails or runs too long does not stop the next.
 
     Args:
         cells: their sources.
+        seconds: wall-clock time for each.
 
     Returns:
         The names they defined, and what each failing cell said.
@@ -150,7 +186,7 @@ def run_cells(cells: list[str]) -> tuple[dict[str, Any], list[str]]:
     sys.modules["__main__"] = module
     errors: list[str] = []
     for number, source in enumerate(cells, start=1):
-        message = _run_cell(source, f"code cell {number}", module.__dict__)
+        message = _run_cell(source, f"code cell {number}", module.__dict__, seconds)
         if message and len(errors) < MAX_CELL_ERRORS:
             errors.append(message)
     return module.__dict__, errors
@@ -194,12 +230,21 @@ def _source(cell: dict[str, Any]) -> str:
     return source if isinstance(source, str) else ""
 
 
-def _run_cell(source: str, name: str, namespace: dict[str, Any]) -> str:
+def _run_cell(source: str, name: str, namespace: dict[str, Any], seconds: float) -> str:
+    def stop(*_: object) -> None:
+        raise CellTimeoutError
+
     try:
+        signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
         code = compile(_parsed(source, name), name, "exec", dont_inherit=True)
         exec(code, namespace)
+    except CellTimeoutError:
+        return f"{name}: it ran for more than {seconds:g} seconds and was stopped."
     except BaseException as error:
         return f"{name}: {_described(error)}"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     return ""
 
 

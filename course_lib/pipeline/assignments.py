@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from course_lib.errors import CourseError
 from course_lib.grading.assignments import Assignment, load_assignment
+from course_lib.grading.gradebook import read_rubric
+from course_lib.grading.worker import FORM_KEY
 from course_lib.locations import written_whole
 from course_lib.pipeline.build import checked_cells, notebook_text, with_colab, with_solutions
 from course_lib.pipeline.catalogue import SOURCE_FOLDER, course_root
@@ -83,12 +85,13 @@ def build_assignment(
     cells = checked_cells(jupytext.reads(text, fmt="py:percent").cells, path.name, name)
     _check_tasks(cells, assignment)
     cells = with_colab(cells, STUDENT_FOLDER / f"{name}.ipynb", repository)
+    form = {FORM_KEY: assignment.form(secret_seed)}
     if not solutions:
-        return notebook_text([_with_stub(cell) for cell in cells])
+        return notebook_text([_with_stub(cell) for cell in cells], **form)
     notice = "**The instructor's version: it holds the solutions.**\n\n" + rubric_table(
         assignment, secret_seed
     )
-    return notebook_text([new_markdown_cell(notice), *with_solutions(cells)])
+    return notebook_text([new_markdown_cell(notice), *with_solutions(cells)], **form)
 
 
 def write_assignment(name: str, secret_seed: int, folder: Path, root: Path | None = None) -> list[Path]:
@@ -105,8 +108,9 @@ def write_assignment(name: str, secret_seed: int, folder: Path, root: Path | Non
         `course grade --assignment` takes, to keep.
 
     Raises:
-        CourseError: as `build_assignment` does.
+        CourseError: as `build_assignment` does; another assignment or seed in this folder.
     """
+    _refuse_another_rubric(folder / RUBRIC, name, secret_seed)
     root = root or course_root()
     assignment, repository = load_assignment(name), course_repository(root)
     rubric = {
@@ -129,6 +133,17 @@ def write_assignment(name: str, secret_seed: int, folder: Path, root: Path | Non
         with written_whole(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
     return list(texts)
+
+
+def _refuse_another_rubric(path: Path, name: str, secret_seed: int) -> None:
+    """Keep the seed of an assignment that may be handed out already."""
+    if path.is_file() and read_rubric(str(path)) != (name, secret_seed):
+        raise CourseError(
+            "This folder holds another assignment, or this one of another seed: without its rubric nothing of it "
+            "could be graded.",
+            given=str(path),
+            mend="Name another folder with --out.",
+        )
 
 
 def rubric_table(assignment: Assignment, secret_seed: int) -> str:

@@ -102,13 +102,18 @@ def build_notebook(
     return notebook_text(with_solutions(cells) if solutions else _with_stubs(cells))
 
 
-def notebook_text(cells: list[NotebookNode]) -> str:
-    """Give the text of a notebook of these cells: the same, byte for byte, every time."""
+def notebook_text(cells: list[NotebookNode], **metadata: str) -> str:
+    """Give the text of a notebook of these cells: the same, byte for byte, every time.
+
+    Args:
+        cells: the cells.
+        metadata: what the notebook says of itself beside `METADATA`.
+    """
     import nbformat
 
     for position, cell in enumerate(cells):
         cell["id"] = cell_id(position, cell.source)
-    notebook = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={**METADATA, **metadata})
     notebook.nbformat_minor = 5
     return nbformat.writes(notebook).rstrip("\n") + "\n"
 

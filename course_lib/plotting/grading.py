@@ -23,10 +23,13 @@ def verdict_figure(counts: Mapping[str, Mapping[str, int]], totals: Sequence[int
         A figure with two panels.
     """
     figure, (left, right) = panels(1, 2, width=5.5, height=3.6)
+    # Verdicts keep their colours whether others occur or not.
     verdicts = list(dict.fromkeys(verdict for row in counts.values() for verdict in row))
     start = [0] * len(counts)
     for number, verdict in enumerate(verdicts):
         lengths = [row[verdict] for row in counts.values()]
+        if not any(lengths):
+            continue
         left.barh(
             range(len(counts)),
             lengths,
@@ -39,6 +42,7 @@ def verdict_figure(counts: Mapping[str, Mapping[str, int]], totals: Sequence[int
         start = [before + length for before, length in zip(start, lengths, strict=True)]
     left.set_yticks(range(len(counts)), list(counts))
     left.invert_yaxis()
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.grid(visible=False, axis="y")
     left.set(xlabel="submissions", title="How each task ended")
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)

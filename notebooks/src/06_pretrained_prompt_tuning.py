@@ -244,8 +244,7 @@ task = ppt.TASKS["movie"]
 print(task.unified("hard").text(task.unified_row(task.read()[0])))
 
 # %%
-for method in ("unified PPT", "hybrid PPT"):
-    print(figures.difference_sentence(table, method, "prompt tuning"))
+print(figures.difference_sentence(table, "unified PPT", "prompt tuning"))
 
 # %% [markdown]
 UNIFIED_PARAGRAPH

@@ -25,7 +25,7 @@ ROOT = course_root(Path(__file__))
 SECRET_SEED = 3
 SEED = 11
 # Longer than a slow, busy machine takes; only what hangs runs into it.
-PATIENT = Limits(call_seconds=60, load_seconds=120, total_seconds=300)
+PATIENT = Limits(call_seconds=60, cell_seconds=60, load_seconds=120, total_seconds=300)
 
 
 def notebook(*cells: str) -> bytes:
@@ -44,6 +44,7 @@ class Judge:
     """Grades notebooks as a run does, without the class around it."""
 
     planned: list[PlannedTask]
+    form: str
     course: Path
     isolation: Isolation
     limits: Limits = PATIENT
@@ -51,7 +52,12 @@ class Judge:
     def grade(self, submitted: bytes) -> Report:
         """Grade one notebook."""
         return grade_notebook(
-            submitted, self.planned, course=self.course, isolation=self.isolation, limits=self.limits
+            submitted,
+            self.planned,
+            form=self.form,
+            course=self.course,
+            isolation=self.isolation,
+            limits=self.limits,
         )
 
     def verdicts(self, submitted: bytes) -> list[str]:
@@ -79,7 +85,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
             pytest.fail(message)
         warnings.warn(message)
         pytest.skip(message)
-    return Judge(plan(assignment, SECRET_SEED, SEED), course, isolation)
+    return Judge(plan(assignment, SECRET_SEED, SEED), assignment.form(SECRET_SEED), course, isolation)
 
 
 @pytest.fixture(scope="session")

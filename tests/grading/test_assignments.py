@@ -50,10 +50,36 @@ def judge_of(assignment: Assignment, secret_seed: int, judge: Judge, folder: Pat
     limits = replace(
         assignment.limits,
         call_seconds=PATIENT.call_seconds,
+        cell_seconds=PATIENT.cell_seconds,
         load_seconds=PATIENT.load_seconds,
         total_seconds=PATIENT.total_seconds,
     )
-    return Judge(planned, course, judge.isolation, limits)
+    return Judge(planned, assignment.form(secret_seed), course, judge.isolation, limits)
+
+
+def test_a_form_has_a_number_for_each_variant_and_names_none() -> None:
+    for assignment in ASSIGNMENTS:
+        seeds = covering_seeds(assignment)
+        assert len({assignment.form(seed) for seed in seeds}) == len(seeds)
+        student = build_assignment(ROOT, assignment.name, seeds[-1])
+        assert json.loads(student)["metadata"]["course_form"] == assignment.form(seeds[-1])
+        assert assignment.form(seeds[-1]) in student
+
+
+def test_a_notebook_of_another_form_is_not_marked(judge: Judge) -> None:
+    other = build_assignment(ROOT, "a1", SECRET_SEED + 1, solutions=True).encode()
+    report = judge.grade(other)
+    assert (report.marks, report.results) == (0, ())
+    assert load_assignment("a1").form(SECRET_SEED + 1) in report.problem
+    assert judge.form in report.problem
+
+
+def test_a_missing_function_points_to_the_cells_that_failed(judge: Judge) -> None:
+    (result,) = judge.only("descend").grade(notebook("def descend(:\n    return 1")).results
+    assert (result.verdict, result.message) == ("missing", "No function `descend` is written.")
+    assert "stopped with an error" in result.hint
+    (result,) = judge.only("descend").grade(notebook("x = 1")).results
+    assert (result.verdict, result.hint) == ("missing", "")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +284,6 @@ def test_students_get_neither_solutions_nor_the_seed(assignment: Assignment, tmp
         assert body
         assert not [line for line in body if line in student and line not in shown]
         assert stub.endswith(f'raise NotImplementedError("{task.name}")')
-        assert task.variant(secret_seed).name in student
     assert "solution" not in student.lower()
     assert "<<" not in student + instructor
 

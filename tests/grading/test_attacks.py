@@ -84,7 +84,7 @@ def test_patched_torch_earns_nothing(judge: Judge) -> None:
 
 
 FORGERIES = {
-    "while the cells run": "to_judge({'ready': []})",
+    "while the cells run": "to_judge({'ready': [], 'form': ''})",
     "a verdict while the cells run": "to_judge({'verdict': 'passed', 'marks': 20})",
     "no frame at all": "to_judge = None\nfor d in range(3, 64):\n    try: os.write(d, b'passed' * 100)\n"
     "    except OSError: pass",
@@ -256,8 +256,36 @@ def test_hanging_is_a_timeout(judge: Judge, code: str) -> None:
     assert hasty.verdicts(notebook(WRONG, hanging)) == ["timeout", "failed"]
 
 
-def test_hanging_cells_are_a_timeout(judge: Judge) -> None:
-    report = judge.only("compare_models", "stop_early", load_seconds=2).grade(notebook("while True: pass"))
+CELLS_THAT_HANG = {
+    "a loop": "while True: pass",
+    "a loop that catches exceptions": "while True:\n    try:\n        while True: pass\n    except Exception: pass",
+    "sleep": "import time; time.sleep(1000)",
+}
+
+
+@pytest.mark.parametrize("code", CELLS_THAT_HANG.values(), ids=CELLS_THAT_HANG)
+def test_a_hanging_cell_costs_nothing_but_itself(judge: Judge, solved: list[str], code: str) -> None:
+    hasty = judge.only("compare_models", "stop_early", cell_seconds=3)
+    report = hasty.grade(notebook(*solved, code))
+    assert [result.verdict for result in report.results] == ["passed", "passed"]
+    assert report.cell_errors == (
+        f"code cell {len(solved) + 1}: it ran for more than 3 seconds and was stopped.",
+    )
+
+
+def test_an_alarm_that_a_cell_sets_stops_no_later_call(judge: Judge, solved: list[str]) -> None:
+    alarm = "import signal; signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)"
+    assert judge.only("compare_models").verdicts(notebook(*solved, alarm)) == ["passed"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import time\ntry: time.sleep(99)\nexcept BaseException: time.sleep(99)", "sum(iter(int, 1))"],
+    ids=["catches everything", "never comes back to Python"],
+)
+def test_cells_that_do_not_let_themselves_be_stopped_are_a_timeout(judge: Judge, code: str) -> None:
+    hasty = judge.only("compare_models", "stop_early", cell_seconds=1, load_seconds=5)
+    report = hasty.grade(notebook(code))
     assert [result.verdict for result in report.results] == ["timeout", "timeout"]
 
 
@@ -346,7 +374,7 @@ def only_under_bubblewrap(judge: Judge, reason: str) -> None:
 def inside(judge: Judge, code: str, *arguments: object) -> object:
     """Run `look` of some code in a sandbox and give what it returns."""
     with Worker(judge.course, judge.isolation, judge.limits) as worker:
-        assert worker.load(notebook(code)) == {"ready": []}
+        assert worker.load(notebook(code)) == {"ready": [], "form": ""}
         encoded = [encode(argument) for argument in arguments]
         request: dict[str, object] = {"id": "1", "task": "look", "function": "look", "arguments": encoded}
         reply = worker.call(request, 60)

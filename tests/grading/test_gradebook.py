@@ -91,8 +91,10 @@ def test_a_class_is_graded_whatever_is_in_it(handed_in: Path, rubric: str, tmp_p
     ]
     assert "symbolic link" in found["link"]["problem"]
     assert "not JSON" in found["no json"]["problem"]
-    assert {(row["seed"], row["secret seed"], row["out of"]) for row in found.values()} == {("5", "3", "20")}
-    assert "not read: link" in result.stderr
+    assert {(row["seed"], row["out of"]) for row in found.values()} == {("5", "20")}
+    # The instructor's seed would tell the form of every task.
+    assert "secret seed" not in found["honest"]
+    assert "not marked: link" in result.stderr
     # Pages for all, a summary, and nothing else left behind.
     assert sorted(os.listdir(out.parent)) == ["gradebook.csv", "gradebook_feedback", "gradebook_summary.html"]
     assert len(os.listdir(out.parent / "gradebook_feedback")) == 6
@@ -110,8 +112,44 @@ def test_one_seed_gives_one_gradebook_and_no_seed_a_fresh_one(
         texts.append((tmp_path / f"{name}.csv").read_bytes())
     assert texts[0] == texts[1]
     no_json, out = handed_in / "no json.ipynb", tmp_path / "c.csv"
-    seeds = {grade_class(no_json, rubric, out, progress=False).setting.seed for _ in range(2)}
+    seeds = {grade_class(no_json, rubric, out, replace=True, progress=False).setting.seed for _ in range(2)}
     assert len(seeds) == 2
+
+
+def test_a_finished_gradebook_is_kept_until_it_is_to_be_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "handed in"
+    folder.mkdir()
+    for name in ("alice", "bob"):
+        (folder / f"{name}.ipynb").write_text("hello")
+    out = tmp_path / "g.csv"
+    arguments = ["grade", str(folder), "--assignment", "a1", "--out", str(out)]
+    assert CliRunner().invoke(cli.app, [*arguments, "--seed", "1"]).exit_code == 0
+    first, pages = out.read_bytes(), tmp_path / "g_feedback"
+    (pages / "notes.html").write_text("the instructor's own")
+    (folder / "bob.ipynb").unlink()
+    for options in ([], ["--seed", "2"], ["--seed", "1"]):
+        refused = CliRunner().invoke(cli.app, [*arguments, *options])
+        assert refused.exit_code == 2
+        assert "--replace" in refused.stderr
+    assert out.read_bytes() == first
+    assert len(os.listdir(pages)) == 3
+    assert CliRunner().invoke(cli.app, [*arguments, "--replace", "--seed", "2"]).exit_code == 0
+    assert list(rows(out)) == ["alice"]
+    assert sorted(os.listdir(pages)) == [page_name("alice"), "notes.html"]
+
+
+def test_a_gradebook_is_a_csv_file(tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match="CSV"):
+        grade_class(tmp_path, "a1", tmp_path / "g.xlsx", replace=True)
+
+
+def test_a_folder_keeps_its_secret_seed(tmp_path: Path, rubric: str) -> None:
+    before = Path(rubric).read_bytes()
+    for name, seed in (("a1", SECRET_SEED + 1), ("a2", SECRET_SEED)):
+        with pytest.raises(CourseError, match="another folder"):
+            write_assignment(name, seed, Path(rubric).parent, ROOT)
+    assert Path(rubric).read_bytes() == before
+    write_assignment("a1", SECRET_SEED, Path(rubric).parent, ROOT)
 
 
 @pytest.mark.usefixtures("judge")
@@ -260,18 +298,27 @@ def test_the_summary_counts_verdicts_mistakes_and_names_what_to_look_at() -> Non
         ("bob", report("failed", 0, "Mind the sign.")),
         ("mallory", report("tampered", 0)),
         ("oscar", Report(problem="It is empty.")),
+        ("trudy", report("error", 0)),
     )
     counts = verdict_counts(result)["a1.descend"]
-    assert counts == {"passed": 1, "failed": 1, "error": 0, "timeout": 0, "missing": 0, "tampered": 1}
+    assert counts == {"passed": 1, "failed": 1, "error": 1, "timeout": 0, "missing": 0, "tampered": 1}
     text = summary_page(result)
-    assert "4 submissions, 1 could not be read" in text
+    assert "5 submissions, of which 1 could not be marked" in text
     assert "mean 2.5" in text
     assert text.count("Mind the sign.") == 5
     assert "mallory, a1.descend: tampered" in text
-    assert "oscar: not read. It is empty." in text
-    assert "alice: the same file" in text
+    assert "oscar: not marked. It is empty." in text
+    assert "alice, bob, mallory, oscar, trudy: one and the same file" in text
+    assert "trudy: no task could be marked." in text
     assert 'alt="Bars' in text
+    assert "<p>Each task was passed by 1.</p>" in text
     assert summary_page(result) == text
+
+
+def test_the_summary_of_a_class_that_nobody_could_read() -> None:
+    text = summary_page(graded_class(("oscar", Report(problem="It is empty."))))
+    assert "Marks of 20: none" in text
+    assert "<img" not in text
 
 
 def test_feedback_shows_no_hidden_input(judge: Judge, solved: list[str]) -> None:

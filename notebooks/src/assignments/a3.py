@@ -1,15 +1,18 @@
 # %% [markdown]
 # # Assignment 3: Pre-trained prompt tuning
 #
-# Six tasks, 20 marks, for one to two hours after the lessons on soft prompts. Write each function where its cell says
-# so. You need NumPy alone: no model runs here, its outputs come as arrays.
+# Six tasks, 20 marks, for one to two hours after lessons 05 and 06. Write each function where its cell says so. You need
+# NumPy alone: no model runs here, its outputs come as arrays.
 #
 # - Keep the functions' names. They are called with hidden inputs, by position, each within ten seconds.
-# - Cells run from top to bottom, once. A cell that fails does not stop the others.
+# - Cells run from top to bottom, once. A cell that fails does not stop the others. One that runs for more than ten seconds
+#   is stopped; all together have thirty.
 # - A function's result alone counts. It must be plain data: numbers, texts, lists, tuples, dictionaries, arrays.
 # - The lines under a task are examples, not the marking: a function that is right on them alone earns nothing.
+# - A task earns its marks if it is right on all hidden inputs; the open task at the end earns them part by part.
+# - What the course has of these tasks is not there when your notebook is marked.
 #
-# Your form of the assignment: <<variants>>.
+# Your form: <<form>>. The hidden inputs are drawn anew for every marking.
 
 # %%
 import numpy as np
@@ -31,9 +34,16 @@ import numpy as np
 #   from the query; of two equally far ones, the earlier.
 # - **The other distractors** come from the documents after the query's, one from each, and after the last document from
 #   the first again. With the query at place $s$ of its document, a document of $n$ sentences gives the one at place
-#   $s \bmod n$. It is passed over if its text is the query's, the answer's or another distractor's.
+#   $s \bmod n$. It is passed over if its text is the query's, the answer's or another distractor's. There are always
+#   enough documents.
 # - **The places** of the answers of successive examples are <<build_choices.places>>. The distractors keep their order
 #   around the answer.
+#
+# The example below gives
+#
+# ```python
+# <<build_choices.value>>
+# ```
 
 # %% exercise="a3.build_choices"
 def build_choices(documents, queries, num_options, order):
@@ -70,13 +80,15 @@ build_choices([cats, rivers, towns], [(0, 1), (1, 2), (2, 1)], 3, [2, 0, 1])
 #
 # Write `start_rows(table, counts, special, num_rows)`. It returns the start of the prompt, an array of shape
 # [num_rows, D]. <<start_rows.rule>>.
+#
+# The example below gives `<<start_rows.value>>`, rounded to four places.
 
 # %% exercise="a3.start_rows"
 def start_rows(table, counts, special, num_rows):
     """Give a soft prompt's first rows, [num_rows, D]."""
     # solution
     ids = np.array([token for token in range(len(table)) if counts[token] > 0 and token not in special])
-    lengths = np.linalg.norm(table[ids], axis=1)
+    norms = np.linalg.norm(table[ids], axis=1)
     <<start_rows.code>>
     # end of solution
 
@@ -125,7 +137,7 @@ def label_loss(logits, words, labels, strength):
 
 # %% [markdown]
 # With all logits equal, each of four tokens has $p = \frac{1}{4}$, so that a word of one token scores
-# $\log \frac{1}{4} = -1.386$:
+# $\log \frac{1}{4} = -1.386$. Rounded to four places, the result is `<<label_loss.value>>`:
 
 # %%
 label_loss(np.zeros((1, 2, 2, 4)), [[1], [2, 3]], np.array([0]), 0.5)
@@ -143,6 +155,8 @@ label_loss(np.zeros((1, 2, 2, 4)), [[1], [2, 3]], np.array([0]), 0.5)
 # - <<draw_few_shot.candidates>>.
 # - Each side takes its first `per_class` candidates of each class. If some class has fewer on some side, then **every
 #   class gets that smallest number on both sides**.
+#
+# The example below gives `<<draw_few_shot.value>>`.
 
 # %% exercise="a3.draw_few_shot"
 def draw_few_shot(labels, groups, order, per_class):
@@ -163,7 +177,8 @@ def draw_few_shot(labels, groups, order, per_class):
 
 
 # %%
-draw_few_shot([0, 1, 0, 1, 1, 0], ["a", "a", "b", "b", "c", "d"], [2, 0, 1, 3, 4, 5], per_class=1)
+labels, groups = [1, 1, 0, 1, 1, 1, 1, 0], ["a", "a", "b", "c", "d", "e", "f", "g"]
+draw_few_shot(labels, groups, [7, 1, 5, 3, 4, 2, 0, 6], per_class=1)
 
 # %% [markdown]
 # ## Task 5: report (2 marks)
@@ -182,7 +197,8 @@ draw_few_shot([0, 1, 0, 1, 1, 0], ["a", "a", "b", "b", "c", "d"], [2, 0, 1, 3, 4
 # <<report.bug>>
 # ```
 #
-# Write `report(development, development_labels, test, test_labels, label_ids)` without it.
+# Write `report(development, development_labels, test, test_labels, label_ids)` without it. The example below gives
+# `<<report.value>>`.
 
 # %% exercise="a3.report"
 def report(development, development_labels, test, test_labels, label_ids):
@@ -207,7 +223,7 @@ report(scores, np.array([0, 1]), scores[:, :1], np.array([1]), [1, 2])
 # A frozen model reads a text $x \in \mathbb{R}^D$ behind a soft prompt $p \in \mathbb{R}^H$ and gives the scores of two
 # label words:
 #
-# $$z = U\, f(W x + p), \qquad f = <<tune_prompt.activation>>$$
+# $$z = U\, f(W x + p), \qquad f(h) = <<tune_prompt.activation>>$$
 #
 # `weights` is $W$, $[H, D]$; `output` is $U$, $[2, H]$; `start` is a prompt to begin from, $[H]$. Of the labels that you get,
 # a few are wrong. With $q$ the softmax of $z$ and $e_y$ the right label as a vector of one 1, the gradient of an
@@ -226,9 +242,14 @@ report(scores, np.array([0, 1]), scores[:, :1], np.array([1]), [1, 2])
 #   five; the prompt you keep has the least of them;
 # - `"predictions"`: the labels, 0 or 1, that the model gives at `x_test` behind this prompt.
 #
-# Marked: at least 60 % of the gain in test accuracy over the start that a plain tuning of this kind reaches (2 marks);
-# whether prompt, losses and predictions belong together and the prompt was tuned (1 mark); whether the prompt stays the
-# same when the test texts change (1 mark).
+# A prompt is **tuned** if the mean cross-entropy on the training examples is less behind it than behind `start`. **Seeds**:
+# calls come in pairs with the same model, training and development examples and other test texts, and both calls of a
+# pair must give the same prompt. Nothing is seeded for you: draw random numbers, if you do, from a generator that the
+# function makes anew in every call, `np.random.default_rng(0)`.
+#
+# Marked: at least 60 % of the gain in test accuracy over the start that a plain tuning of this kind reaches, measured with
+# the frozen model behind your prompts (2 marks); whether every prompt is tuned, and prompt, losses and predictions belong
+# together (1 mark); whether every prompt is tuned, and stays the same when the test texts change (1 mark).
 
 # %% exercise="a3.tune_prompt"
 def tune_prompt(weights, output, start, x_train, y_train, x_development, y_development, x_test):
