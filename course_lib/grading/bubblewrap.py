@@ -10,6 +10,8 @@ from pathlib import Path
 from course_lib.grading.limits import COURSE, HOME, MEBIBYTE, Limits, environment
 
 _LIBRARIES = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin")
+# What Python needs of its folder, in which other things may lie too: submissions, or a checkout.
+_PYTHON_PARTS = ("bin", "lib", "lib64", "pyvenv.cfg")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime", "/etc/alternatives")
 
 
@@ -37,9 +39,10 @@ def bubblewrap_arguments(course: Path, limits: Limits) -> list[str]:
         arguments += ["--ro-bind-try", path, path]
     for python in _python_folders():
         # bubblewrap would make the folders above it readable to root alone.
-        above = [part for part in reversed(python.parents) if part != Path("/")]
+        above = [part for part in (*reversed(python.parents), python) if part != Path("/")]
         arguments += [part for folder in above for part in ("--perms", "0755", "--dir", str(folder))]
-        arguments += ["--ro-bind", str(python), str(python)]
+        for part in _PYTHON_PARTS:
+            arguments += ["--ro-bind-try", str(python / part), str(python / part)]
     # An installed course holds the judge: the copy stands in for it.
     installed = Path(sysconfig.get_paths()["purelib"], "course_lib")
     if installed.is_dir():

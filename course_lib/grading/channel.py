@@ -22,6 +22,10 @@ MAX_REPLY_BYTES = 1 << 20
 # What a worker takes; the judge is trusted, and sends whole notebooks.
 MAX_REQUEST_BYTES = 64 << 20
 MAX_DEPTH = 16
+# What one answer may hold, an array counting as one value: each takes many times its bytes in the judge, and the keys
+# of a dictionary can be chosen so that all of them have one hash.
+MAX_VALUES = 20_000
+MAX_KEYS = 1_000
 MAX_INTEGER_BITS = 1000
 
 _LENGTH = struct.Struct(">I")
@@ -89,6 +93,36 @@ def encode(value: Any, depth: int = 0) -> Any:
     if torch is not None and issubclass(kind, torch.Tensor):
         return {"tensor": _array(_tensor_values(torch, value))}
     raise NotPlainError(f"it is or holds an object of type {kind.__name__}")
+
+
+def check_size(data: Any) -> None:
+    """Refuse an encoded answer of more values than the judge holds.
+
+    Args:
+        data: what `encode` gave, or JSON held.
+
+    Raises:
+        ChannelError: if it has more than `MAX_VALUES` values, or a dictionary more than `MAX_KEYS` keys.
+
+    Example:
+        >>> check_size([0] * 30_000)
+        Traceback (most recent call last):
+        ...
+        course_lib.grading.channel.ChannelError: it holds more than 20,000 values outside arrays
+    """
+    pending, count = [data], 0
+    while pending:
+        value = pending.pop()
+        count += 1
+        if type(value) is dict:
+            pairs = value.get("dict")
+            if type(pairs) is list and len(pairs) > MAX_KEYS:
+                raise ChannelError(f"it holds a dictionary of more than {MAX_KEYS:,} keys")
+            value = list(value.values())
+        if type(value) is list:
+            if count + len(pending) + len(value) > MAX_VALUES:
+                raise ChannelError(f"it holds more than {MAX_VALUES:,} values outside arrays")
+            pending += value
 
 
 def decode(data: Any, *, tensors: bool = False) -> Any:

@@ -20,7 +20,7 @@ STYLE = (
 )
 # The words carry the meaning; the mark is for the eye.
 MARKS = {"passed": "✓", "failed": "✗", "error": "⚠", "timeout": "⏱", "missing": "○", "tampered": "⚠"}
-_PAGE_NAME = re.compile(r"[A-Za-z0-9_]*-[0-9a-f]{8}\.html")
+_PAGE_NAME = re.compile(r"[A-Za-z0-9_]*-[0-9a-f]{16}\.html")
 
 
 def write_feedback(result: GradedClass, folder: Path) -> list[Path]:
@@ -52,10 +52,10 @@ def page_name(label: str) -> str:
 
     Example:
         >>> page_name("../alice/a1")
-        'alice_a1-07fb4bf6.html'
+        'alice_a1-07fb4bf69eff7961.html'
     """
     readable = re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_")[:60]
-    return f"{readable}-{hashlib.sha256(label.encode('utf-8', 'replace')).hexdigest()[:8]}.html"
+    return f"{readable}-{hashlib.sha256(label.encode('utf-8', 'replace')).hexdigest()[:16]}.html"
 
 
 def feedback_page(graded: Graded, assignment: Assignment, note: str = "") -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -25,6 +27,10 @@ from course_lib.grading.temporary import remove_left_over, temporary_folder
 from course_lib.locations import written_whole
 
 MAX_PATIENCE = 100
+# More seeds than a submission could try, to foresee the inputs after the first; a spreadsheet keeps all the digits.
+NUM_SEEDS = 10**15
+# Where a cell of a spreadsheet could begin, whatever separates them, what would make it a formula.
+_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r＝＋－＠])")
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,11 @@ class GradedClass:
     graded: list[Graded]
 
 
+def fresh_seed() -> int:
+    """Draw the seed of a run."""
+    return secrets.randbelow(NUM_SEEDS)
+
+
 def read_rubric(given: str) -> tuple[str, int]:
     """Give the assignment and the secret seed that `course grade --assignment` names.
 
@@ -122,7 +133,8 @@ def grade_class(
         submissions: as for `find_submissions`.
         assignment: as for `read_rubric`.
         out: the CSV file to write; marks that stand there already are kept.
-        seed: draws the hidden cases; None goes on with the stopped run's, or draws a fresh one.
+        seed: draws the hidden cases, from 0 to `NUM_SEEDS` - 1; None goes on with the stopped run's, or draws a
+            fresh one.
         jobs: submissions at a time.
         patience: what the time limits are multiplied by, for a slow or busy machine.
         image: a container image to grade in, instead of bubblewrap.
@@ -135,8 +147,8 @@ def grade_class(
         The graded class.
 
     Raises:
-        CourseError: if there are no submissions, no such assignment, a gradebook at `out` already, or no worker
-            starts here or in the image.
+        CourseError: if there are no submissions, no such assignment, a gradebook at `out` already, no worker
+            starts here or in the image, or a sandbox would show submissions what they must not see.
     """
     if jobs < 1:
         raise CourseError("At least one submission runs at a time.", given=jobs, mend="Use --jobs 2.")
@@ -145,6 +157,12 @@ def grade_class(
             f"Time limits are multiplied by more than 0 and at most {MAX_PATIENCE}.",
             given=patience,
             mend="Use --patience 3.",
+        )
+    if seed is not None and not 0 <= seed < NUM_SEEDS:
+        raise CourseError(
+            f"The seed of a run is a whole number from 0 to {NUM_SEEDS - 1}.",
+            given=seed,
+            mend="Copy it from the gradebook's column `seed`.",
         )
     if out.suffix != ".csv":
         raise CourseError("The gradebook is a CSV file.", given=str(out), mend=f"Use --out {out.stem}.csv.")
@@ -164,7 +182,9 @@ def grade_class(
             # The sandbox's user is another one; it has to get at the course's copy.
             os.chmod(folder, 0o755)
             course = copy_course(Path(folder, "course"), loaded.blocked)
-            isolation = find_isolation(course, image)
+            isolation = find_isolation(
+                course, image, _first_files(submissions, Path(assignment), journal.path)
+            )
             planned = plan(loaded, secret_seed, journal.setting.seed)
             limits = loaded.limits.patient(patience)
             judge = _Judge(planned, loaded.form(secret_seed), course, isolation, limits)
@@ -177,6 +197,15 @@ def grade_class(
             write_pages(result)
         journal.finish()
     return result
+
+
+def _first_files(*paths: Path) -> list[Path]:
+    """Give one file of each path that is there: a folder of the same name may lie in a sandbox, this file may not."""
+    found = (
+        [file for file in (path, *path.rglob("*")) if file.is_file() and not file.is_symlink()]
+        for path in paths
+    )
+    return [files[0] for files in found if files]
 
 
 def write_gradebook(result: GradedClass, out: Path) -> None:
@@ -241,7 +270,7 @@ def _graded(
     labels = {one.label for one in done}
     todo = [submission for submission in found if submission.label not in labels]
     bar = tqdm(total=len(found), initial=len(done), desc="graded", unit="submission", disable=not progress)
-    with bar, ThreadPoolExecutor(jobs) as pool:
+    with bar, ThreadPoolExecutor(jobs, initializer=_OwnCore(jobs)) as pool:
         futures = [pool.submit(judge.grade, submission) for submission in todo]
         try:
             for future in as_completed(futures):
@@ -253,6 +282,19 @@ def _graded(
             pool.shutdown(cancel_futures=True)
 
 
+class _OwnCore:
+    """Gives each thread, and with it every worker that it starts, a core: none slows another's submission down."""
+
+    def __init__(self, jobs: int) -> None:
+        # Not every system lets a thread choose.
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self._cores = itertools.cycle(cores) if jobs <= len(cores) else None
+
+    def __call__(self) -> None:
+        if self._cores is not None:
+            os.sched_setaffinity(0, {next(self._cores)})
+
+
 class _Journal:
     """What is graded already, as lines of JSON beside the gradebook; a torn last line counts as not written."""
 
@@ -262,7 +304,7 @@ class _Journal:
         parsed = [entry for line in lines if (entry := _parsed(line)) is not None]
         known = parsed[0].get("setting", {}) if parsed else {}
         if seed is None:
-            seed = known.get("seed", secrets.randbelow(2**32))
+            seed = known.get("seed", fresh_seed())
         self.setting = Setting(assignment, secret_seed, seed)
         self.is_resumed = known == asdict(self.setting)
         self.entries = {entry["label"]: entry for entry in parsed[1:]} if self.is_resumed else {}
@@ -326,6 +368,4 @@ def _parts(report: Report, num_tasks: int) -> list[tuple[str, int | str]]:
 
 def _cell(value: object) -> object:
     """Keep a spreadsheet from taking a learner's text for a formula."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
-    return value
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value

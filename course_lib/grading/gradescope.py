@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shlex
 import sys
 import zipfile
@@ -21,7 +20,7 @@ from course_lib.errors import CourseError
 from course_lib.grading.assignments import load_assignment
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import plan
-from course_lib.grading.gradebook import read_rubric
+from course_lib.grading.gradebook import fresh_seed, read_rubric
 from course_lib.grading.judging import Report, grade_notebook
 from course_lib.grading.sandbox import find_isolation
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
@@ -100,13 +99,13 @@ def grade_submission(root: Path, seed: int | None = None) -> dict[str, Any]:
     """
     name, secret_seed = read_rubric(str(root / "source" / "rubric.json"))
     assignment = load_assignment(name)
-    seed = secrets.randbelow(2**32) if seed is None else seed
+    seed = fresh_seed() if seed is None else seed
     # The instructor sees what is printed, learners do not: with this seed a run can be repeated.
     print(f"assignment {name}, hidden inputs of seed {seed}")
     with temporary_folder("grade") as folder:
         os.chmod(folder, 0o755)
         course = copy_course(Path(folder, "course"), assignment.blocked)
-        isolation = find_isolation(course)
+        isolation = find_isolation(course, hidden=[root / "source" / "rubric.json"])
         print(f"isolation: {isolation.kind}. {isolation.note}")
         try:
             notebook = _the_submission(root / "submission", name).read()

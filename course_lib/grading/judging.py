@@ -13,10 +13,11 @@ from typing import Any
 from course_lib.exercises.comparing import compare
 from course_lib.exercises.showing import shortened, show
 from course_lib.grading.assignments import Measured
-from course_lib.grading.channel import ChannelError, decode
+from course_lib.grading.channel import ChannelError, check_size, decode
 from course_lib.grading.expecting import PlannedTask
 from course_lib.grading.limits import Limits
 from course_lib.grading.sandbox import Isolation, Worker, WorkerEndedError, WorkerTimeoutError
+from course_lib.grading.worker import FORM, UNREADABLE
 
 _FAILED_CELLS = "Some cells stopped with an error: look at those first."
 VERDICTS = ("passed", "failed", "error", "timeout", "missing", "tampered")
@@ -32,7 +33,7 @@ class TaskResult:
         verdict: one of `VERDICTS`.
         marks: what was earned.
         out_of: what could be.
-        message: why, in a sentence or two; it tells no hidden input.
+        message: why, in a sentence or two; of hidden inputs it tells what the learner's own code says of them.
         hint: what to look at next; empty if there is nothing to add.
     """
 
@@ -125,7 +126,7 @@ class _Session:
     def ask(self, task: PlannedTask, arguments: list[Any]) -> dict[str, Any] | _Stopped:
         """Call the learner's function once."""
         if time.monotonic() > self.deadline:
-            return self._stop("timeout", f"All tasks together took {self.limits.total_seconds:g} seconds.")
+            return self._late()
         if self.worker is None and self.unusable is None:
             self._load()
         if self.worker is None:
@@ -137,8 +138,10 @@ class _Session:
             "arguments": arguments,
         }
         try:
-            return self.worker.call(request, self.limits.call_seconds)
+            return self.worker.call(request, self._at_most(self.limits.call_seconds))
         except WorkerTimeoutError:
+            if time.monotonic() > self.deadline:
+                return self._late()
             return self._stop("timeout", f"No answer within {self.limits.call_seconds:g} seconds.")
         except WorkerEndedError as error:
             return self._stop("error", str(error))
@@ -148,15 +151,22 @@ class _Session:
     def _load(self) -> None:
         self.worker = self.stack.enter_context(Worker(self.course, self.isolation, self.limits))
         try:
-            reply = self.worker.load(self.notebook)
+            reply = self.worker.load(self.notebook, self._at_most(self.limits.load_seconds))
             self.cell_errors = _cell_errors(reply, self.form)
         except WorkerTimeoutError:
             message = f"The notebook's cells took more than {self.limits.load_seconds:g} seconds."
-            self.unusable = self._stop("timeout", message)
+            late = time.monotonic() > self.deadline
+            self.unusable = self._late() if late else self._stop("timeout", message)
         except WorkerEndedError as error:
             self.unusable = self._stop("error", f"While the notebook's cells ran: {error}")
         except ChannelError as error:
             self.unusable = self._stop("tampered", _tampered(error))
+
+    def _at_most(self, seconds: float) -> float:
+        return max(0.0, min(seconds, self.deadline - time.monotonic()))
+
+    def _late(self) -> _Stopped:
+        return self._stop("timeout", f"All tasks together took {self.limits.total_seconds:g} seconds.")
 
     def _stop(self, verdict: str, message: str) -> _Stopped:
         self.stack.close()
@@ -169,16 +179,18 @@ def _tampered(error: Exception) -> str:
 
 
 def _cell_errors(reply: dict[str, Any], form: str) -> list[str]:
-    if set(reply) == {"unreadable"} and type(reply["unreadable"]) is str:
-        raise UnmarkableNotebookError(shortened(reply["unreadable"]))
+    # Only what the worker says itself: the sentence stands in the gradebook as if it were the judge's.
+    if set(reply) == {"unreadable"} and reply["unreadable"] in UNREADABLE:
+        raise UnmarkableNotebookError(reply["unreadable"])
     errors: Any = reply.get("ready")
     stated: Any = reply.get("form")
     texts = [stated, *errors] if type(errors) is list else [None]
-    if set(reply) != {"ready", "form"} or not all(type(text) is str for text in texts):
+    are_texts = all(type(text) is str for text in texts)
+    if set(reply) != {"ready", "form"} or not are_texts or not FORM.fullmatch(stated):
         raise ChannelError("a message that the worker does not send")
     if stated not in ("", form):
         raise UnmarkableNotebookError(
-            f"The notebook is another form of the assignment: it says {shortened(stated)}, and marked is {form}."
+            f"The notebook is another form of the assignment: it says {stated}, and marked is {form}."
         )
     return [shortened(text) for text in errors[:MAX_CELL_ERRORS]]
 
@@ -223,9 +235,10 @@ def _read(reply: dict[str, Any], planned: PlannedTask) -> dict[str, Any] | _Stop
     if type(status) is not str or type(message) is not str:
         raise ChannelError("a message that the worker does not send")
     if status == "value" and "value" in reply:
+        check_size(reply["value"])
         return {"value": decode(reply["value"])}
     if status == "missing":
-        return _Stopped("missing", f"No function `{planned.task.function}` is written.")
+        return _Stopped("missing", f"No function `{planned.task.function}` is written under this name.")
     if status == "error":
         return {"error": shortened(message)}
     if status == "not plain":

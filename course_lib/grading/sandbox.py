@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import json
 import os
-import secrets
+import random
 import shutil
 import signal
 import socket
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -37,10 +39,13 @@ from course_lib.grading.container import (
     remove_left_over_containers,
 )
 from course_lib.grading.limits import COURSE, FREE_USERS, HOME, MEBIBYTE, Limits, environment
+from course_lib.grading.seccomp import seccomp_filter
 from course_lib.grading.temporary import temporary_folder
 
 # How often a waiting judge looks at what a worker holds.
 _WATCH_SECONDS = 0.1
+# One after the other, so that two workers are never one user; from anywhere, since another judge may run.
+_users = itertools.cycle(random.sample(FREE_USERS, len(FREE_USERS)))
 
 
 @dataclass(frozen=True)
@@ -66,19 +71,22 @@ class WorkerTimeoutError(Exception):
     """The worker did not answer in time."""
 
 
-def find_isolation(course: Path, image: str = "") -> Isolation:
+def find_isolation(course: Path, image: str = "", hidden: Sequence[Path] = ()) -> Isolation:
     """Find out, by starting a worker, which isolation this machine allows.
 
     Args:
         course: the folder that `copy_course` wrote.
         image: a container image to run workers in.
+        hidden: files that a worker must not see under bubblewrap, beside the judge's own; a container has none of
+            this machine's.
 
     Returns:
         A container of the image if one is given; otherwise bubblewrap if a worker in it answers; otherwise a plain
         process with the reason in its note.
 
     Raises:
-        CourseError: if no worker answers in a container of the image, or, without one, even in a plain process.
+        CourseError: if no worker answers in a container of the image, or, without one, even in a plain process; if
+            what is hidden can be seen in the sandbox.
     """
     if image:
         return _container(course, image)
@@ -89,6 +97,7 @@ def find_isolation(course: Path, image: str = "") -> Isolation:
     else:
         reason = _trouble(course, sandboxed)
         if not reason:
+            _refuse_seen(course, sandboxed, [Path(__file__), *hidden])
             return sandboxed
         reason = f"bubblewrap does not work here ({reason})"
     own_user = " under a user of its own" if os.geteuid() == 0 else " under your own user"
@@ -148,13 +157,17 @@ class Worker:
         self.kill()
         self._release()
 
-    def load(self, notebook: bytes) -> dict[str, object]:
+    def load(self, notebook: bytes, seconds: float) -> dict[str, object]:
         """Send the limits and a notebook, and wait until its cells have run.
+
+        Args:
+            notebook: the file.
+            seconds: how long to wait.
 
         Raises:
             WorkerTimeoutError, WorkerEndedError, ChannelError: if they did not.
         """
-        deadline = time.monotonic() + self.limits.load_seconds
+        deadline = time.monotonic() + seconds
         self._send(to_bytes(self._process_limits(), MAX_REQUEST_BYTES), deadline)
         self._send(notebook, deadline)
         return from_bytes(self._receive(deadline))
@@ -214,17 +227,19 @@ class Worker:
 
     def _start_sandboxed(self, command: list[str], descriptor: int) -> subprocess.Popen[bytes]:
         # Arguments go through a file: a command line could be read inside, and would tell of the host.
-        with tempfile.TemporaryFile() as arguments:
-            arguments.write(
-                b"\0".join(part.encode() for part in bubblewrap_arguments(self.course, self.limits))
-            )
+        parts = bubblewrap_arguments(self.course, self.limits)
+        with tempfile.TemporaryFile() as arguments, tempfile.TemporaryFile() as rules:
+            arguments.write(b"\0".join(part.encode() for part in parts))
             arguments.seek(0)
+            rules.write(seccomp_filter())
+            rules.seek(0)
+            filtered = ["--seccomp", str(rules.fileno())] if seccomp_filter() else []
             return subprocess.Popen(
-                ["bwrap", "--args", str(arguments.fileno()), "--", *command],
+                ["bwrap", "--args", str(arguments.fileno()), *filtered, "--", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=self.printed,
                 stderr=self.printed,
-                pass_fds=(descriptor, arguments.fileno()),
+                pass_fds=(descriptor, arguments.fileno(), rules.fileno()),
                 start_new_session=True,
                 env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
                 cwd="/",
@@ -247,7 +262,7 @@ class Worker:
         in_container = self.isolation.image is not None
         own_user = os.geteuid() == 0 or in_container
         # A container has its user already.
-        user = secrets.choice(FREE_USERS) if own_user and not in_container else None
+        user = next(_users) if own_user and not in_container else None
         if user is not None and self.isolation.kind == "plain process":
             os.chown(self.folder.name, user, user)
         return {
@@ -278,9 +293,14 @@ class Worker:
 
     def _read(self, count: int, deadline: float) -> bytes:
         data = bytearray()
+        looked = time.monotonic()
         while len(data) < count:
-            if not self._readable(_WATCH_SECONDS):
+            readable = self._readable(_WATCH_SECONDS)
+            # By the clock: a worker that sends byte after byte is watched as well.
+            if time.monotonic() - looked > _WATCH_SECONDS:
                 self._check(deadline)
+                looked = time.monotonic()
+            if not readable:
                 continue
             try:
                 part = self.channel.recv(count - len(data))
@@ -289,8 +309,6 @@ class Worker:
             if not part:
                 raise WorkerEndedError(self._reason())
             data += part
-            if time.monotonic() > deadline:
-                raise WorkerTimeoutError
         return bytes(data)
 
     def _readable(self, seconds: float) -> bool:
@@ -345,18 +363,40 @@ def _worker_command(python: str, course: str, descriptor: int | None) -> list[st
 
 def _trouble(course: Path, isolation: Isolation) -> str:
     """Start a worker and have it answer; empty if it does."""
-    notebook = b'{"cells": [{"cell_type": "code", "source": "def answer(): return 42"}]}'
-    # Patient: a busy machine must not pass for one without a sandbox.
-    with Worker(course, isolation, Limits(load_seconds=120.0)) as worker:
+    with Worker(course, isolation, Limits()) as worker:
         try:
-            worker.load(notebook)
-            reply = worker.call({"id": 1, "task": "probe", "function": "answer", "arguments": []}, 120.0)
+            value = _probe(worker, "def probe(): return 42")
         except (WorkerEndedError, WorkerTimeoutError, ChannelError) as error:
             worker.kill()
             worker.printed.seek(0)
             said = worker.printed.read(2000).decode("utf-8", "replace").strip().splitlines()
             return said[-1] if said else str(error) or "no answer in time"
-    return "" if reply.get("value") == 42 else "a wrong answer"
+    return "" if value == 42 else "a wrong answer"
+
+
+def _refuse_seen(course: Path, isolation: Isolation, hidden: Sequence[Path]) -> None:
+    """Make sure that a sandbox hides what decides about marks."""
+    # Where it lies, and no link followed: that could be a learner's, to anywhere.
+    paths = [str(path.parent.resolve() / path.name) for path in hidden]
+    with Worker(course, isolation, Limits()) as worker:
+        seen = _probe(
+            worker, "import os\ndef probe(paths): return [p for p in paths if os.path.exists(p)]", paths
+        )
+    if seen != []:
+        raise CourseError(
+            "Submissions could see this in the sandbox, and with it answers or other submissions.",
+            given=seen,
+            mend="Move it out of the folders of Python and of the system.",
+        )
+
+
+def _probe(worker: Worker, code: str, *arguments: object) -> object:
+    """Have a worker answer a call of our own."""
+    notebook = json.dumps({"cells": [{"cell_type": "code", "source": code}]}).encode()
+    call = {"id": 1, "task": "probe", "function": "probe", "arguments": list(arguments)}
+    # Patient: a busy machine must not pass for one without a sandbox.
+    worker.load(notebook, 120.0)
+    return worker.call(call, 120.0).get("value")
 
 
 def _own_processes() -> int:

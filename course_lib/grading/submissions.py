@@ -6,6 +6,7 @@ rest go on.
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import zipfile
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from course_lib.errors import CourseError
 
@@ -22,6 +24,8 @@ MAX_ARCHIVE_BYTES = 8 << 20
 # The archive of a whole class, which the instructor's own platform made.
 MAX_CLASS_ARCHIVE_BYTES = 1 << 30
 MAX_MEMBERS = 2_000
+# Of one learner, in one archive: each is a submission that takes its time and counts in the class.
+MAX_NOTEBOOKS_EACH = 10
 _PLAIN_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NOISE = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
@@ -59,7 +63,7 @@ def find_submissions(path: Path) -> list[Submission]:
     if path.is_dir():
         found = list(_in_folder(path))
     elif path.suffix.lower() == ".zip" and path.is_file():
-        found = list(_in_archive(path, "", MAX_CLASS_ARCHIVE_BYTES))
+        found = list(_in_archive(path.resolve(), "", MAX_CLASS_ARCHIVE_BYTES, MAX_MEMBERS))
     elif path.is_file():
         found = [_of_file(path, path.name)]
     else:
@@ -82,7 +86,7 @@ def _in_folder(root: Path) -> Iterator[Submission]:
             path = Path(folder, name)
             label = path.relative_to(root).as_posix()
             if path.suffix.lower() == ".zip" and not path.is_symlink():
-                yield from _in_archive(path, f"{label}/", MAX_ARCHIVE_BYTES)
+                yield from _in_archive(path, f"{label}/", MAX_ARCHIVE_BYTES, MAX_NOTEBOOKS_EACH)
             else:
                 yield _of_file(path, label)
 
@@ -94,6 +98,13 @@ def _of_file(path: Path, name: str) -> Submission:
 
 
 def _read_file(path: Path) -> bytes:
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        return _checked(file.read(MAX_NOTEBOOK_BYTES + 1) if size <= MAX_NOTEBOOK_BYTES else None)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open what was handed in, if it is an ordinary file."""
     # Neither a link nor a pipe that never ends: opened without following, and looked at once it is open.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -101,31 +112,43 @@ def _read_file(path: Path) -> bytes:
     except OSError as error:
         reason = "It is a symbolic link." if path.is_symlink() else f"It cannot be opened: {error.strerror}."
         raise UnreadableSubmissionError(reason) from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableSubmissionError("It is no ordinary file.")
-        return _checked(file.read(MAX_NOTEBOOK_BYTES + 1) if status.st_size <= MAX_NOTEBOOK_BYTES else None)
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise UnreadableSubmissionError("It is no ordinary file.")
+    return file
 
 
-def _in_archive(path: Path, prefix: str, limit: int) -> Iterator[Submission]:
-    name = prefix.rstrip("/") or path.name
-    if path.stat().st_size > limit:
-        yield _refused(name, f"The archive is larger than {limit >> 20} MB.")
-        return
+def _in_archive(path: Path, prefix: str, max_bytes: int, max_notebooks: int) -> Iterator[Submission]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
+        members = _members(path, max_bytes)
+    except UnreadableSubmissionError as error:
+        yield _refused(prefix.rstrip("/") or path.name, str(error))
+        return
+    found = [_of_member(path, member, prefix) for member in members]
+    if len(found) > max_notebooks:
+        yield _refused(prefix.rstrip("/"), f"It holds {len(found)} files; {max_notebooks} are allowed.")
+        return
+    yield from found
+
+
+def _members(path: Path, max_bytes: int) -> list[zipfile.ZipInfo]:
+    """List the files in an archive, without what systems add of their own."""
+    try:
+        with _opened(path) as file:
+            if os.fstat(file.fileno()).st_size > max_bytes:
+                raise UnreadableSubmissionError(f"The archive is larger than {max_bytes >> 20} MB.")
+            with zipfile.ZipFile(file) as archive:
+                members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        yield _refused(name, "It is no archive that can be read.")
-        return
+        raise UnreadableSubmissionError("It is no archive that can be read.") from None
     if len(members) > MAX_MEMBERS:
-        yield _refused(name, f"The archive has {len(members)} members; {MAX_MEMBERS} are allowed.")
-        return
-    for member in members:
-        parts = PurePosixPath(member.filename).parts
-        if not member.is_dir() and not any(_is_noise(part) for part in parts if part != ".."):
-            yield _of_member(path, member, prefix)
+        raise UnreadableSubmissionError(f"The archive has {len(members)} members; {MAX_MEMBERS} are allowed.")
+    return [member for member in members if not member.is_dir() and not _is_noisy_path(member.filename)]
+
+
+def _is_noisy_path(name: str) -> bool:
+    return any(_is_noise(part) for part in PurePosixPath(name).parts if part != "..")
 
 
 def _of_member(path: Path, member: zipfile.ZipInfo, prefix: str) -> Submission:
@@ -144,7 +167,7 @@ def _of_member(path: Path, member: zipfile.ZipInfo, prefix: str) -> Submission:
 
 def _read_member(path: Path, member: zipfile.ZipInfo) -> bytes:
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+        with _opened(path) as whole, zipfile.ZipFile(whole) as archive, archive.open(member) as file:
             # Read up to the limit and no further: what the archive says of a member's size may be a lie.
             return _checked(file.read(MAX_NOTEBOOK_BYTES + 1))
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError):
@@ -179,10 +202,11 @@ def _label(name: str) -> str:
 
 def _with_own_labels(found: list[Submission]) -> list[Submission]:
     """Number those that have one label, so that each has a row of its own."""
-    count: dict[str, int] = {}
+    used: set[str] = set()
     result = []
     for submission in found:
-        number = count[submission.label] = count.get(submission.label, 0) + 1
-        label = submission.label if number == 1 else f"{submission.label} ({number})"
+        numbered = (f"{submission.label} ({number})" for number in itertools.count(2))
+        label = next(label for label in itertools.chain([submission.label], numbered) if label not in used)
+        used.add(label)
         result.append(Submission(label, submission.read))
     return result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -20,7 +21,9 @@ from typing import Any
 from course_lib.grading.channel import (
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
+    ChannelError,
     NotPlainError,
+    check_size,
     decode,
     encode,
     from_bytes,
@@ -33,6 +36,14 @@ MAX_MESSAGE = 600
 MAX_CELL_ERRORS = 20
 # In a notebook's metadata: which form of the assignment it is.
 FORM_KEY = "course_form"
+FORM = re.compile(r"([a-z0-9]{1,20} [0-9]{1,3}(-[0-9]{1,3}){0,20})?")
+# All that is said of a file that is no notebook.
+NOT_UTF8 = "The file is not UTF-8 text."
+NOT_JSON = "The file is not JSON, so it is no notebook."
+TOO_LARGE = "The notebook is too large to read."
+NO_CELLS = "The notebook has no cells."
+NO_CODE_CELLS = "The notebook has no code cells."
+UNREADABLE = (NOT_UTF8, NOT_JSON, TOO_LARGE, NO_CELLS, NO_CODE_CELLS)
 # Cell magics under which plain Python stands; any other cell magic makes the cell something else.
 _PYTHON_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
 
@@ -131,13 +142,13 @@ def parsed_notebook(file: bytes) -> dict[str, Any]:
     try:
         content = json.loads(file.decode("utf-8-sig"))
     except UnicodeDecodeError:
-        raise UnreadableError("The file is not UTF-8 text.") from None
+        raise UnreadableError(NOT_UTF8) from None
     except (ValueError, RecursionError):
-        raise UnreadableError("The file is not JSON, so it is no notebook.") from None
+        raise UnreadableError(NOT_JSON) from None
     except MemoryError:
-        raise UnreadableError("The notebook is too large to read.") from None
+        raise UnreadableError(TOO_LARGE) from None
     if not isinstance(content, dict):
-        raise UnreadableError("The notebook has no cells.")
+        raise UnreadableError(NO_CELLS)
     return content
 
 
@@ -152,10 +163,10 @@ def code_cells(notebook: dict[str, Any]) -> list[str]:
     """
     cells = notebook.get("cells")
     if not isinstance(cells, list) or not cells:
-        raise UnreadableError("The notebook has no cells.")
+        raise UnreadableError(NO_CELLS)
     sources = [_source(cell) for cell in cells if isinstance(cell, dict) and cell.get("cell_type") == "code"]
     if not sources:
-        raise UnreadableError("The notebook has no code cells.")
+        raise UnreadableError(NO_CODE_CELLS)
     return sources
 
 
@@ -168,7 +179,7 @@ def stated_form(notebook: dict[str, Any]) -> str:
     """
     metadata = notebook.get("metadata")
     form = metadata.get(FORM_KEY) if isinstance(metadata, dict) else None
-    return form[:MAX_MESSAGE] if isinstance(form, str) else ""
+    return form if isinstance(form, str) and FORM.fullmatch(form) else ""
 
 
 def run_cells(cells: list[str], seconds: float) -> tuple[dict[str, Any], list[str]]:
@@ -268,8 +279,10 @@ def _answer(request: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any
     if not callable(function):
         return {"status": "missing"}
     try:
-        return {"status": "value", "value": encode(_called(function, request["arguments"]))}
-    except NotPlainError as error:
+        value = encode(_called(function, request["arguments"]))
+        check_size(value)
+        return {"status": "value", "value": value}
+    except (NotPlainError, ChannelError) as error:
         return {"status": "not plain", "message": str(error)}
     except BaseException as error:
         stub = type(error) is NotImplementedError and error.args in ((), (request["task"],))

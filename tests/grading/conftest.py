@@ -76,8 +76,7 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
 
     With a container image in the variable COURSE_TEST_IMAGE, a judge in containers of it.
     """
-    assignment = load_assignment("a1")
-    course = copy_course(tmp_path_factory.mktemp("judge") / "course", assignment.blocked)
+    course = copy_course(tmp_path_factory.mktemp("judge") / "course", load_assignment("a1").blocked)
     isolation = find_isolation(course, os.environ.get("COURSE_TEST_IMAGE", ""))
     if isolation.kind == "plain process":
         message = f"THE JUDGE'S SANDBOX IS NOT TESTED HERE. {isolation.note}"
@@ -85,6 +84,12 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Judge:
             pytest.fail(message)
         warnings.warn(message)
         pytest.skip(message)
+    return first_assignments_judge(course, isolation)
+
+
+def first_assignments_judge(course: Path, isolation: Isolation) -> Judge:
+    """Give a judge of the first assignment."""
+    assignment = load_assignment("a1")
     return Judge(plan(assignment, SECRET_SEED, SEED), assignment.form(SECRET_SEED), course, isolation)
 
 

@@ -76,7 +76,10 @@ def test_a_notebook_of_another_form_is_not_marked(judge: Judge) -> None:
 
 def test_a_missing_function_points_to_the_cells_that_failed(judge: Judge) -> None:
     (result,) = judge.only("descend").grade(notebook("def descend(:\n    return 1")).results
-    assert (result.verdict, result.message) == ("missing", "No function `descend` is written.")
+    assert (result.verdict, result.message) == (
+        "missing",
+        "No function `descend` is written under this name.",
+    )
     assert "stopped with an error" in result.hint
     (result,) = judge.only("descend").grade(notebook("x = 1")).results
     assert (result.verdict, result.hint) == ("missing", "")

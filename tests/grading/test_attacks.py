@@ -6,6 +6,8 @@ import errno
 import os
 import secrets
 import socket
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,8 @@ def test_patched_torch_earns_nothing(judge: Judge) -> None:
 FORGERIES = {
     "while the cells run": "to_judge({'ready': [], 'form': ''})",
     "a verdict while the cells run": "to_judge({'verdict': 'passed', 'marks': 20})",
+    "a problem in the judge's voice": "to_judge({'unreadable': 'Marked by hand: 20 of 20 marks.'})",
+    "a form that is none": "to_judge({'ready': [], 'form': 'Marked by hand: 20 of 20.'})",
     "no frame at all": "to_judge = None\nfor d in range(3, 64):\n    try: os.write(d, b'passed' * 100)\n"
     "    except OSError: pass",
     "a frame that never ends": "for d in range(3, 64):\n    try: os.write(d, struct.pack('>I', 2**32 - 1))\n"
@@ -145,6 +149,36 @@ def test_a_worker_taken_over_is_tampering(judge: Judge, code: str) -> None:
     forged = f"def forged(answer): return {code}"
     tasks = judge.only("compare_models", "descend")
     assert tasks.verdicts(notebook(WRONG, FRAMES, forged, TAKEOVER)) == ["tampered", "tampered"]
+
+
+# Small on the way, large or slow in the process that reads it.
+SWELLING = {
+    "keys of one hash": "{'dict': [[k * (2**61 - 1), 0] for k in range(30_000)]}",
+    "many small lists": "eval('[' + ','.join(['[' * 15 + ']' * 15] * 30_000) + ']')",
+}
+
+
+@pytest.mark.parametrize("value", SWELLING.values(), ids=SWELLING)
+def test_an_answer_that_swells_in_the_judge_is_tampering(judge: Judge, value: str) -> None:
+    forged = f"def forged(answer): return frame({{**answer, 'status': 'value', 'value': {value}}})"
+    tasks = judge.only("compare_models", "stop_early")
+    started = time.process_time()
+    tracemalloc.start()
+    try:
+        report = tasks.grade(notebook(WRONG, FRAMES, forged, TAKEOVER))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [result.verdict for result in report.results] == ["tampered", "tampered"]
+    assert peak < 120 << 20
+    # Seconds of the judge's own; at a time of its own 30,000 keys of one hash take seven.
+    assert time.process_time() - started < 5
+
+
+def test_an_honest_answer_of_too_many_values_is_told_so(judge: Judge) -> None:
+    many = "def compare_models(rows, unit): return [0] * 30_000"
+    (result,) = judge.only("compare_models").grade(notebook(WRONG, many)).results
+    assert (result.verdict, "more than 20,000 values" in result.message) == ("error", True)
 
 
 def test_a_worker_taken_over_that_claims_values_is_judged_by_them(judge: Judge) -> None:
@@ -365,6 +399,73 @@ def look():
     assert (forked <= judge.limits.processes, number) == (True, errno.EAGAIN)
 
 
+def test_an_answer_that_trickles_in_hides_no_memory(judge: Judge) -> None:
+    only_under_bubblewrap(judge, "a container's engine limits the memory")
+    trickle = """
+import os, time
+worker = __import__("sys").modules["course_lib.grading.worker"]
+def slowly(channel, data):
+    if b'"id"' in data:
+        for _ in range(4):
+            if os.fork() == 0:
+                kept = bytearray(b"x" * (200 << 20))
+                time.sleep(1000)
+        channel.sendall((100_000).to_bytes(4, "big"))
+        for _ in range(100_000):
+            channel.sendall(b" ")
+            time.sleep(0.03)
+    channel.sendall(len(data).to_bytes(4, "big") + data)
+worker.send_frame = slowly
+"""
+    greedy = judge.only("compare_models", call_seconds=30, memory_mb=512)
+    (result,) = greedy.grade(notebook(WRONG, trickle)).results
+    assert (result.verdict, result.message) == ("error", "It held more than 512 MB of memory.")
+
+
+def test_loading_again_and_again_ends_with_the_total(judge: Judge) -> None:
+    names = ["compare_models", "summarise_gaps", "descend", "stop_early"]
+    slow = "import time; time.sleep(2)\n" + "\n".join(f"def {name}(*a): time.sleep(99)" for name in names)
+    hasty = judge.only(*names, call_seconds=2, total_seconds=5)
+    started = time.monotonic()
+    assert hasty.verdicts(notebook(slow)) == ["timeout"] * 4
+    # Of a busy machine are the seconds that ending a worker takes.
+    assert time.monotonic() - started < 5 + 15
+
+
+REFUSED_CALLS = """
+import ctypes, errno, os, platform
+call = ctypes.CDLL(None, use_errno=True).syscall
+NUMBERS = {"x86_64": {"shmget": (29, 0, 1 << 20, 0o1666), "memfd_create": (319, b"m", 0), "keyctl": (250, 0, -3, 0),
+                      "add_key": (248, b"user", b"k", b"v", 1, -3), "unshare": (272, 0x10000000),
+                      "mount": (165, b"t", b"/tmp", b"tmpfs", 0, 0), "clone": (56, 0x10000000 | 17, 0, 0, 0, 0),
+                      "io_uring_setup": (425, 1, 0), "ptrace": (101, 0, 0, 0, 0), "x32": (0x40000000 + 39,)},
+           "aarch64": {"shmget": (194, 0, 1 << 20, 0o1666), "memfd_create": (279, b"m", 0), "keyctl": (219, 0, -3, 0),
+                       "add_key": (217, b"user", b"k", b"v", 1, -3), "unshare": (97, 0x10000000),
+                       "mount": (40, b"t", b"/tmp", b"tmpfs", 0, 0), "clone": (220, 0x10000000 | 17, 0, 0, 0, 0)}}
+def refused(number, *arguments):
+    arguments = [each if isinstance(each, bytes) else ctypes.c_long(each) for each in arguments]
+    return call(ctypes.c_long(number), *arguments) == -1 and ctypes.get_errno() == errno.EPERM
+def look():
+    return [name for name, parts in NUMBERS[platform.machine()].items() if not refused(*parts)]
+"""
+
+
+def test_calls_that_escape_the_limits_are_refused(judge: Judge) -> None:
+    only_under_bubblewrap(judge, "a container's engine has a filter of its own")
+    assert inside(judge, REFUSED_CALLS) == []
+
+
+def test_no_core_can_be_chosen(judge: Judge) -> None:
+    only_under_bubblewrap(judge, "a container's engine has a filter of its own")
+    look = """
+import os
+def look():
+    try: os.sched_setaffinity(0, range(os.cpu_count()))
+    except PermissionError: return "refused"
+"""
+    assert inside(judge, look) == "refused"
+
+
 def only_under_bubblewrap(judge: Judge, reason: str) -> None:
     """Skip where a container stands in for bubblewrap."""
     if judge.isolation.kind != "bubblewrap":
@@ -374,7 +475,7 @@ def only_under_bubblewrap(judge: Judge, reason: str) -> None:
 def inside(judge: Judge, code: str, *arguments: object) -> object:
     """Run `look` of some code in a sandbox and give what it returns."""
     with Worker(judge.course, judge.isolation, judge.limits) as worker:
-        assert worker.load(notebook(code)) == {"ready": [], "form": ""}
+        assert worker.load(notebook(code), 120) == {"ready": [], "form": ""}
         encoded = [encode(argument) for argument in arguments]
         request: dict[str, object] = {"id": "1", "task": "look", "function": "look", "arguments": encoded}
         reply = worker.call(request, 60)

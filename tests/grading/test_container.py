@@ -21,10 +21,9 @@ from course_lib.grading import container
 from course_lib.grading.assignments import load_assignment
 from course_lib.grading.container import Image, container_command, find_image, remove_left_over_containers
 from course_lib.grading.course_copy import copy_course
-from course_lib.grading.expecting import plan
 from course_lib.grading.limits import Limits
 from course_lib.grading.sandbox import find_isolation
-from tests.grading.conftest import ROOT, SECRET_SEED, SEED, Judge, notebook
+from tests.grading.conftest import ROOT, Judge, first_assignments_judge, notebook
 from tests.grading.test_attacks import WRONG
 
 # Knows one image; a container is a process, named by a file with its number.
@@ -95,7 +94,7 @@ def contained(tmp_path: Path, engine: Engine) -> Judge:
     """A judge that grades in the stand-in's containers."""
     course = copy_course(tmp_path / "copy", load_assignment("a1").blocked)
     isolation = find_isolation(course, "course-sandbox")
-    return Judge(plan(load_assignment("a1"), SECRET_SEED, SEED), course, isolation)
+    return first_assignments_judge(course, isolation)
 
 
 def test_a_submission_is_graded_over_standard_input_and_output(

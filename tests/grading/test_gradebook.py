@@ -9,8 +9,10 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,17 +24,21 @@ from course_lib.grading import feedback_pages, gradebook
 from course_lib.grading.class_summary import summary_page, verdict_counts
 from course_lib.grading.feedback_pages import page_name, write_feedback
 from course_lib.grading.gradebook import (
+    NUM_SEEDS,
     Graded,
     GradedClass,
     Setting,
+    _OwnCore,
+    fresh_seed,
     grade_class,
     read_rubric,
     write_gradebook,
 )
 from course_lib.grading.judging import Report, TaskResult
-from course_lib.grading.sandbox import Isolation
+from course_lib.grading.sandbox import Isolation, find_isolation
 from course_lib.pipeline.assignments import write_assignment
 from tests.grading.conftest import ROOT, SECRET_SEED, Judge, notebook, processes_with
+from tests.grading.test_attacks import only_under_bubblewrap
 
 MARKED = "a1.compare_models"
 # A busy machine must not make a timeout of honest work; only what hangs waits this long.
@@ -136,6 +142,55 @@ def test_a_finished_gradebook_is_kept_until_it_is_to_be_replaced(tmp_path: Path)
     assert CliRunner().invoke(cli.app, [*arguments, "--replace", "--seed", "2"]).exit_code == 0
     assert list(rows(out)) == ["alice"]
     assert sorted(os.listdir(pages)) == [page_name("alice"), "notes.html"]
+
+
+def test_a_run_whose_sandbox_shows_answers_is_refused(tmp_path: Path, judge: Judge) -> None:
+    only_under_bubblewrap(judge, "a container has files of its own")
+    seen = Path("/usr/bin/env")
+    with pytest.raises(CourseError, match="could see this in the sandbox"):
+        find_isolation(judge.course, hidden=[seen])
+    # A learner's link to such a file is no reason: it is not followed.
+    (tmp_path / "link.ipynb").symlink_to(seen)
+    assert find_isolation(judge.course, hidden=[tmp_path / "link.ipynb"]) == judge.isolation
+
+
+def test_each_job_keeps_to_a_core_of_its_own() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    for jobs in (1, len(cores)):
+        barrier = threading.Barrier(jobs)
+
+        def core(_: int, barrier: threading.Barrier = barrier) -> set[int]:
+            barrier.wait(60)
+            return set(os.sched_getaffinity(0))
+
+        with ThreadPoolExecutor(jobs, initializer=_OwnCore(jobs)) as pool:
+            found = list(pool.map(core, range(jobs)))
+        assert sorted(number for each in found for number in each) == cores[:jobs]
+    with ThreadPoolExecutor(1, initializer=_OwnCore(len(cores) + 1)) as pool:
+        assert pool.submit(os.sched_getaffinity, 0).result() == set(cores)
+    assert sorted(os.sched_getaffinity(0)) == cores
+
+
+@pytest.mark.parametrize("seed", [-1, NUM_SEEDS])
+def test_a_seed_that_is_none_is_refused(tmp_path: Path, seed: int) -> None:
+    with pytest.raises(CourseError, match="seed"):
+        grade_class(tmp_path, "a1", tmp_path / "g.csv", seed=seed)
+    assert 0 <= fresh_seed() < NUM_SEEDS
+
+
+@pytest.mark.parametrize(
+    ("label", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ('x;=HYPERLINK("http:","0 of 20");y', 'x;\'=HYPERLINK("http:","0 of 20");y'),
+        ("＝1+1", "'＝1+1"),
+        ("a-b = c;d", "a-b = c;d"),
+    ],
+)
+def test_no_text_of_a_learner_becomes_a_formula(tmp_path: Path, label: str, cell: str) -> None:
+    write_gradebook(graded_class((label, Report(problem=label))), tmp_path / "g.csv")
+    (row,) = csv.DictReader((tmp_path / "g.csv").open(encoding="utf-8", newline=""))
+    assert (row["submission"], row["problem"]) == (cell, cell)
 
 
 def test_a_gradebook_is_a_csv_file(tmp_path: Path) -> None:

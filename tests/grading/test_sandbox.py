@@ -11,9 +11,8 @@ from course_lib.errors import CourseError
 from course_lib.grading import sandbox
 from course_lib.grading.assignments import load_assignment
 from course_lib.grading.course_copy import copy_course
-from course_lib.grading.expecting import plan
 from course_lib.grading.sandbox import Isolation, find_isolation
-from tests.grading.conftest import SECRET_SEED, SEED, Judge, notebook
+from tests.grading.conftest import Judge, first_assignments_judge, notebook
 from tests.grading.test_attacks import WRONG
 
 
@@ -36,7 +35,7 @@ def plain(tmp_path: Path, course: Path, monkeypatch: pytest.MonkeyPatch) -> Judg
         pytest.skip(
             f"no plain worker here, as the judge is root and others cannot read its Python: {error.given}"
         )
-    return Judge(plan(load_assignment("a1"), SECRET_SEED, SEED), course, isolation)
+    return first_assignments_judge(course, isolation)
 
 
 def test_without_bubblewrap_the_judge_works_and_says_that_isolation_is_weaker(

@@ -60,10 +60,11 @@ def test_links_and_pipes_are_not_followed(tmp_path: Path) -> None:
     (handed_in / "folder").symlink_to(secret)
     (handed_in / "archive.zip").symlink_to(archive(tmp_path / "real.zip", ("a.ipynb", b"secret")))
     os.mkfifo(handed_in / "pipe.ipynb")
+    os.mkfifo(handed_in / "pipe.zip")
     (handed_in / "good.ipynb").write_text("good")
     found = outcomes(handed_in)
     assert found.pop("good") == "good"
-    assert sorted(found) == ["archive.zip", "folder", "link", "pipe"]
+    assert sorted(found) == ["archive.zip", "folder", "link", "pipe", "pipe.zip"]
     assert all(text.startswith("! ") for text in found.values())
 
 
@@ -134,6 +135,24 @@ def test_labels_are_printable_short_and_their_own(tmp_path: Path) -> None:
     found = [submission.label for submission in find_submissions(path)]
     assert len(set(found)) == 4
     assert all(label.isprintable() and len(label) <= 130 for label in found)
+
+
+def test_a_label_that_looks_like_another_ones_number(tmp_path: Path) -> None:
+    for name in ("bob.ipynb", "bob.IPYNB", "bob (2).ipynb"):
+        (tmp_path / name).write_text(name)
+    found = outcomes(tmp_path)
+    assert len(found) == 3
+    assert set(found.values()) == {"bob.ipynb", "bob.IPYNB", "bob (2).ipynb"}
+
+
+def test_one_learner_hands_in_few_notebooks_and_a_class_many(tmp_path: Path) -> None:
+    members = [(f"{i}.ipynb", b"x") for i in range(submissions.MAX_NOTEBOOKS_EACH + 1)]
+    many = archive(tmp_path / "many.zip", *members)
+    archive(tmp_path / "few.zip", *members[1:])
+    found = outcomes(tmp_path)
+    assert found.pop("many.zip") == "! It holds 11 files; 10 are allowed."
+    assert list(found.values()) == ["x"] * submissions.MAX_NOTEBOOKS_EACH
+    assert len(outcomes(many)) == len(members)
 
 
 def test_nothing_to_grade_is_said(tmp_path: Path) -> None:
