@@ -16,6 +16,7 @@ from course_lib.grading.assignments import (
     Mistake,
     Task,
     Variant,
+    first_problem,
     shown_source,
 )
 
@@ -552,96 +553,153 @@ STOP_EARLY = Task(
 
 # --- a1.choose_degree: the open experiment
 
-CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "two waves": lambda x: np.sin(2 * np.pi * x),
-    "a steep slope": lambda x: np.tanh(4 * x),
-    "a bump": lambda x: 2 * np.exp(-8 * x**2),
+# y at x, for a sharpness from 0 to 1 and a place of the middle: the sharper a curve, the higher its best degree.
+CURVES: dict[str, Callable[..., np.ndarray]] = {
+    "waves": lambda x, sharpness, middle: np.sin((0.7 + 1.6 * sharpness) * np.pi * (x - middle)),
+    "a slope": lambda x, sharpness, middle: np.tanh((1 + 9 * sharpness) * (x - middle)),
+    "a bump": lambda x, sharpness, middle: 2 * np.exp(-(1 + 19 * sharpness) * (x - middle) ** 2),
 }
-NOISE = 0.3
+NUM_DEGREE_CASES = 6
+MAX_DEGREE = 12
+# What the parts are worth.
+DEGREE_MARKS = {"test error": 2, "validation errors as reported": 1, "choice by validation error": 1}
 # How much worse than a choice by validation error the predictions may be, in mean squared error on test points.
 WORST_FACTOR = 1.1
+# The same for one degree in all cases: each is worse than this in some case.
+LEAST_FACTOR_OF_ONE_DEGREE = 1.2
 
 
 def _degree_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    """Give pairs of cases that differ in their test points alone."""
-    cases = []
-    for num_train in (16, 30):
-        train, validation = _points(rng, variant, num_train), _points(rng, variant, 80)
-        for _ in range(2):
-            x_test, y_test = _points(rng, variant, 300)
-            arguments = {
-                "x_train": train[0],
-                "y_train": train[1],
-                "x_validation": validation[0],
-                "y_validation": validation[1],
-                "x_test": x_test,
-            }
-            cases.append(Case(arguments, {"y_test": y_test}))
-    return cases
+    """Draw cases until no single degree does well in all of them."""
+    while True:
+        # The same number of points in all cases, and the sharpness in any order: only the points tell the degree.
+        num_train = int(rng.integers(18, 31))
+        sharpnesses = rng.permutation(np.arange(NUM_DEGREE_CASES) + rng.random(NUM_DEGREE_CASES))
+        cases = [
+            _degree_case(rng, variant, num_train, float(sharpness) / NUM_DEGREE_CASES)
+            for sharpness in sharpnesses
+        ]
+        of_one_degree = np.max([_factors_of_degrees(case) for case in cases], axis=0)
+        if of_one_degree.min() > LEAST_FACTOR_OF_ONE_DEGREE:
+            return cases
 
 
-def _points(rng: np.random.Generator, curve: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _degree_case(rng: np.random.Generator, variant: str, num_train: int, sharpness: float) -> Case:
+    middle, noise = rng.uniform(-0.2, 0.2), rng.uniform(0.1, 0.4)
+    curve = partial(CURVES[variant], sharpness=sharpness, middle=middle)
+    sets = {
+        name: _points(rng, curve, noise, count)
+        for name, count in (("train", num_train), ("validation", 80), ("test", 300))
+    }
+    arguments = {f"{axis}_{name}": sets[name]["xy".index(axis)] for name in sets for axis in "xy"}
+    y_test = arguments.pop("y_test")
+    return Case(arguments, {"y_test": y_test})
+
+
+def _points(
+    rng: np.random.Generator, curve: Callable[[np.ndarray], np.ndarray], noise: float, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     # One point in each of `count` equal parts: no draw leaves a gap that makes the best degree a matter of luck.
     x = -1 + 2 * (np.arange(count) + rng.random(count)) / count
     x = rng.permutation(x)
-    return x, CURVES[curve](x) + rng.normal(0, NOISE, count)
+    return x, curve(x) + rng.normal(0, noise, count)
 
 
 def _degree_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
     factors = [_error_factor(case, answer) for case, answer in zip(cases, answers, strict=True)]
-    honest = all(_is_honest(case, answer) for case, answer in zip(cases, answers, strict=True))
-    pairs = list(zip(answers[::2], answers[1::2], strict=True))
-    # A constant is blind to everything: the mark is for a choice.
-    blind = honest and all(
-        first["degree"] == second["degree"] and first["validation_errors"] == second["validation_errors"]
-        for first, second in pairs
+    problems = {
+        "test error": first_problem(map(_prediction_problem, cases, answers)),
+        "validation errors as reported": first_problem(map(_validation_problem, cases, answers)),
+        "choice by validation error": first_problem(map(_choice_problem, cases, answers)),
+    }
+    factor = (
+        f"at worst {min(max(factors), 999):.2f} times that of a choice by validation error; "
+        f"{WORST_FACTOR} is allowed."
     )
+    if max(factors) > WORST_FACTOR:
+        problems["test error"] = problems["test error"] or factor
+    well = {
+        "test error": factor,
+        "validation errors as reported": "they are those of least-squares fits to the training points.",
+        "choice by validation error": "of all degrees, yours has the least.",
+    }
     return [
-        Measured(
-            "test error",
-            2,
-            max(factors) <= WORST_FACTOR,
-            f"at worst {min(max(factors), 999):.2f} times that of a choice by validation error; "
-            f"{WORST_FACTOR} is allowed.",
-        ),
-        Measured(
-            "validation errors as reported",
-            1,
-            honest,
-            "they are those of least-squares fits to the training points, of six degrees or more, and the degree "
-            "has the least."
-            if honest
-            else "a fit of your degree to the training points alone has another error, fewer than six degrees "
-            "are reported, or another has a lower error.",
-        ),
-        Measured(
-            "blind to the test points",
-            1,
-            blind,
-            "other test points leave the choice as it is."
-            if blind
-            else "with other test points, another choice or other validation errors came out, or the errors are not "
-            "what they say.",
-        ),
+        Measured(name, marks, not problems[name], problems[name] or well[name])
+        for name, marks in DEGREE_MARKS.items()
     ]
 
 
 def _error_factor(case: Case, answer: Any) -> float:
-    given, y_test = case.arguments, case.hidden["y_test"]
-    fits = [_fitted(given, degree) for degree in range(13)]
-    chosen = min(fits, key=lambda fit: _squared(fit(given["x_validation"]) - given["y_validation"]))
+    own, y_test = _best_error(case), case.hidden["y_test"]
     predictions = np.asarray(answer["predictions"], dtype=float)
     if predictions.shape != y_test.shape or not np.isfinite(predictions).all():
         return float("inf")
-    return _squared(predictions - y_test) / _squared(chosen(given["x_test"]) - y_test)
+    return _squared(predictions - y_test) / own
 
 
-def _is_honest(case: Case, answer: Any) -> bool:
-    given, degree, errors = case.arguments, answer["degree"], answer["validation_errors"]
-    if type(degree) is not int or not 0 <= degree <= 20 or len(errors) < 6:
-        return False
-    own = _squared(_fitted(given, degree)(given["x_validation"]) - given["y_validation"])
-    return bool(abs(errors[degree] - own) <= 0.02 * own and errors[degree] <= min(errors.values()))
+def _factors_of_degrees(case: Case) -> list[float]:
+    """Give what each degree's test error is, divided by that of the choice by validation error."""
+    errors = [
+        _squared(fit(case.arguments["x_test"]) - case.hidden["y_test"]) for fit in _all_fits(case.arguments)
+    ]
+    return [error / _best_error(case) for error in errors]
+
+
+def _best_error(case: Case) -> float:
+    """Give the test error of a choice by validation error."""
+    given = case.arguments
+    chosen = _fitted(given, int(np.argmin(_validation_errors(given))))
+    return _squared(chosen(given["x_test"]) - case.hidden["y_test"])
+
+
+def _prediction_problem(case: Case, answer: Any) -> str:
+    """Compare the predictions with a fit's: a better method than the fit of the degree is another task."""
+    given = case.arguments
+    if not _is_degree(answer["degree"]):
+        return _NO_DEGREE
+    own = _fitted(given, answer["degree"])(given["x_test"])
+    predictions = np.asarray(answer["predictions"], dtype=float)
+    if predictions.shape == own.shape and np.allclose(predictions, own, rtol=0.01, atol=0.01):
+        return ""
+    return "the predictions are not those of the fit of your degree to the training points."
+
+
+def _validation_problem(case: Case, answer: Any) -> str:
+    reported = answer["validation_errors"]
+    if set(reported) != set(range(MAX_DEGREE + 1)):
+        return f"asked for are those of the degrees from 0 to {MAX_DEGREE}, each once."
+    # Another way to solve the same least squares ends in other roundings.
+    wrong = [
+        degree
+        for degree, own in enumerate(_validation_errors(case.arguments))
+        if not abs(reported[degree] - own) <= 0.02 * own
+    ]
+    if not wrong:
+        return ""
+    return f"a fit of degree {wrong[0]} to the training points alone has another mean squared error."
+
+
+def _choice_problem(case: Case, answer: Any) -> str:
+    """Compare the degree with the one that has the least validation error, whatever was reported."""
+    if not _is_degree(answer["degree"]):
+        return _NO_DEGREE
+    errors = _validation_errors(case.arguments)
+    return "" if errors[answer["degree"]] <= 1.01 * min(errors) else "another degree has a lower one."
+
+
+_NO_DEGREE = f"the degree is no whole number from 0 to {MAX_DEGREE}."
+
+
+def _is_degree(degree: Any) -> bool:
+    return type(degree) is int and 0 <= degree <= MAX_DEGREE
+
+
+def _validation_errors(given: Mapping[str, Any]) -> list[float]:
+    return [_squared(fit(given["x_validation"]) - given["y_validation"]) for fit in _all_fits(given)]
+
+
+def _all_fits(given: Mapping[str, Any]) -> list[np.polynomial.Polynomial]:
+    return [_fitted(given, degree) for degree in range(MAX_DEGREE + 1)]
 
 
 def _fitted(given: Mapping[str, Any], degree: int) -> np.polynomial.Polynomial:

@@ -16,6 +16,7 @@ from course_lib.grading.assignments import (
     Mistake,
     Task,
     Variant,
+    first_problem,
     shown_source,
 )
 
@@ -899,40 +900,78 @@ DATA: dict[str, tuple[tuple[int, float, float], ...]] = {
     "two clear features among thirty faint ones": ((2, 1.0, 0.9), (30, 0.12, 0.3)),
     "four fairly clear features among forty faint ones": ((4, 0.8, 1.0), (40, 0.1, 0.3)),
 }
+PENALTIES = (0, 0.05, 0.1, 0.2, 0.4)
+# What the parts are worth.
+SMOOTH_MARKS = {"worst-case accuracy": 2, "accuracy without a perturbation": 1, "models as reported": 1}
 # How far below the judge's own model a share of right answers may lie.
 WORST_SHORTFALL = 0.04
-NUM_PENALTIES = 5
+# How far down the training loss has to come with each penalty, as a share of the judge's own training.
+LEAST_DESCENT = 0.6
+# How near the directions of the control's weight and the most penalised may be, as a cosine. Above is one model
+# twice, be it scaled.
+MOST_ALIKE = 0.96
+
+Model = tuple[np.ndarray, float]
 
 
 def _smooth_training_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    return [case for epsilon in rng.uniform(0.2, 0.25, 2) for case in _training_pair(rng, variant, epsilon)]
+
+
+def _training_pair(rng: np.random.Generator, variant: str, epsilon: float) -> list[Case]:
+    """Draw two cases that differ in their validation examples alone, and in what is hidden."""
+    shifts = _shifts(rng, variant)
+    x_train, y_train = _classes(rng, *shifts, 200)
     cases = []
-    for epsilon in (0.2, 0.25):
-        train, validation, test = (_classes(rng, variant, count) for count in (200, 400, 2000))
+    for _ in range(2):
+        x_validation, y_validation = _classes(rng, *shifts, 400)
+        x_test, y_test = _classes(rng, *shifts, 2000)
         arguments = {
-            "x_train": train[0],
-            "y_train": train[1],
-            "x_validation": validation[0],
-            "y_validation": validation[1],
-            "epsilon": epsilon,
+            "x_train": x_train,
+            "y_train": y_train,
+            "x_validation": x_validation,
+            "y_validation": y_validation,
+            "epsilon": round(float(epsilon), 3),
         }
-        cases.append(Case(arguments, {"x_test": test[0], "y_test": test[1]}))
+        cases.append(Case(arguments, {"x_test": x_test, "y_test": y_test}))
     return cases
 
 
-def _classes(rng: np.random.Generator, variant: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    labels = rng.permutation(np.repeat([-1, 1], count // 2))
+def _shifts(rng: np.random.Generator, variant: str) -> tuple[np.ndarray, np.ndarray]:
+    """Draw each feature's shift and noise, in any order and of any sign, so that no weight is right beforehand."""
     numbers, shifts, noises = zip(*DATA[variant], strict=True)
     shift, noise = np.repeat(shifts, numbers), np.repeat(noises, numbers)
+    shift = shift * rng.uniform(0.85, 1.15, len(shift)) * rng.choice([-1, 1], len(shift))
+    order = rng.permutation(len(shift))
+    return shift[order], noise[order]
+
+
+def _classes(
+    rng: np.random.Generator, shift: np.ndarray, noise: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    labels = rng.permutation(np.repeat([-1, 1], count // 2))
     return np.round(labels[:, None] * shift + rng.normal(0, 1, (count, len(shift))) * noise, 3), labels
 
 
-def _right_share(model: tuple[np.ndarray, float], x: np.ndarray, y: np.ndarray, *, radius: float) -> float:
+def _right_share(model: Model, x: np.ndarray, y: np.ndarray, *, radius: float) -> float:
     """Give the share of examples that a linear model gets right whatever moves an entry by up to the radius."""
     weight, bias = model
     return float(np.mean(y * (x @ weight + bias) > radius * np.abs(weight).sum()))
 
 
-def _trained(x: np.ndarray, y: np.ndarray, epsilon: float, penalty: float) -> tuple[np.ndarray, float]:
+def _validation_share(case: Case, model: Model) -> float:
+    given = case.arguments
+    return _right_share(model, given["x_validation"], given["y_validation"], radius=given["epsilon"])
+
+
+def _training_loss(case: Case, model: Model, penalty: float) -> float:
+    x, y, (weight, bias) = case.arguments["x_train"], case.arguments["y_train"], model
+    smooth = (case.arguments["epsilon"] * np.abs(weight).sum()) ** 2
+    return float(np.mean(np.logaddexp(0, -y * (x @ weight + bias))) + penalty * smooth)
+
+
+def _trained(case: Case, penalty: float) -> Model:
+    x, y, epsilon = (case.arguments[name] for name in ("x_train", "y_train", "epsilon"))
     weight, bias = np.zeros(x.shape[1]), 0.0
     for step in range(300):
         slope = -y / (1 + np.exp(y * (x @ weight + bias)))
@@ -943,68 +982,122 @@ def _trained(x: np.ndarray, y: np.ndarray, epsilon: float, penalty: float) -> tu
 
 
 def _smooth_training_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
-    shares = [_shares(case, answer) for case, answer in zip(cases, answers, strict=True)]
-    robust, clean = (min(share[kind] for share in shares) for kind in (0, 1))
-    honest = all(_reported_as_measured(case, answer) for case, answer in zip(cases, answers, strict=True))
+    unusable = first_problem(map(_models_problem, cases, answers))
+    if unusable:
+        return [Measured(name, marks, False, unusable) for name, marks in SMOOTH_MARKS.items()]
+    models = [{penalty: _model(answer, penalty) for penalty in PENALTIES} for answer in answers]
+    own = [{penalty: _trained(case, penalty) for penalty in PENALTIES} for case in cases]
+    chosen = [tried[answer["penalty"]] for tried, answer in zip(models, answers, strict=True)]
+    robust, clean = (min(map(partial(_shortfall, worst), cases, chosen, own)) for worst in (True, False))
+    problem = (
+        first_problem(map(_training_problem, cases, models, own))
+        or first_problem(map(_validation_problem, cases, answers, models))
+        or first_problem(map(_blindness_problem, models[::2], models[1::2]))
+    )
     return [
         Measured(
             "worst-case accuracy",
-            2,
+            SMOOTH_MARKS["worst-case accuracy"],
             robust >= -WORST_SHORTFALL,
             f"on hidden examples at worst {robust:+.3f} against a smoothly trained model; "
             f"{-WORST_SHORTFALL} is allowed.",
         ),
         Measured(
             "accuracy without a perturbation",
-            1,
+            SMOOTH_MARKS["accuracy without a perturbation"],
             clean >= -WORST_SHORTFALL,
             f"on hidden examples at worst {clean:+.3f} against the same model; {-WORST_SHORTFALL} is allowed.",
         ),
         Measured(
-            "validation as reported",
-            1,
-            honest,
-            f"{NUM_PENALTIES} penalties or more with the plain model, 0, among them; yours is the best, and the "
-            "model does on the validation examples what you report."
-            if honest
-            else f"fewer than {NUM_PENALTIES} penalties, none of them 0, another is better than yours, or the model "
-            "does something else on the validation examples.",
+            "models as reported",
+            SMOOTH_MARKS["models as reported"],
+            not problem,
+            problem
+            or "each is trained with its penalty, they do on the validation examples what you report, and yours is "
+            "the best.",
         ),
     ]
 
 
-def _shares(case: Case, answer: Any) -> tuple[float, float]:
-    """Give worst-case and clean accuracy on the hidden examples, less those of the judge's model."""
-    given, hidden = case.arguments, case.hidden
-    x, y, epsilon = given["x_train"], given["y_train"], given["epsilon"]
-    tried = [_trained(x, y, epsilon, penalty) for penalty in (0.1, 0.3, 1.0)]
-    heldout = given["x_validation"], given["y_validation"]
-    own = max(tried, key=lambda model: _right_share(model, *heldout, radius=epsilon))
-    learner = _model(answer, x.shape[1])
-    test = hidden["x_test"], hidden["y_test"]
-    robust, clean = (
-        _right_share(learner, *test, radius=radius) - _right_share(own, *test, radius=radius)
-        for radius in (epsilon, 0.0)
-    )
-    return robust, clean
+def _models_problem(case: Case, answer: Any) -> str:
+    if not isinstance(answer, Mapping):
+        return "the function returns no dictionary."
+    missing = [key for key in ("models", "validation", "penalty") if key not in answer]
+    if missing:
+        return f'the key "{missing[0]}" is missing.'
+    for key in ("models", "validation"):
+        if not isinstance(answer[key], Mapping) or set(answer[key]) != set(PENALTIES):
+            return f'the keys of "{key}" are not the penalties {", ".join(map(str, PENALTIES))}.'
+    if answer["penalty"] not in PENALTIES:
+        return '"penalty" is none of the penalties.'
+    dimension = case.arguments["x_train"].shape[1]
+    if not all(_is_model(answer["models"][penalty], dimension) for penalty in PENALTIES):
+        return 'an entry of "models" is no pair of a weight of shape [D] and a number, all finite.'
+    return ""
 
 
-def _model(answer: Mapping[str, Any], dimension: int) -> tuple[np.ndarray, float]:
-    weight, bias = np.asarray(answer["weight"], dtype=float), float(answer["bias"])
-    if weight.shape != (dimension,) or not np.isfinite([*weight, bias]).all():
-        raise ValueError("no linear model")
-    return weight, bias
-
-
-def _reported_as_measured(case: Case, answer: Mapping[str, Any]) -> bool:
-    given, penalty, reported = case.arguments, answer["penalty"], answer["validation"]
-    if len(reported) < NUM_PENALTIES or 0 not in reported or penalty not in reported:
+def _is_model(pair: Any, dimension: int) -> bool:
+    try:
+        weight, bias = (np.asarray(part, dtype=float) for part in pair)
+    except (TypeError, ValueError):
         return False
-    model = _model(answer, given["x_train"].shape[1])
-    own = _right_share(model, given["x_validation"], given["y_validation"], radius=given["epsilon"])
+    # Larger than any training ends in, and sums of them would overflow.
+    return (
+        weight.shape == (dimension,) and bias.size == 1 and bool(np.all(np.abs([*weight, bias.sum()]) < 1e9))
+    )
+
+
+def _model(answer: Mapping[str, Any], penalty: float) -> Model:
+    weight, bias = answer["models"][penalty]
+    return np.asarray(weight, dtype=float), float(np.sum(bias))
+
+
+def _shortfall(worst: bool, case: Case, model: Model, own: Mapping[float, Model]) -> float:
+    """Give a model's accuracy on the hidden examples, less that of the judge's best on the validation examples."""
+    best = max(own.values(), key=partial(_validation_share, case))
+    test = case.hidden["x_test"], case.hidden["y_test"]
+    radius = case.arguments["epsilon"] if worst else 0.0
+    return _right_share(model, *test, radius=radius) - _right_share(best, *test, radius=radius)
+
+
+def _training_problem(case: Case, models: Mapping[float, Model], own: Mapping[float, Model]) -> str:
+    """Compare each model's training loss with that of the judge's own training with the same penalty."""
+    untrained = np.zeros(case.arguments["x_train"].shape[1]), 0.0
+    for penalty, model in models.items():
+        start, reached, plain = (
+            _training_loss(case, one, penalty) for one in (untrained, model, own[penalty])
+        )
+        if not start - reached >= LEAST_DESCENT * (start - plain):
+            return (
+                f"with λ = {penalty} the training loss with its penalty is {reached:.3f}; a plain training comes from "
+                f"{start:.3f} down to {plain:.3f}."
+            )
+    control, smoothest = models[PENALTIES[0]][0], models[PENALTIES[-1]][0]
+    if control @ smoothest > MOST_ALIKE * np.linalg.norm(control) * np.linalg.norm(smoothest):
+        return "the models without a penalty and with the largest are the same, but for their scale."
+    return ""
+
+
+def _validation_problem(case: Case, answer: Mapping[str, Any], models: Mapping[float, Model]) -> str:
+    reported = answer["validation"]
+    own = {penalty: _validation_share(case, model) for penalty, model in models.items()}
     # One example more or less is rounding.
-    as_measured = abs(reported[penalty] - own) <= 1.5 / len(given["y_validation"])
-    return bool(as_measured and reported[penalty] >= max(reported.values()))
+    rounding = 1.5 / len(case.arguments["y_validation"])
+    wrong = [penalty for penalty in PENALTIES if not abs(reported[penalty] - own[penalty]) <= rounding]
+    if wrong:
+        return f"the model with λ = {wrong[0]} has another worst-case accuracy on the validation examples."
+    if own[answer["penalty"]] < max(own.values()) - rounding:
+        return "another penalty's model is better on the validation examples than the one you chose."
+    return ""
+
+
+def _blindness_problem(models: Mapping[float, Model], others: Mapping[float, Model]) -> str:
+    """Compare the models of two calls that differ in their validation examples alone."""
+    same = all(
+        np.allclose([*models[penalty][0], models[penalty][1]], [*others[penalty][0], others[penalty][1]])
+        for penalty in PENALTIES
+    )
+    return "" if same else "two calls that differ in the validation examples alone gave other models."
 
 
 TRAIN_SMOOTHLY = Task(
@@ -1013,8 +1106,8 @@ TRAIN_SMOOTHLY = Task(
     marks=4,
     cases=_smooth_training_cases,
     variants=tuple(Variant(name, {"train_smoothly.data": name}) for name in DATA),
-    hint="Train once for each penalty, keep the model that does best on the validation examples in the worst case, "
-    "and report what you measured.",
+    hint="Train once for each penalty on the training examples, keep every model, and choose the one that does best "
+    "on the validation examples in the worst case.",
     measure=_smooth_training_properties,
 )
 

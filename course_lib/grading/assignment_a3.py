@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pprint import pformat
@@ -18,6 +18,7 @@ from course_lib.grading.assignments import (
     Mistake,
     Task,
     Variant,
+    first_problem,
     shown_source,
 )
 
@@ -1212,14 +1213,15 @@ def _tuned(form: str, given: Mapping[str, np.ndarray], rates: Sequence[float] = 
 
 
 def _tuning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
-    unusable = _first(_prompt_problem(answer) for answer in answers)
+    unusable = first_problem(_prompt_problem(answer) for answer in answers)
     if unusable:
         return [Measured(name, marks, False, unusable) for name, marks in TUNING_MARKS.items()]
     prompts = [_as_numbers(answer["prompt"]) for answer in answers]
-    untuned = _first(map(_tuning_problem, cases, prompts))
+    untuned = first_problem(map(_tuning_problem, cases, prompts))
     problems = {
-        "as reported": untuned or _first(map(_report_problem, cases, answers, prompts)),
-        "blind to the test texts": untuned or _first(map(_blindness_problem, prompts[::2], prompts[1::2])),
+        "as reported": untuned or first_problem(map(_report_problem, cases, answers, prompts)),
+        "blind to the test texts": untuned
+        or first_problem(map(_blindness_problem, prompts[::2], prompts[1::2])),
     }
     reached, message = _accuracy_reached(cases, prompts)
     return [
@@ -1235,11 +1237,6 @@ _TUNED_WELL = {
     "as reported": "the prompt is tuned, and prompt, predictions and development losses belong together.",
     "blind to the test texts": "the prompt is tuned, and other test texts leave it as it is.",
 }
-
-
-def _first(problems: Iterable[str]) -> str:
-    """Give the first problem there is; empty if there is none."""
-    return next(filter(None, problems), "")
 
 
 def _as_numbers(values: Any) -> np.ndarray:

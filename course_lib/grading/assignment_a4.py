@@ -804,12 +804,18 @@ SCORE_LABELS = Task(
 # --- a4.plan_measurement: the open experiment
 
 LEAST_ITEMS = 10
+# Sets of the earlier run, and items a set: enough to tell how far sets differ, also where they hardly do.
+EARLIER_SETS, EARLIER_ITEMS = 100, 100
 # What drawing and checking a set costs where every item reads its whole prompt, in tokens.
 SET_TOKENS = 40_000
 CACHED_NAME = "the prefix is read once a set"
 WHOLE_NAME = "whole prompts, and a fixed cost of each set"
 # How much wider than the best plan's the true standard error may be.
-WORST_WIDTH = 1.1
+WORST_WIDTH = 1.06
+# The same for a plan that does not look at the earlier run: it is wider than this in one case of each pair.
+LEAST_WIDTH_OF_ONE_PLAN = 1.075
+# The same for a plan that splits the earlier run's variance: nobody is to lose marks by an earlier run that misleads.
+MOST_WIDTH_OF_A_SPLIT = 1.02
 # How far the reported standard error may be from what the earlier run says.
 REPORT_TOLERANCE = 0.1
 
@@ -820,37 +826,59 @@ def _set_cost(variant: str, num_items: Any, prefix_tokens: int, item_tokens: int
     return SET_TOKENS + num_items * (prefix_tokens + item_tokens)
 
 
+# (tokens of the prefix, of an item)
+PROMPTS = {
+    CACHED_NAME: ((800, 40), (2400, 40), (5000, 60)),
+    WHOLE_NAME: ((360, 40), (760, 40), (1900, 60)),
+}
+
+
 def _planning_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    # (tokens of the prefix, of an item, how far sets differ)
-    if variant == CACHED_NAME:
-        sizes = [(400, 40, 0.2), (2000, 40, 0.15), (8000, 30, 0.12), (1000, 60, 0.22)]
-    else:
-        sizes = [(200, 40, 0.2), (600, 40, 0.15), (60, 20, 0.12), (2000, 60, 0.22)]
-    return [_planning_case(rng, variant, *size) for size in sizes]
+    pairs = [_planning_pair(rng, variant, *sizes) for sizes in PROMPTS[variant]]
+    cases = [case for pair in pairs for case in pair]
+    return [cases[number] for number in rng.permutation(len(cases))]
 
 
-def _planning_case(
-    rng: np.random.Generator, variant: str, prefix_tokens: int, item_tokens: int, spread: float
-) -> Case:
+def _planning_pair(
+    rng: np.random.Generator, variant: str, prefix_tokens: int, item_tokens: int
+) -> list[Case]:
+    """Draw two cases that differ in how far sets differ, and in nothing else that a call is told.
+
+    Drawn again until no plan is good in both: what to do is to be seen in the earlier run alone.
+    """
+    while True:
+        budget = int(rng.integers(40, 80)) * int(_set_cost(variant, 30, prefix_tokens, item_tokens))
+        given = {"prefix_tokens": prefix_tokens, "item_tokens": item_tokens, "budget": budget}
+        pair = [_planning_case(rng, variant, given, spread) for spread in _spreads(rng)]
+        items, sets = _plans(pair[0])
+        widths = np.max([_width(case, sets, items) for case in pair], axis=0)
+        if widths.min() > LEAST_WIDTH_OF_ONE_PLAN:
+            return pair
+
+
+def _spreads(rng: np.random.Generator) -> tuple[float, float]:
+    return rng.uniform(0.04, 0.05), rng.uniform(0.24, 0.3)
+
+
+def _planning_case(rng: np.random.Generator, variant: str, given: Mapping[str, int], spread: float) -> Case:
+    """Draw an earlier run, again until what it says of the variances ends in a good plan."""
     mean = rng.uniform(0.4, 0.6)
     precision = mean * (1 - mean) / spread**2 - 1
-    shares = rng.beta(mean * precision, (1 - mean) * precision, 30)
-    agrees = (rng.random((30, 80)) < shares[:, None]).astype(int)
-    budget = int(rng.integers(15, 40)) * int(_set_cost(variant, 30, prefix_tokens, item_tokens))
-    arguments = {
-        "agrees": agrees,
-        "prefix_tokens": prefix_tokens,
-        "item_tokens": item_tokens,
-        "budget": budget,
-    }
-    within = mean * (1 - mean) - spread**2
-    return Case(arguments, {"between": spread**2, "within": float(within), "variant": variant})
+    hidden = {"between": spread**2, "within": mean * (1 - mean) - spread**2, "variant": variant}
+    while True:
+        shares = rng.beta(mean * precision, (1 - mean) * precision, EARLIER_SETS)
+        agrees = (rng.random((EARLIER_SETS, EARLIER_ITEMS)) < shares[:, None]).astype(int)
+        case = Case({"agrees": agrees, **given}, hidden)
+        items, sets = _plans(case)
+        best = np.argmin(_variance(*_variances(agrees), sets, items))
+        if _width(case, sets[best], items[best]) <= MOST_WIDTH_OF_A_SPLIT:
+            return case
 
 
 def _planning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
     plans = [_plan(answer) for answer in answers]
     allowed = all(_is_allowed(case, *plan) for case, plan in zip(cases, plans, strict=True))
-    widths = [_width(case, *plan) for case, plan in zip(cases, plans, strict=True)]
+    widths = [float(_width(case, *plan)) for case, plan in zip(cases, plans, strict=True)]
     reported = all(
         _is_reported(case, *plan, answer) for case, plan, answer in zip(cases, plans, answers, strict=True)
     )
@@ -895,24 +923,33 @@ def _is_allowed(case: Case, num_sets: int, num_items: int) -> bool:
     return num_sets >= 2 and num_items >= LEAST_ITEMS and 0.5 <= used <= 1
 
 
-def _width(case: Case, num_sets: int, num_items: int) -> float:
-    """Give the true standard error of a plan, divided by that of the best plan."""
-    given, hidden = case.arguments, case.hidden
-    items = np.arange(LEAST_ITEMS, 2000)
-    costs = _set_cost(hidden["variant"], items, given["prefix_tokens"], given["item_tokens"])
-    sets = given["budget"] // costs
-    items, sets = items[sets >= 2], sets[sets >= 2]
-    best = np.min(_variance(hidden["between"], hidden["within"], sets, items))
-    return float(np.sqrt(_variance(hidden["between"], hidden["within"], num_sets, num_items) / best))
+def _width(case: Case, num_sets: Any, num_items: Any) -> Any:
+    """Give the true standard error of a plan, or of several, divided by that of the best plan."""
+    between, within = case.hidden["between"], case.hidden["within"]
+    items, sets = _plans(case)
+    best = np.min(_variance(between, within, sets, items))
+    return np.sqrt(_variance(between, within, num_sets, num_items) / best)
+
+
+def _plans(case: Case) -> tuple[np.ndarray, np.ndarray]:
+    """Give every number of items with as many sets as the budget has room for."""
+    given, items = case.arguments, np.arange(LEAST_ITEMS, 2000)
+    sets = given["budget"] // _set_cost(
+        case.hidden["variant"], items, given["prefix_tokens"], given["item_tokens"]
+    )
+    return items[sets >= 2], sets[sets >= 2]
 
 
 def _is_reported(case: Case, num_sets: int, num_items: int, answer: Mapping[str, Any]) -> bool:
-    agrees = case.arguments["agrees"]
+    own = np.sqrt(_variance(*_variances(case.arguments["agrees"]), num_sets, num_items))
+    return bool(abs(float(answer["standard_error"]) - own) <= REPORT_TOLERANCE * own)
+
+
+def _variances(agrees: np.ndarray) -> tuple[float, float]:
+    """Give what a run says of the variances between sets and within a set."""
     means, count = agrees.mean(axis=1), agrees.shape[1]
     within = float(np.mean(means * (1 - means)) * count / (count - 1))
-    between = max(float(means.var(ddof=1)) - within / count, 0.0)
-    own = np.sqrt(_variance(between, within, num_sets, num_items))
-    return bool(abs(float(answer["standard_error"]) - own) <= REPORT_TOLERANCE * own)
+    return max(float(means.var(ddof=1)) - within / count, 0.0), within
 
 
 def _variance(between: float, within: float, num_sets: Any, num_items: Any) -> Any:

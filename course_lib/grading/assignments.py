@@ -11,7 +11,7 @@ import importlib
 import inspect
 import textwrap
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ __all__ = [
     "Task",
     "Variant",
     "assignment_names",
+    "first_problem",
     "load_assignment",
     "shown_source",
 ]
@@ -209,6 +210,15 @@ def load_assignment(name: str) -> Assignment:
             mend=f"Call them {name}.something.",
         )
     return assignment
+
+
+def first_problem(problems: Iterable[str]) -> str:
+    """Give the first problem there is, for a property's message; empty if there is none.
+
+    Args:
+        problems: one for each thing that was looked at, empty where it is right.
+    """
+    return next(filter(None, problems), "")
 
 
 def shown_source(function: Callable[..., Any], name: str) -> str:

@@ -44,8 +44,8 @@ def summary_page(result: GradedClass) -> str:
     setting = result.setting
     marks = f"mean {mean(totals):.1f}, median {median(totals):g}" if totals else "none"
     body = (
-        f"<p>{len(result.graded)} submissions, of which {len(result.graded) - len(read)} could not be marked and "
-        f"are left out below. Marks of {result.assignment.marks}: {marks}. Hidden inputs: seed "
+        f"<p>Submissions: {len(result.graded)}. Not marked, and left out of what follows: "
+        f"{len(result.graded) - len(read)}. Marks of {result.assignment.marks}: {marks}. Hidden inputs: seed "
         f"{setting.seed}. Isolation: {result.isolation.kind}.</p>"
     )
     if result.isolation.note:
@@ -120,7 +120,10 @@ def _task_table(result: GradedClass, counts: Mapping[str, Mapping[str, int]]) ->
 
 def _mistake_table(result: GradedClass) -> str:
     found = Counter(
-        (part.task, part.hint) for one in result.graded for part in one.report.results if part.hint
+        (part.task, part.hint)
+        for one in result.graded
+        for part in one.report.results
+        if part.hint and part.verdict != "missing"
     )
     if not found:
         return "<p>None.</p>"

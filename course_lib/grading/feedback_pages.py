@@ -16,7 +16,8 @@ STYLE = (
     "body { font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; } "
     "table { border-collapse: collapse; width: 100%; } "
     "th, td { border-bottom: 1px solid #999; padding: 0.5em; text-align: left; vertical-align: top; } "
-    "td { overflow-wrap: anywhere; } pre { white-space: pre-wrap; overflow-wrap: anywhere; }"
+    "td { overflow-wrap: anywhere; } code, .verdict { white-space: nowrap; } "
+    "pre { white-space: pre-wrap; overflow-wrap: anywhere; }"
 )
 # The words carry the meaning; the mark is for the eye.
 MARKS = {"passed": "✓", "failed": "✗", "error": "⚠", "timeout": "⏱", "missing": "○", "tampered": "⚠"}
@@ -108,6 +109,6 @@ def _row(result: TaskResult, title: str) -> str:
     hint = f"<br><em>Hint:</em> {html.escape(result.hint)}" if result.hint else ""
     return (
         f"<tr><td><code>{html.escape(result.task)}</code><br>{html.escape(title)}</td>"
-        f"<td>{MARKS[result.verdict]} {result.verdict}</td><td>{result.marks} of {result.out_of}</td>"
+        f'<td class="verdict">{MARKS[result.verdict]} {result.verdict}</td><td>{result.marks} of {result.out_of}</td>'
         f"<td>{html.escape(result.message).replace(newline, '<br>')}{hint}</td></tr>"
     )

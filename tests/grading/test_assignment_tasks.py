@@ -14,6 +14,7 @@ from course_lib.exercises import compare
 from course_lib.grading.assignments import (
     AS_GIVEN,
     Assignment,
+    Case,
     Task,
     Variant,
     assignment_names,
@@ -90,21 +91,233 @@ def open_forms(name: str) -> list:
     return [pytest.param(task, variant, id=variant.name) for variant in task.variants]
 
 
+def parts_lost(task: Task, variant: Variant, seed: int, function: Callable[..., Any]) -> list[str]:
+    """Give the parts of an open task that a function loses on the hidden cases of a seed."""
+    return [name for name, passed in properties(task, variant, seed, function).items() if not passed]
+
+
+def fit_of(x: Any, y: Any, degree: int) -> Callable[[Any], Any]:
+    """Give a polynomial fitted as a learner might do it, on the powers of x themselves."""
+    coefficients = np.linalg.lstsq(np.vander(x, degree + 1), y, rcond=None)[0]
+    return lambda at: np.vander(at, degree + 1) @ coefficients
+
+
+def plainly_chosen(x: Any, y: Any, x_validation: Any, y_validation: Any, x_test: Any) -> dict[str, Any]:
+    """Choose a degree as a learner might."""
+    errors = [np.mean((fit_of(x, y, degree)(x_validation) - y_validation) ** 2) for degree in range(13)]
+    best = int(np.argmin(errors))
+    predictions = list(fit_of(x, y, best)(x_test))
+    return {"degree": best, "validation_errors": dict(enumerate(errors)), "predictions": predictions}
+
+
+ALL_OF_DEGREE = ["test error", "validation errors as reported", "choice by validation error"]
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a1"))
+def test_a_choice_by_validation_error_earns_all_however_it_is_fitted(task: Task, variant: Variant) -> None:
+    choose = solution("a1", task, variant)
+    for seed in SEEDS:
+        assert parts_lost(task, variant, seed, choose) == []
+        assert parts_lost(task, variant, seed, plainly_chosen) == []
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a1"))
+@pytest.mark.parametrize("degree", [3, 5, 7, 9])
+def test_a_constant_degree_earns_nothing_by_invented_errors_and_a_fit_to_all_points(
+    task: Task, variant: Variant, degree: int
+) -> None:
+    def inventing(x: Any, y: Any, x_validation: Any, y_validation: Any, x_test: Any) -> dict[str, Any]:
+        own = np.mean((fit_of(x, y, degree)(x_validation) - y_validation) ** 2)
+        errors = {**dict.fromkeys(range(13), 1e9), degree: own}
+        both = fit_of(np.r_[x, x_validation], np.r_[y, y_validation], degree)
+        return {"degree": degree, "validation_errors": errors, "predictions": both(x_test)}
+
+    def measuring(*arguments: Any) -> dict[str, Any]:
+        x, y, _, _, x_test = arguments
+        predictions = fit_of(x, y, degree)(x_test)
+        return {**plainly_chosen(*arguments), "degree": degree, "predictions": predictions}
+
+    for seed in SEEDS:
+        assert parts_lost(task, variant, seed, inventing) == ALL_OF_DEGREE
+        # The errors are those of fits; but a degree that is the same for all curves is no choice.
+        assert parts_lost(task, variant, seed, measuring) == ["test error", "choice by validation error"]
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a1"))
+@pytest.mark.parametrize(
+    ("changed", "lost_parts"),
+    [
+        ({"degree": 13}, ["test error", "choice by validation error"]),
+        ({"degree": 3.5}, ["test error", "choice by validation error"]),
+        ({"validation_errors": {}}, ["validation errors as reported"]),
+        ({"validation_errors": dict.fromkeys(range(14), 1.0)}, ["validation errors as reported"]),
+        ({"validation_errors": dict.fromkeys(range(13), float("nan"))}, ["validation errors as reported"]),
+        ({"predictions": [0.0]}, ["test error"]),
+        ({"predictions": [float("nan")] * 300}, ["test error"]),
+    ],
+)
+def test_a_figure_that_is_not_the_fits_costs_what_rests_on_it(
+    task: Task, variant: Variant, changed: dict[str, Any], lost_parts: list[str]
+) -> None:
+    assert parts_lost(task, variant, 0, lambda *a: {**plainly_chosen(*a), **changed}) == lost_parts
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a1"))
+def test_predictions_of_a_fit_to_all_points_cost_the_test_error(task: Task, variant: Variant) -> None:
+    def refitted(*arguments: Any) -> dict[str, Any]:
+        answer, (x, y, x_validation, y_validation, x_test) = plainly_chosen(*arguments), arguments
+        both = fit_of(np.r_[x, x_validation], np.r_[y, y_validation], answer["degree"])
+        return {**answer, "predictions": both(x_test)}
+
+    for seed in SEEDS:
+        assert parts_lost(task, variant, seed, refitted) == ["test error"]
+
+
+PENALTIES = (0, 0.05, 0.1, 0.2, 0.4)
+ALL_OF_SMOOTH = ["worst-case accuracy", "accuracy without a perturbation", "models as reported"]
+
+
+def descended(x: Any, y: Any, epsilon: float, penalty: float) -> tuple[Any, float]:
+    """Train as a learner might, with steps of one size."""
+    weight, bias = np.zeros(x.shape[1]), 0.0
+    for _ in range(200):
+        slope = -y / (1 + np.exp(y * (x @ weight + bias)))
+        smooth = 2 * penalty * epsilon**2 * np.abs(weight).sum() * np.sign(weight)
+        weight, bias = weight - 0.1 * (slope @ x / len(x) + smooth), bias - 0.1 * slope.mean()
+    return weight, bias
+
+
+def answered(models: dict[float, Any], x: Any, y: Any, epsilon: float) -> dict[str, Any]:
+    """Measure models on the validation examples, and choose."""
+    found = {
+        penalty: np.mean(y * (x @ weight + bias) > epsilon * np.abs(weight).sum())
+        for penalty, (weight, bias) in models.items()
+    }
+    return {"models": models, "validation": found, "penalty": max(PENALTIES, key=lambda tried: found[tried])}
+
+
+def trained_with(fitted: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+    """Give a solution that fits one model for each penalty from all it is given."""
+
+    def train(x: Any, y: Any, x_validation: Any, y_validation: Any, epsilon: float) -> dict[str, Any]:
+        given = {"x": x, "y": y, "x_validation": x_validation, "y_validation": y_validation}
+        models = {penalty: fitted(given, epsilon, penalty) for penalty in PENALTIES}
+        return answered(models, x_validation, y_validation, epsilon)
+
+    return train
+
+
+def _plainly(given: dict[str, Any], epsilon: float, penalty: float) -> Any:
+    return descended(given["x"], given["y"], epsilon, penalty)
+
+
+def _constant_weight(given: dict[str, Any], epsilon: float, penalty: float) -> Any:
+    weight = np.zeros(given["x"].shape[1])
+    weight[: 4 if len(weight) == 44 else 2] = 1
+    return weight, 0.0
+
+
+def _without_penalty(given: dict[str, Any], epsilon: float, penalty: float) -> Any:
+    return descended(given["x"], given["y"], epsilon, 0)
+
+
+def _one_model(given: dict[str, Any], epsilon: float, penalty: float) -> Any:
+    return descended(given["x"], given["y"], epsilon, 0.1)
+
+
+def _one_model_scaled(given: dict[str, Any], epsilon: float, penalty: float) -> Any:
+    x, y, (weight, bias) = given["x"], given["y"], _one_model(given, epsilon, penalty)
+
+    def loss(scale: float) -> float:
+        smooth = penalty * (scale * epsilon * np.abs(weight).sum()) ** 2
+        return float(np.mean(np.log(1 + np.exp(-scale * y * (x @ weight + bias)))) + smooth)
+
+    scale = min(np.geomspace(0.2, 8, 60), key=loss)
+    return scale * weight, scale * bias
+
+
+def _with_validation(given: dict[str, Any], epsilon: float, penalty: float) -> Any:
+    x, y = np.r_[given["x"], given["x_validation"]], np.r_[given["y"], given["y_validation"]]
+    return descended(x, y, epsilon, penalty)
+
+
+def _with_validation_and_without_penalty(given: dict[str, Any], epsilon: float, penalty: float) -> Any:
+    return _with_validation(given, epsilon, 0)
+
+
+SMOOTH_ATTEMPTS = [
+    (_plainly, []),
+    (_constant_weight, ALL_OF_SMOOTH),
+    (_without_penalty, ["worst-case accuracy", "models as reported"]),
+    (_one_model, ["models as reported"]),
+    (_one_model_scaled, ["models as reported"]),
+    (_with_validation, ["models as reported"]),
+    (_with_validation_and_without_penalty, ["worst-case accuracy", "models as reported"]),
+]
+
+
 @pytest.mark.parametrize(("task", "variant"), open_forms("a2"))
-def test_a_smoothly_trained_model_earns_all_and_a_plain_one_does_not(task: Task, variant: Variant) -> None:
+@pytest.mark.parametrize(("fitted", "lost_parts"), SMOOTH_ATTEMPTS)
+def test_smooth_training_earns_all_and_what_is_none_loses_its_parts(
+    task: Task, variant: Variant, fitted: Callable[..., Any], lost_parts: list[str]
+) -> None:
+    for seed in SEEDS:
+        assert parts_lost(task, variant, seed, trained_with(fitted)) == lost_parts
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a2"))
+def test_invented_validation_figures_and_another_choice_cost_the_report(task: Task, variant: Variant) -> None:
     train = solution("a2", task, variant)
 
-    def plain(x: Any, y: Any, x_validation: Any, y_validation: Any, epsilon: float) -> dict[str, Any]:
-        return train(x, y, x_validation, y_validation, 0.0)
+    def inventing(*arguments: Any) -> dict[str, Any]:
+        answer = train(*arguments)
+        own = {answer["penalty"]: answer["validation"][answer["penalty"]]}
+        return {**answer, "validation": {**dict.fromkeys(PENALTIES, 0.0), **own}}
 
     def boasting(*arguments: Any) -> dict[str, Any]:
         answer = train(*arguments)
         return {**answer, "validation": {**answer["validation"], answer["penalty"]: 1.0}}
 
+    def without_choice(*arguments: Any) -> dict[str, Any]:
+        return {**train(*arguments), "penalty": 0}
+
     for seed in SEEDS:
-        assert all(properties(task, variant, seed, train).values())
-        assert not properties(task, variant, seed, plain)["worst-case accuracy"]
-    assert not properties(task, variant, 0, boasting)["validation as reported"]
+        assert parts_lost(task, variant, seed, train) == []
+        for dishonest in (inventing, boasting):
+            assert parts_lost(task, variant, seed, dishonest) == ["models as reported"]
+        assert "models as reported" in parts_lost(task, variant, seed, without_choice)
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a2"))
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, "no dictionary"),
+        ({}, 'the key "models" is missing'),
+        (
+            {"models": {0: 1}, "validation": {}, "penalty": 0},
+            'the keys of "models" are not the penalties 0, 0.05',
+        ),
+        (
+            {"models": dict.fromkeys(PENALTIES, 1), "validation": dict.fromkeys(PENALTIES, 1), "penalty": 3},
+            '"penalty" is none',
+        ),
+        (
+            {
+                "models": dict.fromkeys(PENALTIES, ([float("nan")] * 32, 0.0)),
+                "validation": dict.fromkeys(PENALTIES, 1),
+                "penalty": 0,
+            },
+            'an entry of "models" is no pair',
+        ),
+    ],
+)
+def test_an_answer_without_models_is_named(task: Task, variant: Variant, answer: Any, message: str) -> None:
+    assert task.measure is not None
+    cases = task.drawn_cases(0, variant)
+    measured = task.measure(cases, [answer] * len(cases))
+    assert [part.passed for part in measured] == [False] * 3
+    assert all(message in part.message for part in measured)
 
 
 A3 = load_assignment("a3")
@@ -375,32 +588,107 @@ def test_a_prompt_that_changes_with_the_test_texts_costs_that_part_alone(
     assert lost(tuning_of(task, variant, from_seeded_start)) == []
 
 
+Variances = Callable[[Any], tuple[float, float]]
+
+
+def planned_with(
+    variant: Variant, variances: Variances, reported: Variances, items: Any
+) -> Callable[..., Any]:
+    """Give a solution that plans with some variances b and w and reports with others."""
+    cost = variant.texts["plan_measurement.code"]
+
+    def plan(agrees: Any, prefix_tokens: int, item_tokens: int, budget: int) -> dict[str, Any]:
+        tokens = eval(cost, {"n": items, "prefix_tokens": prefix_tokens, "item_tokens": item_tokens})
+        sets = budget // tokens
+        (b, w), (own_b, own_w) = variances(agrees), reported(agrees)
+        best = np.argmin(np.where(sets >= 2, (b + w / items) / np.maximum(sets, 1), np.inf))
+        num_sets, num_items = int(sets[best]), int(items[best])
+        error = float(np.sqrt((own_b + own_w / num_items) / num_sets))
+        return {"num_sets": num_sets, "num_items": num_items, "standard_error": error}
+
+    return plan
+
+
+def _split(agrees: Any) -> tuple[float, float]:
+    means = agrees.mean(axis=1)
+    within = np.mean(means * (1 - means))
+    return max(np.var(means) - within / agrees.shape[1], 0), within
+
+
+def _not_split(agrees: Any) -> tuple[float, float]:
+    means = agrees.mean(axis=1)
+    return np.var(means), np.mean(means * (1 - means))
+
+
+def guessed(between: float) -> Variances:
+    """Give b and w without a look at the earlier run."""
+    return lambda agrees: (between, 0.22)
+
+
+def _as_if_one_set(agrees: Any) -> tuple[float, float]:
+    return 0.0, agrees.mean() * (1 - agrees.mean())
+
+
+EVERY_NUMBER, SOME_NUMBERS = np.arange(10, 2000), np.array([10, 15, 20, 30, 40, 60, 80, 120, 160])
+
+
 @pytest.mark.parametrize(("task", "variant"), open_forms("a4"))
-def test_a_plan_that_splits_the_variance_earns_all_and_a_fixed_one_does_not(
+def test_a_plan_that_splits_the_variance_earns_all(task: Task, variant: Variant) -> None:
+    choose = solution("a4", task, variant)
+    for seed in SEEDS:
+        assert parts_lost(task, variant, seed, choose) == []
+        for items in (EVERY_NUMBER, SOME_NUMBERS):
+            assert parts_lost(task, variant, seed, planned_with(variant, _split, _split, items)) == []
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a4"))
+def test_a_plan_that_does_not_look_at_the_earlier_run_is_not_good_in_all_cases(
+    task: Task, variant: Variant
+) -> None:
+    blind = ["standard error", "standard error as reported"]
+    for seed in SEEDS:
+        for between in (0.002, 0.005, 0.0125, 0.03, 0.08):
+            guess = guessed(between)
+            attack = planned_with(variant, guess, guess, EVERY_NUMBER)
+            assert parts_lost(task, variant, seed, attack) == blind
+            reporting = planned_with(variant, guess, _split, EVERY_NUMBER)
+            assert parts_lost(task, variant, seed, reporting) == ["standard error"]
+        for num_items in (10, 20, 40, 120):
+            fixed = planned_with(variant, _as_if_one_set, _as_if_one_set, np.array([num_items]))
+            assert parts_lost(task, variant, seed, fixed) == blind
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a4"))
+def test_no_plan_is_good_in_both_cases_of_one_prompt(task: Task, variant: Variant) -> None:
+    for case_pairs in (pairs_of_one_prompt(task.drawn_cases(seed, variant)) for seed in SEEDS):
+        assert len(case_pairs) == 3
+        for pair in case_pairs:
+            told = [{**case.arguments, "agrees": None} for case in pair]
+            assert told[0] == told[1]
+            runs = [case.arguments["agrees"].mean(axis=1).std() for case in pair]
+            assert max(runs) > 2 * min(runs)
+
+
+def pairs_of_one_prompt(cases: list[Case]) -> list[list[Case]]:
+    """Give the cases by the length of their prefix."""
+    lengths = {case.arguments["prefix_tokens"] for case in cases}
+    return [[case for case in cases if case.arguments["prefix_tokens"] == length] for length in lengths]
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a4"))
+def test_measured_spread_taken_for_true_spread_costs_the_report_and_overspending_all(
     task: Task, variant: Variant
 ) -> None:
     choose = solution("a4", task, variant)
-    cost = variant.texts["plan_measurement.code"]
-
-    def fixed(num_items: int) -> Callable[..., dict[str, Any]]:
-        def plan(agrees: Any, prefix_tokens: int, item_tokens: int, budget: int) -> dict[str, Any]:
-            tokens = eval(cost, {"n": num_items, "prefix_tokens": prefix_tokens, "item_tokens": item_tokens})
-            sets = int(budget // tokens)
-            error = np.sqrt(agrees.mean() * (1 - agrees.mean()) / (sets * num_items))
-            return {"num_sets": sets, "num_items": num_items, "standard_error": float(error)}
-
-        return plan
 
     def beyond(*arguments: Any) -> dict[str, Any]:
         answer = choose(*arguments)
         return {**answer, "num_sets": 4 * answer["num_sets"]}
 
     for seed in SEEDS:
-        assert all(properties(task, variant, seed, choose).values())
-        for num_items in (10, 40, 120):
-            found = properties(task, variant, seed, fixed(num_items))
-            assert (found["standard error"], found["standard error as reported"]) == (False, False)
-    assert list(properties(task, variant, 0, beyond).values()) == [False, False, False]
+        not_split = planned_with(variant, _not_split, _not_split, EVERY_NUMBER)
+        assert "standard error as reported" in parts_lost(task, variant, seed, not_split)
+        assert len(parts_lost(task, variant, seed, beyond)) == 3
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=lambda assignment: assignment.name)

@@ -358,7 +358,7 @@ def test_the_summary_counts_verdicts_mistakes_and_names_what_to_look_at() -> Non
     counts = verdict_counts(result)["a1.descend"]
     assert counts == {"passed": 1, "failed": 1, "error": 1, "timeout": 0, "missing": 0, "tampered": 1}
     text = summary_page(result)
-    assert "5 submissions, of which 1 could not be marked" in text
+    assert "Submissions: 5. Not marked, and left out of what follows: 1." in text
     assert "mean 2.5" in text
     assert text.count("Mind the sign.") == 5
     assert "mallory, a1.descend: tampered" in text

@@ -138,17 +138,22 @@ stop_early([1.0, 0.8, 0.9, 0.7, 0.75, 0.72, 0.71, 0.6], patience=3, min_delta=0.
 # ## Task 5: an open experiment, choose_degree (4 marks)
 #
 # Noisy points lie around <<choose_degree.curve>> on $[-1, 1]$. You get training points, validation points, and the $x$
-# of test points, whose $y$ you never see. Choose the degree of a polynomial and predict.
+# of test points, whose $y$ you never see. Choose the degree of a polynomial, from 0 to 12, and predict. How sharply the
+# curve bends and how noisy the points are changes from call to call: no degree is good in all of them.
 #
 # Write `choose_degree(x_train, y_train, x_validation, y_validation, x_test)`. It returns a dictionary:
 #
-# - `"degree"`: the degree you chose, a whole number;
-# - `"validation_errors"`: the mean squared error on the validation points for each degree you tried, at least six of
-#   them, as `{degree: error}`, each of a least-squares fit to the **training** points;
-# - `"predictions"`: your predictions at `x_test`, an array.
+# - `"validation_errors"`: the mean squared error on the validation points for each degree from 0 to 12, as
+#   `{degree: error}`, each of a least-squares fit to the **training points alone**;
+# - `"degree"`: the degree with the least validation error;
+# - `"predictions"`: what the fit of this degree to the training points says at `x_test`, an array.
 #
-# Marked: the test error against that of a choice by validation error (2 marks); whether the validation errors are what they say and
-# your degree has the least (1 mark); whether the choice stays the same when the test points change (1 mark).
+# All is computed again from the points. Marked, each over all calls:
+#
+# - your predictions are those of your degree's fit, and their mean squared test error is at most 1.1 times that of a
+#   choice by validation error (2 marks);
+# - all 13 validation errors are what they say (1 mark);
+# - your degree has the least of them (1 mark).
 
 # %% exercise="a1.choose_degree"
 def choose_degree(x_train, y_train, x_validation, y_validation, x_test):

@@ -178,8 +178,13 @@ score_labels(logits, 1, np.array([[2, 0], [1, -1]]))
 # $w$. The variance of the mean is $(b + w / n) / S$. Note that the earlier sets' **measured** accuracies vary by
 # more than $b$.
 #
-# Marked: whether the plans cost between half of the budget and all of it (1 mark); their true standard error against
-# that of the best plan (2 marks); and whether the standard error you report is what the earlier run says (1 mark).
+# How far sets differ has nothing to do with the length of the prompt: two calls may differ in `agrees` alone.
+#
+# Marked, each over all calls:
+#
+# - the plans cost between half of the budget and all of it (1 mark);
+# - their true standard error is at most 6 % above that of the best plan (2 marks);
+# - the standard error you report is, within 10 %, what the earlier run says of your plan (1 mark).
 
 # %% exercise="a4.plan_measurement"
 def plan_measurement(agrees, prefix_tokens, item_tokens, budget):
