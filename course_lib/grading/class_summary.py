@@ -44,7 +44,7 @@ def summary_page(result: GradedClass) -> str:
     setting = result.setting
     marks = f"mean {mean(totals):.1f}, median {median(totals):g}" if totals else "none"
     body = (
-        f"<p>Submissions: {len(result.graded)}. Not marked, and left out of what follows: "
+        f"<p>Submissions: {len(result.graded)}. Not marked, and left out of figure and tables: "
         f"{len(result.graded) - len(read)}. Marks of {result.assignment.marks}: {marks}. Hidden inputs: seed "
         f"{setting.seed}. Isolation: {result.isolation.kind}.</p>"
     )
@@ -139,7 +139,7 @@ def _mistake_table(result: GradedClass) -> str:
 def _attention(result: GradedClass) -> str:
     lines = [f"{one.label}: not marked. {one.report.problem}" for one in result.graded if one.report.problem]
     lines += [
-        f"{one.label}: no task could be marked. {one.report.results[0].message}"
+        f"{one.label}: every task ended in an error or a timeout. {one.report.results[0].message}"
         for one in result.graded
         if one.report.results and all(part.verdict in STOPPED for part in one.report.results)
     ]

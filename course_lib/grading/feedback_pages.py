@@ -8,7 +8,8 @@ import re
 from pathlib import Path
 
 from course_lib.grading.assignments import Assignment
-from course_lib.grading.gradebook import Graded, GradedClass
+from course_lib.grading.gradebook import GradedClass
+from course_lib.grading.journal import Graded
 from course_lib.grading.judging import TaskResult
 from course_lib.locations import written_whole
 
@@ -75,7 +76,7 @@ def feedback_page(graded: Graded, assignment: Assignment, note: str = "") -> str
     report = graded.report
     body = f"<p><strong>{report.marks} of {assignment.marks} marks.</strong></p>"
     if report.problem:
-        body += f"<p>The submission could not be read. {html.escape(report.problem)}</p>"
+        body += f"<p>The submission was not marked. {html.escape(report.problem)}</p>"
     else:
         titles = {task.name: task.title for task in assignment.tasks}
         rows = "".join(_row(part, titles.get(part.task, "")) for part in report.results)

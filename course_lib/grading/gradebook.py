@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
-import itertools
 import json
 import os
+import random
 import re
-import secrets
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from course_lib.errors import CourseError
 from course_lib.grading.assignments import Assignment, load_assignment
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import PlannedTask, plan
-from course_lib.grading.judging import Report, TaskResult, grade_notebook
+from course_lib.grading.journal import NUM_SEEDS, Graded, Journal, Setting
+from course_lib.grading.judging import Report, grade_notebook
 from course_lib.grading.limits import Limits
 from course_lib.grading.sandbox import Isolation, find_isolation
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
@@ -27,42 +29,8 @@ from course_lib.grading.temporary import remove_left_over, temporary_folder
 from course_lib.locations import written_whole
 
 MAX_PATIENCE = 100
-# More seeds than a submission could try, to foresee the inputs after the first; a spreadsheet keeps all the digits.
-NUM_SEEDS = 10**15
 # Where a cell of a spreadsheet could begin, whatever separates them, what would make it a formula.
 _FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r＝＋－＠])")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What shaped the marks of a run: the same setting gives the same marks.
-
-    Args:
-        assignment: its name.
-        secret_seed: the instructor's, for the form of each task.
-        seed: the run's, for the hidden cases.
-    """
-
-    assignment: str
-    secret_seed: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Graded:
-    """A graded submission.
-
-    Args:
-        label: what it is called.
-        sha256: of the file, so that an appeal can show which file was marked; empty if it could not be read.
-        isolation: how it was run.
-        report: how it ended.
-    """
-
-    label: str
-    sha256: str
-    isolation: str
-    report: Report
 
 
 @dataclass(frozen=True)
@@ -80,11 +48,6 @@ class GradedClass:
     assignment: Assignment
     isolation: Isolation
     graded: list[Graded]
-
-
-def fresh_seed() -> int:
-    """Draw the seed of a run."""
-    return secrets.randbelow(NUM_SEEDS)
 
 
 def read_rubric(given: str) -> tuple[str, int]:
@@ -138,7 +101,7 @@ def grade_class(
         jobs: submissions at a time.
         patience: what the time limits are multiplied by, for a slow or busy machine.
         image: a container image to grade in, instead of bubblewrap.
-        replace: whether a finished gradebook at `out` is written anew.
+        replace: whether a finished gradebook at `out`, or another run that was stopped there, may be lost.
         progress: whether to show a progress bar.
         write_pages: writes what else the run is for. A run that is stopped in it goes on there, and marks nothing
             anew.
@@ -147,8 +110,9 @@ def grade_class(
         The graded class.
 
     Raises:
-        CourseError: if there are no submissions, no such assignment, a gradebook at `out` already, no worker
-            starts here or in the image, or a sandbox would show submissions what they must not see.
+        CourseError: if there are no submissions, no such assignment, a gradebook or another stopped run at `out`
+            already, no worker starts here or in the image, or a sandbox would show submissions what they must not
+            see.
     """
     if jobs < 1:
         raise CourseError("At least one submission runs at a time.", given=jobs, mend="Use --jobs 2.")
@@ -169,43 +133,50 @@ def grade_class(
     remove_left_over()
     name, secret_seed = read_rubric(assignment)
     found = find_submissions(submissions)
-    stopped = _Journal(out.with_name(f".{out.name}.journal"), name, secret_seed, seed)
-    if out.exists() and not stopped.is_resumed and not replace:
-        raise CourseError(
-            "This gradebook is written already, and may be all that tells how its marks came about.",
-            given=str(out),
-            mend="Name another file with --out to grade again, or add --replace.",
-        )
-    with stopped as journal:
-        loaded = load_assignment(name)
-        with temporary_folder("grade") as folder:
-            # The sandbox's user is another one; it has to get at the course's copy.
-            os.chmod(folder, 0o755)
-            course = copy_course(Path(folder, "course"), loaded.blocked)
-            isolation = find_isolation(
-                course, image, _first_files(submissions, Path(assignment), journal.path)
-            )
-            planned = plan(loaded, secret_seed, journal.setting.seed)
-            limits = loaded.limits.patient(patience)
-            judge = _Judge(planned, loaded.form(secret_seed), course, isolation, limits)
+    journal = Journal(out, name, secret_seed, seed, patience=patience, replace=replace)
+    loaded = load_assignment(name)
+    with temporary_folder("grade") as folder:
+        # The sandbox's user is another one; it has to get at the course's copy.
+        os.chmod(folder, 0o755)
+        course = copy_course(Path(folder, "course"), loaded.blocked)
+        with _probe_file(out.parent) as probe:
+            hidden = [probe, *_first_files(submissions, Path(assignment))]
+            isolation = find_isolation(course, image, hidden)
+        planned = plan(loaded, secret_seed, journal.setting.seed)
+        limits = loaded.limits.patient(patience)
+        judge = _Judge(planned, loaded.form(secret_seed), course, isolation, limits)
+        # Opened last: a run that cannot start leaves no journal.
+        with journal:
             graded = list(_graded(found, judge, journal, jobs, progress))
-        order = {submission.label: position for position, submission in enumerate(found)}
-        graded.sort(key=lambda one: order[one.label])
-        result = GradedClass(journal.setting, loaded, isolation, graded)
-        write_gradebook(result, out)
-        if write_pages is not None:
-            write_pages(result)
-        journal.finish()
+            journal.mark_written()
+    order = {submission.label: position for position, submission in enumerate(found)}
+    graded.sort(key=lambda one: order[one.label])
+    result = GradedClass(journal.setting, loaded, isolation, graded)
+    write_gradebook(result, out)
+    if write_pages is not None:
+        write_pages(result)
+    journal.finish()
     return result
+
+
+@contextlib.contextmanager
+def _probe_file(folder: Path) -> Iterator[Path]:
+    """Make a file where the gradebook will lie, as long as a sandbox is asked whether it can see it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".course-probe-") as file:
+        yield Path(file.name)
 
 
 def _first_files(*paths: Path) -> list[Path]:
     """Give one file of each path that is there: a folder of the same name may lie in a sandbox, this file may not."""
-    found = (
-        [file for file in (path, *path.rglob("*")) if file.is_file() and not file.is_symlink()]
-        for path in paths
-    )
-    return [files[0] for files in found if files]
+    found = (next(filter(_is_own_file, (path, *path.glob("**/*.ipynb"))), None) for path in paths)
+    return [file for file in found if file is not None]
+
+
+def _is_own_file(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path.is_file() and not path.is_symlink()
+    return False
 
 
 def write_gradebook(result: GradedClass, out: Path) -> None:
@@ -261,7 +232,7 @@ class _Judge:
 
 
 def _graded(
-    found: list[Submission], judge: _Judge, journal: _Journal, jobs: int, progress: bool
+    found: list[Submission], judge: _Judge, journal: Journal, jobs: int, progress: bool
 ) -> Iterator[Graded]:
     from tqdm import tqdm
 
@@ -288,76 +259,13 @@ class _OwnCore:
     def __init__(self, jobs: int) -> None:
         # Not every system lets a thread choose.
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        self._cores = itertools.cycle(cores) if jobs <= len(cores) else None
+        # Any of them: another judge may run here.
+        self._cores = iter(random.sample(cores, jobs) if jobs <= len(cores) else [])
 
     def __call__(self) -> None:
-        if self._cores is not None:
+        # Where the system forbids it, submissions share the cores.
+        with contextlib.suppress(OSError, StopIteration):
             os.sched_setaffinity(0, {next(self._cores)})
-
-
-class _Journal:
-    """What is graded already, as lines of JSON beside the gradebook; a torn last line counts as not written."""
-
-    def __init__(self, path: Path, assignment: str, secret_seed: int, seed: int | None) -> None:
-        self.path = path
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        parsed = [entry for line in lines if (entry := _parsed(line)) is not None]
-        known = parsed[0].get("setting", {}) if parsed else {}
-        if seed is None:
-            seed = known.get("seed", fresh_seed())
-        self.setting = Setting(assignment, secret_seed, seed)
-        self.is_resumed = known == asdict(self.setting)
-        self.entries = {entry["label"]: entry for entry in parsed[1:]} if self.is_resumed else {}
-
-    def __enter__(self) -> _Journal:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.path.open("a" if self.is_resumed else "w", encoding="utf-8")
-        # After a torn line, a new one.
-        self._write({"setting": asdict(self.setting)} if not self.is_resumed else {})
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.file.close()
-
-    def find(self, submission: Submission) -> Graded | None:
-        """Give what is known of a submission, if its file is still the same."""
-        entry = self.entries.get(submission.label)
-        if entry is None:
-            return None
-        try:
-            digest = hashlib.sha256(submission.read()).hexdigest()
-        except UnreadableSubmissionError:
-            digest = ""
-        if digest != entry["sha256"]:
-            return None
-        report = entry["report"]
-        results = tuple(TaskResult(**result) for result in report["results"])
-        return Graded(
-            entry["label"],
-            digest,
-            entry["isolation"],
-            Report(results, tuple(report["cell_errors"]), report["problem"]),
-        )
-
-    def append(self, graded: Graded) -> None:
-        self._write(asdict(graded))
-
-    def finish(self) -> None:
-        """Take the journal away: everything is written."""
-        self.path.unlink()
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        self.file.write("\n" + json.dumps(entry) if entry else "\n")
-        self.file.flush()
-        os.fsync(self.file.fileno())
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None
 
 
 def _parts(report: Report, num_tasks: int) -> list[tuple[str, int | str]]:

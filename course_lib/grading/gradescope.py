@@ -20,7 +20,8 @@ from course_lib.errors import CourseError
 from course_lib.grading.assignments import load_assignment
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import plan
-from course_lib.grading.gradebook import fresh_seed, read_rubric
+from course_lib.grading.gradebook import read_rubric
+from course_lib.grading.journal import fresh_seed
 from course_lib.grading.judging import Report, grade_notebook
 from course_lib.grading.sandbox import find_isolation
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
@@ -139,7 +140,7 @@ def results_json(report: Report, out_of: int) -> dict[str, Any]:
     """
     summary = f"{report.marks} of {out_of} marks."
     if report.problem:
-        summary = f"The submission could not be read. {report.problem}"
+        summary = f"The submission was not marked. {report.problem}"
     if report.cell_errors:
         summary += "\n\nCells that stopped with an error:\n" + "\n".join(report.cell_errors)
     tests = [

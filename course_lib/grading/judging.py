@@ -17,11 +17,10 @@ from course_lib.grading.channel import ChannelError, check_size, decode
 from course_lib.grading.expecting import PlannedTask
 from course_lib.grading.limits import Limits
 from course_lib.grading.sandbox import Isolation, Worker, WorkerEndedError, WorkerTimeoutError
-from course_lib.grading.worker import FORM, UNREADABLE
+from course_lib.grading.worker import FORM, MAX_CELL_ERRORS, UNREADABLE, too_long
 
 _FAILED_CELLS = "Some cells stopped with an error: look at those first."
 VERDICTS = ("passed", "failed", "error", "timeout", "missing", "tampered")
-MAX_CELL_ERRORS = 20
 
 
 @dataclass(frozen=True)
@@ -120,6 +119,8 @@ class _Session:
         self.worker: Worker | None = None
         self.deadline = time.monotonic() + limits.total_seconds
         self.cell_errors: list[str] = []
+        # Cells that ran too long; what comes after a task that ended the worker does not wait for them again.
+        self.skipped: list[int] = []
         # A notebook that cannot even be loaded is not tried again.
         self.unusable: _Stopped | None = None
 
@@ -149,10 +150,19 @@ class _Session:
             return self._stop("tampered", _tampered(error))
 
     def _load(self) -> None:
+        """Load the notebook, and once more without a cell that cannot be stopped."""
         self.worker = self.stack.enter_context(Worker(self.course, self.isolation, self.limits))
         try:
-            reply = self.worker.load(self.notebook, self._at_most(self.limits.load_seconds))
-            self.cell_errors = _cell_errors(reply, self.form)
+            seconds = self._at_most(self.limits.load_seconds)
+            reply = self.worker.load(self.notebook, seconds, self.skipped)
+            if stuck := _stuck_cell(reply, self.skipped):
+                self._stop("timeout", "")
+                self.cell_errors.append(too_long(stuck, self.limits.cell_seconds))
+                self.skipped.append(stuck)
+                return self._load()
+            errors, stopped = _loaded(reply, self.form)
+            self.cell_errors += [error for error in errors if error not in self.cell_errors]
+            self.skipped += stopped
         except WorkerTimeoutError:
             message = f"The notebook's cells took more than {self.limits.load_seconds:g} seconds."
             late = time.monotonic() > self.deadline
@@ -161,6 +171,7 @@ class _Session:
             self.unusable = self._stop("error", f"While the notebook's cells ran: {error}")
         except ChannelError as error:
             self.unusable = self._stop("tampered", _tampered(error))
+        return None
 
     def _at_most(self, seconds: float) -> float:
         return max(0.0, min(seconds, self.deadline - time.monotonic()))
@@ -178,21 +189,37 @@ def _tampered(error: Exception) -> str:
     return f"The notebook's code wrote to the channel that its answers go through: {error}."
 
 
-def _cell_errors(reply: dict[str, Any], form: str) -> list[str]:
+def _stuck_cell(reply: dict[str, Any], skipped: Sequence[int]) -> int:
+    """Give the number of the cell that caught every alarm; 0 if there is none."""
+    if "stuck" not in reply:
+        return 0
+    number = reply["stuck"]
+    if set(reply) != {"stuck"} or type(number) is not int or number < 1 or number in skipped:
+        raise ChannelError("a message that the worker does not send")
+    return number
+
+
+def _loaded(reply: dict[str, Any], form: str) -> tuple[list[str], list[int]]:
+    """Give what the failing cells said, and the numbers of those that ran too long."""
     # Only what the worker says itself: the sentence stands in the gradebook as if it were the judge's.
     if set(reply) == {"unreadable"} and reply["unreadable"] in UNREADABLE:
         raise UnmarkableNotebookError(reply["unreadable"])
-    errors: Any = reply.get("ready")
-    stated: Any = reply.get("form")
-    texts = [stated, *errors] if type(errors) is list else [None]
-    are_texts = all(type(text) is str for text in texts)
-    if set(reply) != {"ready", "form"} or not are_texts or not FORM.fullmatch(stated):
+    if set(reply) != {"ready", "form", "stopped"}:
         raise ChannelError("a message that the worker does not send")
+    errors, stated, stopped = reply["ready"], reply["form"], reply["stopped"]
+    if not _is_list_of(str, errors) or not _is_list_of(int, stopped) or not _is_list_of(str, [stated]):
+        raise ChannelError("a message that the worker does not send")
+    if not FORM.fullmatch(stated):
+        raise ChannelError("a form that no assignment has")
     if stated not in ("", form):
         raise UnmarkableNotebookError(
             f"The notebook is another form of the assignment: it says {stated}, and marked is {form}."
         )
-    return [shortened(text) for text in errors[:MAX_CELL_ERRORS]]
+    return [shortened(text) for text in errors[:MAX_CELL_ERRORS]], stopped
+
+
+def _is_list_of(kind: type, values: Any) -> bool:
+    return type(values) is list and all(type(value) is kind for value in values)
 
 
 def _grade_task(planned: PlannedTask, session: _Session) -> TaskResult:
@@ -200,7 +227,9 @@ def _grade_task(planned: PlannedTask, session: _Session) -> TaskResult:
     errors: list[str] = []
     for outcome in _outcomes(planned, session):
         if isinstance(outcome, _Stopped):
-            hint = _FAILED_CELLS if outcome.verdict == "missing" and session.cell_errors else ""
+            # The example of a task that is not written fails as well, and points nowhere.
+            failed = any("NotImplementedError" not in text for text in session.cell_errors)
+            hint = _FAILED_CELLS if outcome.verdict == "missing" and failed else ""
             return _result(planned, outcome.verdict, outcome.message, hint=hint)
         values.append(outcome.get("value", _NO_VALUE))
         errors.append(outcome.get("error", ""))

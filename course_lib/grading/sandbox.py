@@ -157,18 +157,20 @@ class Worker:
         self.kill()
         self._release()
 
-    def load(self, notebook: bytes, seconds: float) -> dict[str, object]:
+    def load(self, notebook: bytes, seconds: float, skipped: Sequence[int] = ()) -> dict[str, object]:
         """Send the limits and a notebook, and wait until its cells have run.
 
         Args:
             notebook: the file.
             seconds: how long to wait.
+            skipped: the numbers of code cells, from 1, that are not to run.
 
         Raises:
             WorkerTimeoutError, WorkerEndedError, ChannelError: if they did not.
         """
         deadline = time.monotonic() + seconds
-        self._send(to_bytes(self._process_limits(), MAX_REQUEST_BYTES), deadline)
+        limits = {**self._process_limits(), "skipped": list(skipped)}
+        self._send(to_bytes(limits, MAX_REQUEST_BYTES), deadline)
         self._send(notebook, deadline)
         return from_bytes(self._receive(deadline))
 
@@ -184,6 +186,8 @@ class Worker:
             ChannelError: if what came is no answer to this call.
         """
         if self._readable(0.0):
+            if not self._peeked():
+                raise WorkerEndedError(self._reason())
             raise ChannelError("an answer came before its question")
         deadline = time.monotonic() + seconds
         self._send(to_bytes(request, MAX_REQUEST_BYTES), deadline)
@@ -231,15 +235,18 @@ class Worker:
         with tempfile.TemporaryFile() as arguments, tempfile.TemporaryFile() as rules:
             arguments.write(b"\0".join(part.encode() for part in parts))
             arguments.seek(0)
-            rules.write(seccomp_filter())
-            rules.seek(0)
-            filtered = ["--seccomp", str(rules.fileno())] if seccomp_filter() else []
+            descriptors, filtered = [descriptor, arguments.fileno()], []
+            if program := seccomp_filter():
+                rules.write(program)
+                rules.seek(0)
+                descriptors.append(rules.fileno())
+                filtered = ["--seccomp", str(rules.fileno())]
             return subprocess.Popen(
                 ["bwrap", "--args", str(arguments.fileno()), *filtered, "--", *command],
                 stdin=subprocess.DEVNULL,
                 stdout=self.printed,
                 stderr=self.printed,
-                pass_fds=(descriptor, arguments.fileno(), rules.fileno()),
+                pass_fds=descriptors,
                 start_new_session=True,
                 env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
                 cwd="/",
@@ -318,6 +325,12 @@ class Worker:
         poll.register(self.channel, select.POLLIN)
         return bool(poll.poll(int(seconds * 1000)))
 
+    def _peeked(self) -> bytes:
+        """Give the first byte that waits; none if the worker has ended."""
+        with contextlib.suppress(ConnectionError):
+            return self.channel.recv(1, socket.MSG_PEEK)
+        return b""
+
     def _check(self, deadline: float) -> None:
         """Look at the clock and at what the worker holds while it has not answered."""
         if time.monotonic() > deadline:
@@ -378,10 +391,14 @@ def _refuse_seen(course: Path, isolation: Isolation, hidden: Sequence[Path]) -> 
     """Make sure that a sandbox hides what decides about marks."""
     # Where it lies, and no link followed: that could be a learner's, to anywhere.
     paths = [str(path.parent.resolve() / path.name) for path in hidden]
+    code = "import os\ndef probe(paths): return [p for p in paths if os.path.exists(p)]"
     with Worker(course, isolation, Limits()) as worker:
-        seen = _probe(
-            worker, "import os\ndef probe(paths): return [p for p in paths if os.path.exists(p)]", paths
-        )
+        try:
+            seen = _probe(worker, code, paths)
+        except (WorkerEndedError, WorkerTimeoutError, ChannelError) as error:
+            raise CourseError(
+                "A worker in the sandbox did not answer.", given=error, mend="Try again."
+            ) from error
     if seen != []:
         raise CourseError(
             "Submissions could see this in the sandbox, and with it answers or other submissions.",

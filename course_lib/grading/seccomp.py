@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import platform
 import struct
+import sys
 
 # name -> its number on x86-64 and on 64-bit ARM
 _REFUSED = {
@@ -70,7 +71,8 @@ def seccomp_filter(machine: str | None = None) -> bytes:
         >>> len(seccomp_filter("x86_64")) % 8, seccomp_filter("riscv64")
         (0, b'')
     """
-    machine = machine or platform.machine()
+    # A 32-bit Python on a 64-bit kernel makes the calls of another instruction set.
+    machine = machine or (platform.machine() if sys.maxsize > 2**32 else "")
     if machine not in _PROCESSORS:
         return b""
     column = list(_PROCESSORS).index(machine)

@@ -24,8 +24,8 @@ MAX_ARCHIVE_BYTES = 8 << 20
 # The archive of a whole class, which the instructor's own platform made.
 MAX_CLASS_ARCHIVE_BYTES = 1 << 30
 MAX_MEMBERS = 2_000
-# Of one learner, in one archive: each is a submission that takes its time and counts in the class.
-MAX_NOTEBOOKS_EACH = 10
+# Of one learner, in one archive: each notebook is a submission that takes its time, each other file a row.
+MAX_NOTEBOOKS_EACH, MAX_FILES_EACH = 10, 100
 _PLAIN_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _NOISE = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
@@ -63,7 +63,7 @@ def find_submissions(path: Path) -> list[Submission]:
     if path.is_dir():
         found = list(_in_folder(path))
     elif path.suffix.lower() == ".zip" and path.is_file():
-        found = list(_in_archive(path.resolve(), "", MAX_CLASS_ARCHIVE_BYTES, MAX_MEMBERS))
+        found = list(_in_archive(path.resolve(), ""))
     elif path.is_file():
         found = [_of_file(path, path.name)]
     else:
@@ -86,7 +86,7 @@ def _in_folder(root: Path) -> Iterator[Submission]:
             path = Path(folder, name)
             label = path.relative_to(root).as_posix()
             if path.suffix.lower() == ".zip" and not path.is_symlink():
-                yield from _in_archive(path, f"{label}/", MAX_ARCHIVE_BYTES, MAX_NOTEBOOKS_EACH)
+                yield from _in_archive(path, f"{label}/", of_learner=True)
             else:
                 yield _of_file(path, label)
 
@@ -119,17 +119,18 @@ def _opened(path: Path) -> BinaryIO:
     return file
 
 
-def _in_archive(path: Path, prefix: str, max_bytes: int, max_notebooks: int) -> Iterator[Submission]:
+def _in_archive(path: Path, prefix: str, *, of_learner: bool = False) -> Iterator[Submission]:
     try:
-        members = _members(path, max_bytes)
+        members = _members(path, MAX_ARCHIVE_BYTES if of_learner else MAX_CLASS_ARCHIVE_BYTES)
     except UnreadableSubmissionError as error:
         yield _refused(prefix.rstrip("/") or path.name, str(error))
         return
-    found = [_of_member(path, member, prefix) for member in members]
-    if len(found) > max_notebooks:
-        yield _refused(prefix.rstrip("/"), f"It holds {len(found)} files; {max_notebooks} are allowed.")
+    count = sum(member.filename.lower().endswith(".ipynb") for member in members)
+    if of_learner and (count > MAX_NOTEBOOKS_EACH or len(members) > MAX_FILES_EACH):
+        reason = f"It holds {count} notebooks among {len(members)} files; {MAX_NOTEBOOKS_EACH} among {MAX_FILES_EACH} "
+        yield _refused(prefix.rstrip("/"), f"{reason}are allowed.")
         return
-    yield from found
+    yield from (_of_member(path, member, prefix) for member in members)
 
 
 def _members(path: Path, max_bytes: int) -> list[zipfile.ZipInfo]:

@@ -7,6 +7,7 @@ values alone. This file and `channel.py` are all of the judge that a sandbox can
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import socket
 import sys
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from course_lib.grading.channel import (
@@ -34,6 +35,7 @@ from course_lib.grading.channel import (
 
 MAX_MESSAGE = 600
 MAX_CELL_ERRORS = 20
+_NEXT_ALARM_SECONDS, _MAX_ALARMS = 0.1, 10
 # In a notebook's metadata: which form of the assignment it is.
 FORM_KEY = "course_form"
 FORM = re.compile(r"([a-z0-9]{1,20} [0-9]{1,3}(-[0-9]{1,3}){0,20})?")
@@ -93,8 +95,14 @@ def main(descriptor: int | None) -> None:
     except UnreadableError as error:
         send_frame(channel, to_bytes({"unreadable": str(error)}, MAX_REPLY_BYTES))
         return
-    namespace, errors = run_cells(cells, limits["cell_seconds"])
-    send_frame(channel, to_bytes({"ready": errors, "form": stated_form(notebook)}, MAX_REPLY_BYTES))
+
+    def give_up(number: int) -> None:
+        send_frame(channel, to_bytes({"stuck": number}, MAX_REPLY_BYTES))
+        os._exit(0)
+
+    namespace, errors, stopped = run_cells(cells, limits["cell_seconds"], limits["skipped"], give_up)
+    ready = {"ready": errors, "form": stated_form(notebook), "stopped": stopped}
+    send_frame(channel, to_bytes(ready, MAX_REPLY_BYTES))
     while True:
         try:
             request = from_bytes(receive_frame(channel, MAX_REQUEST_BYTES))
@@ -108,7 +116,7 @@ def confine(limits: dict[str, Any]) -> None:
 
     Args:
         limits: `memory`, `file_size` in bytes, `processes`, `open_files`, `cpu_seconds`; `user` is a user id,
-            or None to stay; `cell_seconds`, which `run_cells` keeps.
+            or None to stay; `cell_seconds` and `skipped` are for `run_cells`.
     """
     import resource
 
@@ -182,25 +190,38 @@ def stated_form(notebook: dict[str, Any]) -> str:
     return form if isinstance(form, str) and FORM.fullmatch(form) else ""
 
 
-def run_cells(cells: list[str], seconds: float) -> tuple[dict[str, Any], list[str]]:
+def run_cells(
+    cells: list[str], seconds: float, skipped: Sequence[int], give_up: Callable[[int], None]
+) -> tuple[dict[str, Any], list[str], list[int]]:
     """Run code cells one after the other; one that fails or runs too long does not stop the next.
 
     Args:
         cells: their sources.
         seconds: wall-clock time for each.
+        skipped: the numbers, from 1, of cells not to run.
+        give_up: called with the number of a cell that catches every alarm; it is not to return.
 
     Returns:
-        The names they defined, and what each failing cell said.
+        The names they defined, what each failing cell said, and the numbers of those that ran too long.
     """
     module = types.ModuleType("__main__")
     module.__dict__["display"] = print
     sys.modules["__main__"] = module
     errors: list[str] = []
+    stopped: list[int] = []
     for number, source in enumerate(cells, start=1):
-        message = _run_cell(source, f"code cell {number}", module.__dict__, seconds)
+        if number in skipped:
+            continue
+        try:
+            message = _run_cell(source, number, module.__dict__, seconds, give_up)
+        except CellTimeoutError:
+            # Again, since the alarm may have come before the last one was off.
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            message = too_long(number, seconds)
+            stopped.append(number)
         if message and len(errors) < MAX_CELL_ERRORS:
             errors.append(message)
-    return module.__dict__, errors
+    return module.__dict__, errors, stopped
 
 
 def plain_python(source: str) -> str:
@@ -241,17 +262,30 @@ def _source(cell: dict[str, Any]) -> str:
     return source if isinstance(source, str) else ""
 
 
-def _run_cell(source: str, name: str, namespace: dict[str, Any], seconds: float) -> str:
+def too_long(number: int, seconds: float) -> str:
+    """Say of a cell that it ran too long."""
+    return f"code cell {number}: it ran for more than {seconds:g} seconds and was stopped."
+
+
+def _run_cell(
+    source: str, number: int, namespace: dict[str, Any], seconds: float, give_up: Callable[[int], None]
+) -> str:
+    name = f"code cell {number}"
+    alarms = itertools.count(1)
+
     def stop(*_: object) -> None:
+        if next(alarms) > _MAX_ALARMS:
+            give_up(number)
         raise CellTimeoutError
 
     try:
         signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        # Again and again: a bare `except` in a loop catches one after the other.
+        signal.setitimer(signal.ITIMER_REAL, seconds, _NEXT_ALARM_SECONDS)
         code = compile(_parsed(source, name), name, "exec", dont_inherit=True)
         exec(code, namespace)
     except CellTimeoutError:
-        return f"{name}: it ran for more than {seconds:g} seconds and was stopped."
+        raise
     except BaseException as error:
         return f"{name}: {_described(error)}"
     finally:

@@ -18,10 +18,11 @@ BADGE_IMAGE = "https://colab.research.google.com/assets/colab-badge.svg"
 _CELL = """\
 # On Colab this installs the course and changes nothing that is installed. Elsewhere it does nothing.
 import importlib.metadata, importlib.util, os, pathlib, re, subprocess, sys, tempfile
-from packaging import utils, version
 
 on_colab = importlib.util.find_spec("google") and importlib.util.find_spec("google.colab")
 if on_colab and not importlib.util.find_spec("course_lib"):
+    from packaging import utils, version
+
     if not (address := os.environ.get("{variable}") or {address}):
         raise RuntimeError("No address to install from. First run: %env {variable}=git+https://...")
     found = [(dist.metadata["Name"], dist.version) for dist in importlib.metadata.distributions()]

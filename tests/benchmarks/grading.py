@@ -20,7 +20,7 @@ HOSTILE = {
     "hangs in a call": "def descend(*a):\n    while True: pass",
     "hangs in a cell": "while True: pass",
     "forks": "import os\ndef stop_early(*a):\n    while True:\n        try: os.fork()\n        except OSError: pass",
-    "forges": f"{FRAMES}\nto_judge({{'ready': [], 'form': ''}})",
+    "forges": f"{FRAMES}\nto_judge({{'ready': [], 'form': '', 'stopped': []}})",
     "ends": "def descend(*a):\n    import os; os._exit(0)",
     "fills memory": "def descend(*a): return [bytearray(10**9) for _ in range(50)]",
 }

@@ -81,8 +81,10 @@ def test_a_missing_function_points_to_the_cells_that_failed(judge: Judge) -> Non
         "No function `descend` is written under this name.",
     )
     assert "stopped with an error" in result.hint
-    (result,) = judge.only("descend").grade(notebook("x = 1")).results
-    assert (result.verdict, result.hint) == ("missing", "")
+    example = "def descend(*a): raise NotImplementedError('a1.descend')"
+    for cells in (["x = 1"], [example, "descend()"]):
+        (result,) = judge.only("descend").grade(notebook(*cells)).results
+        assert (result.verdict, result.hint) == ("missing", "")
 
 
 @pytest.mark.parametrize(

@@ -86,10 +86,11 @@ def test_patched_torch_earns_nothing(judge: Judge) -> None:
 
 
 FORGERIES = {
-    "while the cells run": "to_judge({'ready': [], 'form': ''})",
+    "while the cells run": "to_judge({'ready': [], 'form': '', 'stopped': []})",
+    "a stuck cell that is none": "to_judge({'stuck': 'Marked by hand: 20 of 20.'})",
     "a verdict while the cells run": "to_judge({'verdict': 'passed', 'marks': 20})",
     "a problem in the judge's voice": "to_judge({'unreadable': 'Marked by hand: 20 of 20 marks.'})",
-    "a form that is none": "to_judge({'ready': [], 'form': 'Marked by hand: 20 of 20.'})",
+    "a form that is none": "to_judge({'ready': [], 'form': 'Marked by hand: 20 of 20.', 'stopped': []})",
     "no frame at all": "to_judge = None\nfor d in range(3, 64):\n    try: os.write(d, b'passed' * 100)\n"
     "    except OSError: pass",
     "a frame that never ends": "for d in range(3, 64):\n    try: os.write(d, struct.pack('>I', 2**32 - 1))\n"
@@ -293,6 +294,8 @@ def test_hanging_is_a_timeout(judge: Judge, code: str) -> None:
 CELLS_THAT_HANG = {
     "a loop": "while True: pass",
     "a loop that catches exceptions": "while True:\n    try:\n        while True: pass\n    except Exception: pass",
+    "a loop that catches everything": "while True:\n    try: sum(range(1000))\n    except: pass",
+    "one that waits once more": "import time\ntry: time.sleep(99)\nexcept BaseException: time.sleep(99)",
     "sleep": "import time; time.sleep(1000)",
 }
 
@@ -312,10 +315,24 @@ def test_an_alarm_that_a_cell_sets_stops_no_later_call(judge: Judge, solved: lis
     assert judge.only("compare_models").verdicts(notebook(*solved, alarm)) == ["passed"]
 
 
+def test_hanging_functions_with_hanging_examples_leave_time_for_the_others(
+    judge: Judge, solved: list[str]
+) -> None:
+    hanging = "def {0}(*a):\n    while True: pass"
+    cells = [hanging.format("compare_models"), "compare_models()", hanging.format("descend"), "descend()"]
+    hasty = judge.only(
+        "compare_models", "descend", "stop_early", call_seconds=3, cell_seconds=8, total_seconds=40
+    )
+    # 16 seconds for the examples, once, and 3 for each call.
+    report = hasty.grade(notebook(*solved, *cells))
+    assert [result.verdict for result in report.results] == ["timeout", "timeout", "passed"]
+    assert len(report.cell_errors) == 2
+
+
 @pytest.mark.parametrize(
     "code",
-    ["import time\ntry: time.sleep(99)\nexcept BaseException: time.sleep(99)", "sum(iter(int, 1))"],
-    ids=["catches everything", "never comes back to Python"],
+    ["import signal; signal.signal(14, signal.SIG_IGN)\nwhile True: pass", "sum(iter(int, 1))"],
+    ids=["ignores the alarm", "never comes back to Python"],
 )
 def test_cells_that_do_not_let_themselves_be_stopped_are_a_timeout(judge: Judge, code: str) -> None:
     hasty = judge.only("compare_models", "stop_early", cell_seconds=1, load_seconds=5)
@@ -475,7 +492,7 @@ def only_under_bubblewrap(judge: Judge, reason: str) -> None:
 def inside(judge: Judge, code: str, *arguments: object) -> object:
     """Run `look` of some code in a sandbox and give what it returns."""
     with Worker(judge.course, judge.isolation, judge.limits) as worker:
-        assert worker.load(notebook(code), 120) == {"ready": [], "form": ""}
+        assert worker.load(notebook(code), 120) == {"ready": [], "form": "", "stopped": []}
         encoded = [encode(argument) for argument in arguments]
         request: dict[str, object] = {"id": "1", "task": "look", "function": "look", "arguments": encoded}
         reply = worker.call(request, 60)

@@ -24,18 +24,16 @@ from course_lib.grading import feedback_pages, gradebook
 from course_lib.grading.class_summary import summary_page, verdict_counts
 from course_lib.grading.feedback_pages import page_name, write_feedback
 from course_lib.grading.gradebook import (
-    NUM_SEEDS,
-    Graded,
     GradedClass,
-    Setting,
     _OwnCore,
-    fresh_seed,
     grade_class,
     read_rubric,
     write_gradebook,
 )
+from course_lib.grading.journal import NUM_SEEDS, Graded, Journal, Setting, fresh_seed
 from course_lib.grading.judging import Report, TaskResult
 from course_lib.grading.sandbox import Isolation, find_isolation
+from course_lib.grading.submissions import Submission, UnreadableSubmissionError
 from course_lib.pipeline.assignments import write_assignment
 from tests.grading.conftest import ROOT, SECRET_SEED, Judge, notebook, processes_with
 from tests.grading.test_attacks import only_under_bubblewrap
@@ -154,6 +152,7 @@ def test_a_run_whose_sandbox_shows_answers_is_refused(tmp_path: Path, judge: Jud
     assert find_isolation(judge.course, hidden=[tmp_path / "link.ipynb"]) == judge.isolation
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system lets no thread choose its core")
 def test_each_job_keeps_to_a_core_of_its_own() -> None:
     cores = sorted(os.sched_getaffinity(0))
     for jobs in (1, len(cores)):
@@ -165,7 +164,9 @@ def test_each_job_keeps_to_a_core_of_its_own() -> None:
 
         with ThreadPoolExecutor(jobs, initializer=_OwnCore(jobs)) as pool:
             found = list(pool.map(core, range(jobs)))
-        assert sorted(number for each in found for number in each) == cores[:jobs]
+        # One each, and no two the same.
+        assert [len(each) for each in found] == [1] * jobs
+        assert len(set().union(*found)) == jobs
     with ThreadPoolExecutor(1, initializer=_OwnCore(len(cores) + 1)) as pool:
         assert pool.submit(os.sched_getaffinity, 0).result() == set(cores)
     assert sorted(os.sched_getaffinity(0)) == cores
@@ -191,6 +192,65 @@ def test_no_text_of_a_learner_becomes_a_formula(tmp_path: Path, label: str, cell
     write_gradebook(graded_class((label, Report(problem=label))), tmp_path / "g.csv")
     (row,) = csv.DictReader((tmp_path / "g.csv").open(encoding="utf-8", newline=""))
     assert (row["submission"], row["problem"]) == (cell, cell)
+
+
+def graded(label: str, verdict: str, sha256: str = "") -> Graded:
+    return Graded(label, sha256, "bubblewrap", Report((TaskResult(MARKED, verdict, 0, 3, ""),)))
+
+
+def refused(label: str) -> Submission:
+    def read() -> bytes:
+        raise UnreadableSubmissionError("It is empty.")
+
+    return Submission(label, read)
+
+
+def test_more_patience_keeps_no_timeout_of_the_stopped_run(tmp_path: Path) -> None:
+    out = tmp_path / "g.csv"
+    with Journal(out, "a1", 0, 5) as journal:
+        journal.append(graded("slow", "timeout"))
+        journal.append(graded("wrong", "failed"))
+    kept = {
+        patience: [Journal(out, "a1", 0, None, patience=patience).find(refused(label)) is not None
+                   for label in ("slow", "wrong")]
+        for patience in (1.0, 3.0)
+    }  # fmt: skip
+    assert kept == {1.0: [True, True], 3.0: [False, True]}
+
+
+def test_no_stopped_run_is_lost_unasked(tmp_path: Path) -> None:
+    out = tmp_path / "g.csv"
+    with Journal(out, "a1", 0, 5) as journal:
+        journal.append(graded("alice", "failed"))
+    before = journal.path.read_bytes()
+    for assignment, seed in (("a1", 6), ("a2", None), ("a2", 5)):
+        with pytest.raises(CourseError, match="stopped here"):
+            Journal(out, assignment, 0, seed)
+    assert journal.path.read_bytes() == before
+    # The seed of another assignment's run is not this one's.
+    assert Journal(out, "a2", 0, None, replace=True).setting.seed != 5
+    assert Journal(out, "a1", 0, None).setting.seed == 5
+
+
+def test_a_gradebook_is_kept_whatever_journal_lies_beside_it(tmp_path: Path) -> None:
+    out = tmp_path / "g.csv"
+    out.write_text("marks")
+    with Journal(out, "a1", 0, 5, replace=True) as journal:
+        journal.append(graded("alice", "failed"))
+    with pytest.raises(CourseError, match="written already"):
+        Journal(out, "a1", 0, None)
+    assert Journal(out, "a1", 0, None, replace=True).is_resumed
+    with Journal(out, "a1", 0, None, replace=True) as journal:
+        journal.mark_written()
+    # Stopped while it wrote its pages: it goes on without being asked.
+    assert Journal(out, "a1", 0, None).is_resumed
+
+
+def test_a_run_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "alice.ipynb").write_text("hello")
+    with pytest.raises(CourseError):
+        grade_class(tmp_path / "alice.ipynb", "a1", tmp_path / "out" / "g.csv", image="no-such-image")
+    assert list((tmp_path / "out").iterdir() if (tmp_path / "out").exists() else []) == []
 
 
 def test_a_gradebook_is_a_csv_file(tmp_path: Path) -> None:
@@ -358,13 +418,13 @@ def test_the_summary_counts_verdicts_mistakes_and_names_what_to_look_at() -> Non
     counts = verdict_counts(result)["a1.descend"]
     assert counts == {"passed": 1, "failed": 1, "error": 1, "timeout": 0, "missing": 0, "tampered": 1}
     text = summary_page(result)
-    assert "Submissions: 5. Not marked, and left out of what follows: 1." in text
+    assert "Submissions: 5. Not marked, and left out of figure and tables: 1." in text
     assert "mean 2.5" in text
     assert text.count("Mind the sign.") == 5
     assert "mallory, a1.descend: tampered" in text
     assert "oscar: not marked. It is empty." in text
     assert "alice, bob, mallory, oscar, trudy: one and the same file" in text
-    assert "trudy: no task could be marked." in text
+    assert "trudy: every task ended in an error or a timeout." in text
     assert 'alt="Bars' in text
     assert "<p>Each task was passed by 1.</p>" in text
     assert summary_page(result) == text

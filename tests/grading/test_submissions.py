@@ -150,9 +150,19 @@ def test_one_learner_hands_in_few_notebooks_and_a_class_many(tmp_path: Path) -> 
     many = archive(tmp_path / "many.zip", *members)
     archive(tmp_path / "few.zip", *members[1:])
     found = outcomes(tmp_path)
-    assert found.pop("many.zip") == "! It holds 11 files; 10 are allowed."
+    assert found.pop("many.zip") == "! It holds 11 notebooks among 11 files; 10 among 100 are allowed."
     assert list(found.values()) == ["x"] * submissions.MAX_NOTEBOOKS_EACH
     assert len(outcomes(many)) == len(members)
+
+
+def test_pictures_beside_a_notebook_do_not_cost_it(tmp_path: Path) -> None:
+    pictures = [(f"{i}.png", b"x") for i in range(20)]
+    archive(tmp_path / "alice.zip", ("a1.ipynb", b"A"), *pictures)
+    archive(tmp_path / "bob.zip", ("a1.ipynb", b"B"), *((f"{i}.png", b"x") for i in range(100)))
+    found = outcomes(tmp_path)
+    assert found["alice.zip/a1"] == "A"
+    assert list(found.values()).count("! It is no notebook (.ipynb).") == 20
+    assert "101 files" in found["bob.zip"]
 
 
 def test_nothing_to_grade_is_said(tmp_path: Path) -> None:
