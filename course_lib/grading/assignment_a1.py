@@ -606,6 +606,9 @@ def _points(
 
 
 def _degree_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+    unusable = first_problem(map(_form_problem, answers))
+    if unusable:
+        return [Measured(name, marks, False, unusable) for name, marks in DEGREE_MARKS.items()]
     factors = [_error_factor(case, answer) for case, answer in zip(cases, answers, strict=True)]
     problems = {
         "test error": first_problem(map(_prediction_problem, cases, answers)),
@@ -629,9 +632,25 @@ def _degree_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Me
     ]
 
 
-def _error_factor(case: Case, answer: Any) -> float:
+def _form_problem(answer: Any) -> str:
+    return "" if isinstance(answer, Mapping) else "the function returns no dictionary."
+
+
+def _missing(answer: Mapping[str, Any], *keys: str) -> str:
+    return first_problem(f'the key "{key}" is missing.' for key in keys if key not in answer)
+
+
+def _as_numbers(values: Any) -> np.ndarray:
+    """Give an array of numbers; an empty one for what holds anything else."""
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        return np.empty(0)
+
+
+def _error_factor(case: Case, answer: Mapping[str, Any]) -> float:
     own, y_test = _best_error(case), case.hidden["y_test"]
-    predictions = np.asarray(answer["predictions"], dtype=float)
+    predictions = _as_numbers(answer.get("predictions"))
     if predictions.shape != y_test.shape or not np.isfinite(predictions).all():
         return float("inf")
     return _squared(predictions - y_test) / own
@@ -652,46 +671,59 @@ def _best_error(case: Case) -> float:
     return _squared(chosen(given["x_test"]) - case.hidden["y_test"])
 
 
-def _prediction_problem(case: Case, answer: Any) -> str:
+def _prediction_problem(case: Case, answer: Mapping[str, Any]) -> str:
     """Compare the predictions with a fit's: a better method than the fit of the degree is another task."""
+    malformed = _missing(answer, "degree", "predictions") or _degree_problem(answer)
+    if malformed:
+        return malformed
     given = case.arguments
-    if not _is_degree(answer["degree"]):
-        return _NO_DEGREE
-    own = _fitted(given, answer["degree"])(given["x_test"])
-    predictions = np.asarray(answer["predictions"], dtype=float)
-    if predictions.shape == own.shape and np.allclose(predictions, own, rtol=0.01, atol=0.01):
+    own, predictions = _fitted(given, answer["degree"])(given["x_test"]), _as_numbers(answer["predictions"])
+    if predictions.shape != own.shape:
+        return '"predictions" is no array of one number for each test point.'
+    if np.allclose(predictions, own, rtol=0.01, atol=0.01):
         return ""
     return "the predictions are not those of the fit of your degree to the training points."
 
 
-def _validation_problem(case: Case, answer: Any) -> str:
+def _validation_problem(case: Case, answer: Mapping[str, Any]) -> str:
+    if "validation_errors" not in answer:
+        return _missing(answer, "validation_errors")
     reported = answer["validation_errors"]
+    if not isinstance(reported, Mapping):
+        return '"validation_errors" is no dictionary.'
     if set(reported) != set(range(MAX_DEGREE + 1)):
         return f"asked for are those of the degrees from 0 to {MAX_DEGREE}, each once."
+    errors = {degree: _as_numbers(reported[degree]) for degree in range(MAX_DEGREE + 1)}
+    no_numbers = [
+        degree for degree, error in errors.items() if error.size != 1 or not np.isfinite(error).all()
+    ]
+    if no_numbers:
+        return f'"validation_errors" holds no finite number for degree {no_numbers[0]}.'
     # Another way to solve the same least squares ends in other roundings.
     wrong = [
         degree
         for degree, own in enumerate(_validation_errors(case.arguments))
-        if not abs(reported[degree] - own) <= 0.02 * own
+        if not abs(errors[degree].sum() - own) <= 0.02 * own
     ]
     if not wrong:
         return ""
     return f"a fit of degree {wrong[0]} to the training points alone has another mean squared error."
 
 
-def _choice_problem(case: Case, answer: Any) -> str:
+def _choice_problem(case: Case, answer: Mapping[str, Any]) -> str:
     """Compare the degree with the one that has the least validation error, whatever was reported."""
-    if not _is_degree(answer["degree"]):
-        return _NO_DEGREE
+    malformed = _missing(answer, "degree") or _degree_problem(answer)
+    if malformed:
+        return malformed
     errors = _validation_errors(case.arguments)
     return "" if errors[answer["degree"]] <= 1.01 * min(errors) else "another degree has a lower one."
 
 
-_NO_DEGREE = f"the degree is no whole number from 0 to {MAX_DEGREE}."
-
-
-def _is_degree(degree: Any) -> bool:
-    return type(degree) is int and 0 <= degree <= MAX_DEGREE
+def _degree_problem(answer: Mapping[str, Any]) -> str:
+    degree = answer["degree"]
+    if type(degree) is int and 0 <= degree <= MAX_DEGREE:
+        return ""
+    return f"the degree is no whole number from 0 to {MAX_DEGREE}."
 
 
 def _validation_errors(given: Mapping[str, Any]) -> list[float]:

@@ -241,8 +241,8 @@ ASCEND = Task(
             {
                 "norm": r"$\|v\|_t = \sqrt{\sum_d v_{td}^2}$, **one length for each token**; the ball holds every "
                 r"$\delta$ whose tokens all have a length of at most $\varepsilon$",
-                "nearest": "a token that is too long is shortened to the length $\\varepsilon$ in its own direction; "
-                "one that is not stays",
+                "nearest": "A token that is too long is shortened to the length $\\varepsilon$ in its own direction. "
+                "One that is not stays",
                 "size": "size = np.linalg.norm(gradient, axis=2, keepdims=True)",
                 "project": "length = np.linalg.norm(moved, axis=2, keepdims=True)\n"
                 "return moved * np.minimum(1, epsilon / np.where(length > 0, length, 1))",
@@ -257,7 +257,7 @@ ASCEND = Task(
             {
                 "norm": r"$\|v\| = \sqrt{\frac{1}{n D} \sum_{td} v_{td}^2}$, where $n$ is the number of the "
                 r"example's **real** tokens; the ball holds every $\delta$ with $\|\delta\| \le \varepsilon$",
-                "nearest": "an example that is too large is scaled down to the norm $\\varepsilon$ as a whole; one "
+                "nearest": "An example that is too large is scaled down to the norm $\\varepsilon$ as a whole. One "
                 "that is not stays",
                 "size": "count = mask.sum(1)[:, None, None] * delta.shape[2]\n"
                 "size = np.sqrt((gradient**2).sum((1, 2), keepdims=True) / count)",
@@ -294,9 +294,9 @@ ASCEND = Task(
             {
                 "norm": r"$\|v\| = \sum_{td} |v_{td}|$; the ball holds every $\delta$ with "
                 r"$\|\delta\| \le \varepsilon$",
-                "nearest": "where an example is too large, every magnitude of it becomes smaller by one number "
-                "$\\tau > 0$, but none falls below 0, and no entry changes its sign; $\\tau$ is such that the norm is "
-                "exactly $\\varepsilon$. You find it by sorting: if the $k$ largest magnitudes are those that stay "
+                "nearest": "An example that is not too large stays. In one that is, every magnitude becomes smaller "
+                "by the same number $\\tau > 0$, but none falls below 0, and no entry changes its sign. $\\tau$ is "
+                "such that the norm becomes $\\varepsilon$. To find it, sort the magnitudes. If the $k$ largest stay "
                 "above 0, their sum less $k\\,\\tau$ is $\\varepsilon$",
                 "size": "size = np.abs(gradient).sum((1, 2), keepdims=True)",
                 "project": "ordered = -np.sort(-np.abs(moved).reshape(len(moved), -1), axis=1)\n"

@@ -1123,14 +1123,20 @@ NUM_TRAIN, NUM_DEVELOPMENT, NUM_TEST = 32, 64, 400
 # The share of labels that are wrong.
 FLIPPED = 0.05
 # What the parts are worth.
-TUNING_MARKS = {"test accuracy": 2, "as reported": 1, "blind to the test texts": 1}
-# How many development losses are to be reported at least.
-NUM_LOSSES = 5
+TUNING_MARKS = {"test accuracy": 2, "choice as reported": 1, "candidates from the training examples": 1}
+# How many prompts are to be chosen among.
+LEAST_CANDIDATES, MOST_CANDIDATES = 5, 20
 # The share of a plain tuning's gain in test accuracy that has to be reached, all cases together.
 LEAST_GAIN = 0.6
+# The share of a plain tuning's fall in training loss from which a prompt counts as tuned.
+LEAST_FALL = 0.25
 # What a plain tuning gains in test accuracy at least.
 LEAST_PLAIN_GAIN = 0.1
+# Multiples of the start: prompts that can be answered without a look at the examples.
+MULTIPLES = (0.0, -1.0, 0.5, 2.0)
 RATES = (0.1, 0.5, 2.0)
+# As slow as 300 steps with 0.01.
+SLOW_RATE = 0.015
 LOOKS, STEPS_BETWEEN = 20, 10
 
 
@@ -1139,27 +1145,52 @@ def _tuning_cases(rng: np.random.Generator, variant: str) -> list[Case]:
 
 
 def _tuning_pair(rng: np.random.Generator, form: str) -> list[Case]:
-    """Draw two cases that differ in their test texts alone.
-
-    Drawn again until a plain tuning gains enough with each learning rate: a share of next to nothing says nothing,
-    and nobody is to lose marks by one bad local minimum.
-    """
+    """Draw two cases that differ in their development and test examples alone; again until they tell something."""
     while True:
         given, target = _frozen(rng, form)
-        for name, count in (("train", NUM_TRAIN), ("development", NUM_DEVELOPMENT)):
-            given[f"x_{name}"], given[f"y_{name}"] = _texts(rng, form, given, target, count)
-        tests = [_texts(rng, form, given, target, NUM_TEST) for _ in range(2)]
-        pair = [Case({**given, "x_test": x}, {"y_test": y, "form": form}) for x, y in tests]
-        prompts = [given["start"], *(_tuned(form, given, [rate]) for rate in RATES)]
-        started, *tuned = (_on_test_texts(pair, [prompt] * 2)[0] for prompt in prompts)
-        if min(tuned) - started >= LEAST_PLAIN_GAIN:
+        given["x_train"], given["y_train"] = _texts(rng, form, given, target, NUM_TRAIN)
+        pair = [_tuning_case(rng, form, given, target) for _ in range(2)]
+        if _is_telling(pair):
             return pair
+
+
+def _tuning_case(
+    rng: np.random.Generator, form: str, given: Mapping[str, np.ndarray], target: np.ndarray
+) -> Case:
+    x, y = _texts(rng, form, given, target, NUM_DEVELOPMENT)
+    x_test, y_test = _texts(rng, form, given, target, NUM_TEST)
+    arguments = {**given, "x_development": x, "y_development": y, "x_test": x_test}
+    return Case(arguments, {"y_test": y_test, "form": form})
+
+
+def _is_telling(pair: Sequence[Case]) -> bool:
+    """Say whether there is enough to gain, for a tuning with any of the rates and for no multiple of the start.
+
+    A share of next to nothing says nothing, and nobody is to lose marks by one bad local minimum.
+    """
+    plain = [_tuned(case) for case in pair]
+    to_gain = _gain(pair, plain)
+    if to_gain < LEAST_PLAIN_GAIN or any(_multiple_passes(pair, factor, plain) for factor in MULTIPLES):
+        return False
+    slow = [_tuned(case, [SLOW_RATE]) for case in pair]
+    gains = [_gain(pair, [_tuned(case, [rate]) for case in pair]) for rate in RATES]
+    return min(map(_fall_share, pair, slow, plain)) >= LEAST_FALL and min(gains) >= max(
+        LEAST_PLAIN_GAIN, LEAST_GAIN * to_gain
+    )
+
+
+def _multiple_passes(pair: Sequence[Case], factor: float, plain: Sequence[np.ndarray]) -> bool:
+    """Say whether a multiple of the start would pass as tuned, or gain as much as is asked for."""
+    prompts = [factor * case.arguments["start"] for case in pair]
+    falls = map(_fall_share, pair, prompts, plain)
+    return max(falls) >= LEAST_FALL or _gain_share(pair, prompts, plain) >= LEAST_GAIN
 
 
 def _frozen(rng: np.random.Generator, form: str) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Draw a frozen model, a start, and the prompt that makes the labels.
 
-    Drawn again until both classes are frequent and the start is far from good: otherwise there is nothing to tune.
+    Drawn again until both classes are frequent, and the start and its multiples are far from good: otherwise there
+    is nothing to tune.
     """
     while True:
         given = {
@@ -1170,8 +1201,11 @@ def _frozen(rng: np.random.Generator, form: str) -> tuple[dict[str, np.ndarray],
         target = rng.normal(0, 1.5, HIDDEN)
         x = rng.normal(0, 1.5, (1000, WIDTH))
         labels = _scores(form, given, target, x).argmax(axis=1)
-        started = (_scores(form, given, given["start"], x).argmax(axis=1) == labels).mean()
-        if 0.35 < labels.mean() < 0.65 and started < 0.7:
+        untuned = [
+            (_scores(form, given, factor * given["start"], x).argmax(axis=1) == labels).mean()
+            for factor in (1.0, *MULTIPLES)
+        ]
+        if 0.35 < labels.mean() < 0.65 and max(untuned) < 0.7:
             return given, target
 
 
@@ -1200,30 +1234,57 @@ def _gradient(form: str, given: Mapping[str, np.ndarray], prompt: np.ndarray) ->
     return np.asarray((errors @ given["output"] * slopes).mean(axis=0))
 
 
-def _tuned(form: str, given: Mapping[str, np.ndarray], rates: Sequence[float] = RATES) -> np.ndarray:
+def _tuned(case: Case, rates: Sequence[float] = RATES) -> np.ndarray:
     """Tune plainly: the prompt with the least development loss of a few learning rates and looks."""
+    given, form = case.arguments, case.hidden["form"]
     best, kept = np.inf, given["start"]
     for rate in rates:
         prompt = given["start"]
         for step in range(1, LOOKS * STEPS_BETWEEN + 1):
             prompt = prompt - rate * _gradient(form, given, prompt)
-            if step % STEPS_BETWEEN == 0 and (loss := _set_loss(form, given, prompt, "development")) < best:
+            if step % STEPS_BETWEEN == 0 and (loss := _case_loss(case, prompt, "development")) < best:
                 best, kept = loss, prompt
     return kept
+
+
+def _case_loss(case: Case, prompt: np.ndarray, name: str) -> float:
+    return _set_loss(case.hidden["form"], case.arguments, prompt, name)
+
+
+def _fall_share(case: Case, prompt: np.ndarray, plain: np.ndarray) -> float:
+    """Give the fall of the training loss from the start to a prompt, as a share of that to a plainly tuned one."""
+    start, own, reached = (
+        _case_loss(case, tried, "train") for tried in (case.arguments["start"], prompt, plain)
+    )
+    return (start - own) / (start - reached)
+
+
+def _gain(cases: Sequence[Case], prompts: Sequence[np.ndarray]) -> float:
+    """Give the gain in test accuracy over the start, all cases together."""
+    started, _ = _on_test_texts(cases, [case.arguments["start"] for case in cases])
+    return _on_test_texts(cases, prompts)[0] - started
+
+
+def _gain_share(cases: Sequence[Case], prompts: Sequence[np.ndarray], plain: Sequence[np.ndarray]) -> float:
+    """Give this gain as a share of plainly tuned prompts'."""
+    return _gain(cases, prompts) / _gain(cases, plain)
 
 
 def _tuning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
     unusable = first_problem(_prompt_problem(answer) for answer in answers)
     if unusable:
         return [Measured(name, marks, False, unusable) for name, marks in TUNING_MARKS.items()]
-    prompts = [_as_numbers(answer["prompt"]) for answer in answers]
-    untuned = first_problem(map(_tuning_problem, cases, prompts))
+    prompts, plain = [_as_numbers(answer["prompt"]) for answer in answers], [_tuned(case) for case in cases]
+    problem = first_problem(map(_tuning_problem, cases, prompts, plain)) or first_problem(
+        map(_candidates_problem, answers)
+    )
     problems = {
-        "as reported": untuned or first_problem(map(_report_problem, cases, answers, prompts)),
-        "blind to the test texts": untuned
-        or first_problem(map(_blindness_problem, prompts[::2], prompts[1::2])),
+        "choice as reported": problem or first_problem(map(_report_problem, cases, answers, prompts)),
+        "candidates from the training examples": problem
+        or first_problem(map(_blindness_problem, answers[::2], answers[1::2]))
+        or first_problem(map(_guess_problem, cases, answers)),
     }
-    reached, message = _accuracy_reached(cases, prompts)
+    reached, message = _accuracy_reached(cases, prompts, plain)
     return [
         Measured("test accuracy", TUNING_MARKS["test accuracy"], reached, message),
         *(
@@ -1234,8 +1295,9 @@ def _tuning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Me
 
 
 _TUNED_WELL = {
-    "as reported": "the prompt is tuned, and prompt, predictions and development losses belong together.",
-    "blind to the test texts": "the prompt is tuned, and other test texts leave it as it is.",
+    "choice as reported": "the prompt is tuned and the best candidate, and losses and predictions are what they say.",
+    "candidates from the training examples": "the prompt is tuned, and other development and test examples leave "
+    "the candidates as they are.",
 }
 
 
@@ -1243,7 +1305,7 @@ def _as_numbers(values: Any) -> np.ndarray:
     """Give an array of numbers; an empty one for what holds anything else."""
     try:
         return np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return np.empty(0)
 
 
@@ -1258,43 +1320,77 @@ def _prompt_problem(answer: Any) -> str:
     return ""
 
 
-def _tuning_problem(case: Case, prompt: np.ndarray) -> str:
-    given, form = case.arguments, case.hidden["form"]
-    own, start = (_set_loss(form, given, tried, "train") for tried in (prompt, given["start"]))
-    if own < start:
+def _tuning_problem(case: Case, prompt: np.ndarray, plain: np.ndarray) -> str:
+    if _fall_share(case, prompt, plain) >= LEAST_FALL:
         return ""
-    return f"the prompt is not tuned: behind it the training loss is {own:.3f}, behind the start {start:.3f}."
+    start, own, reached = (
+        _case_loss(case, tried, "train") for tried in (case.arguments["start"], prompt, plain)
+    )
+    return (
+        f"a prompt is not tuned: behind it the training loss is {own:.3f}, behind the start {start:.3f}, behind a "
+        f"plainly tuned prompt {reached:.3f}. A quarter of this fall is asked for."
+    )
 
 
-def _report_problem(case: Case, answer: Mapping[str, Any], prompt: np.ndarray) -> str:
-    given, form = case.arguments, case.hidden["form"]
-    missing = [key for key in ("development_losses", "predictions") if key not in answer]
-    if missing:
-        return f'the key "{missing[0]}" is missing.'
-    losses = _as_numbers(answer["development_losses"])
-    if losses.ndim != 1 or len(losses) < NUM_LOSSES:
-        return f'"development_losses" is no list of at least {NUM_LOSSES} numbers.'
-    # A learning rate that is too large can end in losses that are no numbers.
-    least = np.min(losses[np.isfinite(losses)], initial=np.inf)
-    own = _set_loss(form, given, prompt, "development")
-    if not abs(least - own) <= 0.01 * own:
-        return (
-            f'the least of "development_losses" is {least:.3f}, but behind your prompt the loss is {own:.3f}.'
-        )
-    predicted = _scores(form, given, prompt, given["x_test"]).argmax(axis=1)
-    if not np.array_equal(_as_numbers(answer["predictions"]), predicted):
-        return '"predictions" is not the list of the labels that the frozen model gives behind your prompt.'
+def _candidates_problem(answer: Mapping[str, Any]) -> str:
+    if "prompts" not in answer:
+        return 'the key "prompts" is missing.'
+    prompts = _as_numbers(answer["prompts"])
+    if prompts.ndim != 2 or prompts.shape[1] != HIDDEN or not np.isfinite(prompts).all():
+        return f'"prompts" is not an array of finite numbers of shape [K, H], with H = {HIDDEN}.'
+    if not len(np.unique(prompts, axis=0)) >= LEAST_CANDIDATES or len(prompts) > MOST_CANDIDATES:
+        return f'"prompts" are not {LEAST_CANDIDATES} to {MOST_CANDIDATES} different candidates.'
     return ""
 
 
-def _blindness_problem(prompt: np.ndarray, other: np.ndarray) -> str:
-    """Compare the prompts of two calls that differ in their test texts alone."""
-    if np.allclose(prompt, other):
+def _report_problem(case: Case, answer: Mapping[str, Any], prompt: np.ndarray) -> str:
+    missing = [key for key in ("development_losses", "predictions") if key not in answer]
+    if missing:
+        return f'the key "{missing[0]}" is missing.'
+    candidates, losses = _as_numbers(answer["prompts"]), _as_numbers(answer["development_losses"])
+    if losses.shape != (len(candidates),):
+        return '"development_losses" is not a list of one number for each of "prompts".'
+    own = np.array([_case_loss(case, candidate, "development") for candidate in candidates])
+    # Losses may be rounded to two places.
+    rounding = np.maximum(0.01 * own, 0.006)
+    wrong = np.flatnonzero(~(np.abs(losses - own) <= rounding))
+    if len(wrong):
+        number = wrong[0]
+        return (
+            f'in "development_losses", {losses[number]:.3f} stands for candidate {number}, but behind it the loss is '
+            f"{own[number]:.3f}."
+        )
+    kept = np.isclose(candidates, prompt).all(axis=1)
+    if not kept.any():
+        return '"prompt" is none of "prompts".'
+    if not own[kept].min() <= own.min() + rounding[own.argmin()]:
+        return 'another of "prompts" has a lower development loss than "prompt".'
+    predicted = _scores(case.hidden["form"], case.arguments, prompt, case.arguments["x_test"]).argmax(axis=1)
+    if not np.array_equal(_as_numbers(answer["predictions"]), predicted):
+        return '"predictions" is not the list of the labels that the frozen model gives behind "prompt".'
+    return ""
+
+
+def _blindness_problem(answer: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Compare the candidates of two calls that differ in their development and test examples alone."""
+    prompts, others = _as_numbers(answer["prompts"]), _as_numbers(other["prompts"])
+    if prompts.shape == others.shape and np.allclose(prompts, others):
         return ""
-    return "two calls that differ in the test texts alone gave two prompts."
+    return "two calls that differ in the development and test examples alone gave other candidates."
 
 
-def _accuracy_reached(cases: Sequence[Case], prompts: Sequence[np.ndarray]) -> tuple[bool, str]:
+def _guess_problem(case: Case, answer: Mapping[str, Any]) -> str:
+    """Tell candidates of a tuning from guesses, which are the same in all calls too."""
+    start = _case_loss(case, case.arguments["start"], "train")
+    better = [_case_loss(case, candidate, "train") < start for candidate in _as_numbers(answer["prompts"])]
+    if np.mean(better) > 0.5:
+        return ""
+    return "half of the candidates or more have no lower training loss than the start."
+
+
+def _accuracy_reached(
+    cases: Sequence[Case], prompts: Sequence[np.ndarray], plain: Sequence[np.ndarray]
+) -> tuple[bool, str]:
     """Say whether the gain over the start is enough, measured with the frozen model behind the prompts."""
     accuracy, loss = _on_test_texts(cases, prompts)
     started, start_loss = _on_test_texts(cases, [case.arguments["start"] for case in cases])
@@ -1303,8 +1399,7 @@ def _accuracy_reached(cases: Sequence[Case], prompts: Sequence[np.ndarray]) -> t
             f"it got worse: behind your prompts test accuracy is {accuracy:.2f} and the loss {loss:.2f}, behind the "
             f"start {started:.2f} and {start_loss:.2f}."
         )
-    plain, _ = _on_test_texts(cases, [_tuned(case.hidden["form"], case.arguments) for case in cases])
-    share = (accuracy - started) / (plain - started)
+    share = _gain_share(cases, prompts, plain)
     message = f"over the start, {share:.0%} of a plain tuning's gain; {LEAST_GAIN:.0%} is asked for."
     return share >= LEAST_GAIN, message.replace("%", " %")
 
@@ -1345,8 +1440,8 @@ TUNE_PROMPT = Task(
             },
         ),
     ),
-    hint="Follow the training loss downhill from the start, look at the development loss now and then, and keep the "
-    "prompt where it was least.",
+    hint="Follow the training loss downhill from the start, keep a prompt now and then, and at the end choose the one "
+    "with the least development loss.",
     measure=_tuning_properties,
 )
 

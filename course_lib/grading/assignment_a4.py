@@ -16,6 +16,7 @@ from course_lib.grading.assignments import (
     Mistake,
     Task,
     Variant,
+    first_problem,
     shown_source,
 )
 
@@ -803,6 +804,8 @@ SCORE_LABELS = Task(
 
 # --- a4.plan_measurement: the open experiment
 
+# What the parts are worth.
+PLANNING_MARKS = {"within the budget": 1, "standard error": 2, "standard error as reported": 1}
 LEAST_ITEMS = 10
 # Sets of the earlier run, and items a set: enough to tell how far sets differ, also where they hardly do.
 EARLIER_SETS, EARLIER_ITEMS = 100, 100
@@ -876,44 +879,43 @@ def _planning_case(rng: np.random.Generator, variant: str, given: Mapping[str, i
 
 
 def _planning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
-    plans = [_plan(answer) for answer in answers]
+    unusable = first_problem(map(_plan_problem, answers))
+    if unusable:
+        return [Measured(name, marks, False, unusable) for name, marks in PLANNING_MARKS.items()]
+    plans = [(answer["num_sets"], answer["num_items"]) for answer in answers]
     allowed = all(_is_allowed(case, *plan) for case, plan in zip(cases, plans, strict=True))
-    widths = [float(_width(case, *plan)) for case, plan in zip(cases, plans, strict=True)]
-    reported = all(
-        _is_reported(case, *plan, answer) for case, plan, answer in zip(cases, plans, answers, strict=True)
-    )
-    return [
-        Measured(
-            "within the budget",
-            1,
+    widest = max(float(_width(case, *plan)) for case, plan in zip(cases, plans, strict=True))
+    problem = first_problem(map(_report_problem, cases, answers))
+    found = {
+        "within the budget": (
             allowed,
             "every plan is, and uses most of it."
             if allowed
             else "a plan costs more than the budget or less than half of it, or has too few sets or items.",
         ),
-        Measured(
-            "standard error",
-            2,
-            allowed and max(widths) <= WORST_WIDTH,
-            f"at worst {min(max(widths), 999):.2f} times that of the best plan; {WORST_WIDTH} is allowed, within the "
+        "standard error": (
+            allowed and widest <= WORST_WIDTH,
+            f"at worst {min(widest, 999):.2f} times that of the best plan; {WORST_WIDTH} is allowed, within the "
             "budget.",
         ),
-        Measured(
-            "standard error as reported",
-            1,
-            reported,
-            "it is what the earlier run says of such a plan."
-            if reported
-            else "the earlier run says otherwise of such a plan: how far sets differ, and items within a set.",
+        "standard error as reported": (
+            not problem,
+            problem or "it is what the earlier run says of such a plan.",
         ),
-    ]
+    }
+    return [Measured(name, marks, *found[name]) for name, marks in PLANNING_MARKS.items()]
 
 
-def _plan(answer: Mapping[str, Any]) -> tuple[int, int]:
-    plan = answer["num_sets"], answer["num_items"]
-    if any(type(number) is not int or not 0 < number < 10**9 for number in plan):
-        raise ValueError("whole numbers")
-    return plan
+def _plan_problem(answer: Any) -> str:
+    """Look at the plan, on which all marks rest."""
+    if not isinstance(answer, Mapping):
+        return "the function returns no dictionary."
+    for key in ("num_sets", "num_items"):
+        if key not in answer:
+            return f'the key "{key}" is missing.'
+        if type(answer[key]) is not int or not 0 < answer[key] < 10**9:
+            return f'"{key}" is no whole number above 0.'
+    return ""
 
 
 def _is_allowed(case: Case, num_sets: int, num_items: int) -> bool:
@@ -940,9 +942,18 @@ def _plans(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return items[sets >= 2], sets[sets >= 2]
 
 
-def _is_reported(case: Case, num_sets: int, num_items: int, answer: Mapping[str, Any]) -> bool:
-    own = np.sqrt(_variance(*_variances(case.arguments["agrees"]), num_sets, num_items))
-    return bool(abs(float(answer["standard_error"]) - own) <= REPORT_TOLERANCE * own)
+def _report_problem(case: Case, answer: Mapping[str, Any]) -> str:
+    if "standard_error" not in answer:
+        return 'the key "standard_error" is missing.'
+    try:
+        reported = float(answer["standard_error"])
+    except (TypeError, ValueError, OverflowError):
+        return '"standard_error" is no number.'
+    variances = _variances(case.arguments["agrees"])
+    own = np.sqrt(_variance(*variances, answer["num_sets"], answer["num_items"]))
+    if abs(reported - own) <= REPORT_TOLERANCE * own:
+        return ""
+    return "the earlier run says otherwise of such a plan: how far sets differ, and items within a set."
 
 
 def _variances(agrees: np.ndarray) -> tuple[float, float]:

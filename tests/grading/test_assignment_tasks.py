@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -154,12 +155,61 @@ def test_a_constant_degree_earns_nothing_by_invented_errors_and_a_fit_to_all_poi
         ({"validation_errors": dict.fromkeys(range(13), float("nan"))}, ["validation errors as reported"]),
         ({"predictions": [0.0]}, ["test error"]),
         ({"predictions": [float("nan")] * 300}, ["test error"]),
+        ({"degree": None}, ["test error", "choice by validation error"]),
+        ({"validation_errors": None}, ["validation errors as reported"]),
+        ({"validation_errors": [1.0] * 13}, ["validation errors as reported"]),
+        (
+            {"validation_errors": {**dict.fromkeys(range(13), 1.0), 0: None}},
+            ["validation errors as reported"],
+        ),
+        ({"validation_errors": dict.fromkeys(range(13), "a")}, ["validation errors as reported"]),
+        ({"predictions": None}, ["test error"]),
+        ({"predictions": ["a"] * 300}, ["test error"]),
     ],
 )
 def test_a_figure_that_is_not_the_fits_costs_what_rests_on_it(
     task: Task, variant: Variant, changed: dict[str, Any], lost_parts: list[str]
 ) -> None:
     assert parts_lost(task, variant, 0, lambda *a: {**plainly_chosen(*a), **changed}) == lost_parts
+
+
+@pytest.mark.parametrize(
+    ("key", "lost_parts"),
+    [
+        ("degree", ["test error", "choice by validation error"]),
+        ("validation_errors", ["validation errors as reported"]),
+        ("predictions", ["test error"]),
+    ],
+)
+def test_a_missing_part_of_a_choice_costs_what_rests_on_it_and_is_named(
+    key: str, lost_parts: list[str]
+) -> None:
+    task = load_assignment("a1").tasks[-1]
+    messages = lost_messages(task, task.variants[0], plainly_chosen, {}, without=key)
+    assert list(messages) == lost_parts
+    assert all(f'the key "{key}" is missing' in message for message in messages.values())
+
+
+def test_no_validation_error_and_no_dictionary_are_named() -> None:
+    task = load_assignment("a1").tasks[-1]
+    changed = {"validation_errors": {**dict.fromkeys(range(13), 1.0), 3: None}}
+    (message,) = lost_messages(task, task.variants[0], plainly_chosen, changed).values()
+    assert "no finite number for degree 3" in message
+    assert task.measure is not None
+    measured = task.measure(task.drawn_cases(0, task.variants[0]), [None] * 6)
+    assert {part.message for part in measured} == {"the function returns no dictionary."}
+
+
+def lost_messages(
+    task: Task, variant: Variant, function: Callable[..., Any], changed: dict[str, Any], without: str = ""
+) -> dict[str, str]:
+    """Give the messages of the parts that are lost when a function's answer is changed, or a key is left out."""
+    assert task.measure is not None
+    cases = task.drawn_cases(0, variant)
+    answers = [{**function(*case.arguments.values()), **changed} for case in cases]
+    for answer in answers:
+        answer.pop(without, None)
+    return {part.name: part.message for part in task.measure(cases, answers) if not part.passed}
 
 
 @pytest.mark.parametrize(("task", "variant"), open_forms("a1"))
@@ -468,12 +518,19 @@ def test_hidden_inputs_of_a3_have_enough_documents() -> None:
             assert {len(choice["options"]) for choice in choices} == {case.arguments["num_options"]}
 
 
+@cache
+def tuning_cases(variant: str, seed: int) -> list[Case]:
+    """Draw the hidden cases of a3's open task, once for all tests: it takes a second or two."""
+    task = A3.tasks[-1]
+    return task.drawn_cases(seed, next(form for form in task.variants if form.name == variant))
+
+
 def tuning_of(
     task: Task, variant: Variant, function: Callable[..., Any], seed: int = 0
 ) -> dict[str, tuple[bool, str]]:
     """Measure a tuning on hidden cases; give whether each part passed, and its message."""
     assert task.measure is not None
-    cases = task.drawn_cases(seed, variant)
+    cases = tuning_cases(variant.name, seed)
     measured = task.measure(cases, [function(*case.arguments.values()) for case in cases])
     assert sum(part.marks for part in measured) == task.marks
     return {part.name: (part.passed, part.message) for part in measured}
@@ -484,7 +541,65 @@ def lost(found: dict[str, tuple[bool, str]]) -> list[str]:
     return [name for name, (passed, _) in found.items() if not passed]
 
 
-ALL_OF_TUNING = ["test accuracy", "as reported", "blind to the test texts"]
+TEST_ACCURACY, CHOICE, CANDIDATES = ALL_OF_TUNING = [
+    "test accuracy",
+    "choice as reported",
+    "candidates from the training examples",
+]
+# All but the test accuracy.
+REST_OF_TUNING = [CHOICE, CANDIDATES]
+
+
+def chosen_among(
+    task: Task, variant: Variant, candidates_of: Callable[..., Any], sets: tuple[int, int] = (3, 5)
+) -> Callable[..., dict[str, Any]]:
+    """Give a solution that chooses among candidates by the development loss, and reports all of it truly.
+
+    Args:
+        candidates_of: gives them for the slope of the loss on some examples, the start, and these examples.
+        sets: where the examples stand among the arguments; those for training if nothing is said.
+    """
+    texts = {key.partition(".")[2]: text for key, text in variant.texts.items()}
+
+    def tune(*arguments: Any) -> dict[str, Any]:
+        weights, output, start = arguments[:3]
+
+        def loss_and_slope(prompt: Any, x: Any, y: Any) -> tuple[float, Any]:
+            h = x @ weights.T + prompt
+            scores = eval(f"({texts['apply']})(h)", {"np": np, "h": h}) @ output.T
+            shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+            shares /= shares.sum(axis=1, keepdims=True)
+            derivative = eval(texts["derivative"], {"np": np, "h": h})
+            slope = ((shares - np.eye(2)[y]) @ output * derivative).mean(axis=0)
+            return float(-np.log(shares[np.arange(len(y)), y]).mean()), slope
+
+        examples = arguments[slice(*sets)]
+        candidates = candidates_of(lambda prompt: loss_and_slope(prompt, *examples)[1], start)
+        losses = [loss_and_slope(prompt, *arguments[5:7])[0] for prompt in candidates]
+        prompt = candidates[int(np.argmin(losses))]
+        scores = eval(f"({texts['apply']})(h)", {"np": np, "h": arguments[7] @ weights.T + prompt}) @ output.T
+        return {
+            "prompts": candidates,
+            "development_losses": losses,
+            "prompt": prompt,
+            "predictions": scores.argmax(axis=1),
+        }
+
+    return tune
+
+
+def downhill(rate: float, steps: int, looks: int = 20) -> Callable[..., list[Any]]:
+    """Give candidates of a gradient descent, evenly spaced."""
+
+    def candidates(slope: Callable[[Any], Any], start: Any) -> list[Any]:
+        prompts, prompt = [], start
+        for step in range(1, steps + 1):
+            prompt = prompt - rate * slope(prompt)
+            if step % (steps // looks) == 0:
+                prompts.append(prompt)
+        return prompts
+
+    return candidates
 
 
 @pytest.mark.parametrize(("task", "variant"), open_forms("a3"))
@@ -495,6 +610,10 @@ def test_a_plain_tuning_earns_all_and_its_labels_may_be_whole_floats(task: Task,
         answer = tune(*arguments)
         return {**answer, "predictions": answer["predictions"].astype(float).tolist()}
 
+    def rounded(*arguments: Any) -> dict[str, Any]:
+        answer = tune(*arguments)
+        return {**answer, "development_losses": [round(float(x), 2) for x in answer["development_losses"]]}
+
     # With seed 11 a plain tuning of a rectifier once gained next to nothing, so that shares of it were huge.
     for seed in (*SEEDS, 11):
         found = tuning_of(task, variant, tune, seed)
@@ -502,24 +621,79 @@ def test_a_plain_tuning_earns_all_and_its_labels_may_be_whole_floats(task: Task,
         share = re.match(r"over the start, (\d+) % of a plain", found["test accuracy"][1])
         assert share is not None
         assert 60 <= int(share[1]) <= 150
+        assert lost(tuning_of(task, variant, rounded, seed)) == []
     assert lost(tuning_of(task, variant, floats)) == []
 
 
 @pytest.mark.parametrize(("task", "variant"), open_forms("a3"))
+def test_other_plain_tunings_earn_all_and_a_slow_one_is_tuned(task: Task, variant: Variant) -> None:
+    for seed in SEEDS:
+        for rate, steps in ((0.1, 200), (0.5, 300), (1.0, 60)):
+            tune = chosen_among(task, variant, downhill(rate, steps))
+            assert lost(tuning_of(task, variant, tune, seed)) == []
+        slow = chosen_among(task, variant, downhill(0.01, 300))
+        assert set(lost(tuning_of(task, variant, slow, seed))) <= {TEST_ACCURACY}
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a3"))
+@pytest.mark.parametrize("factor", [0, -1, 0.5, 2])
+def test_a_multiple_of_the_start_earns_nothing(task: Task, variant: Variant, factor: float) -> None:
+    def constant(slope: Callable[[Any], Any], start: Any) -> list[Any]:
+        # Steps of nearly nothing make it five candidates.
+        return [factor * start + shift for shift in np.arange(5) * 1e-6]
+
+    for seed in range(5):
+        assert lost(tuning_of(task, variant, chosen_among(task, variant, constant), seed)) == ALL_OF_TUNING
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a3"))
+def test_the_best_of_multiples_and_steps_of_next_to_nothing_earn_nothing(
+    task: Task, variant: Variant
+) -> None:
+    def multiples(slope: Callable[[Any], Any], start: Any) -> list[Any]:
+        return [factor * start for factor in (1, 0, -1, 0.5, 2)]
+
+    for candidates in (multiples, downhill(0.001, 5, looks=5)):
+        for seed in SEEDS:
+            attack = chosen_among(task, variant, candidates)
+            assert lost(tuning_of(task, variant, attack, seed)) == ALL_OF_TUNING
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a3"))
+def test_a_tuning_on_the_development_examples_and_guesses_are_no_candidates(
+    task: Task, variant: Variant
+) -> None:
+    def guesses(slope: Callable[[Any], Any], start: Any) -> list[Any]:
+        return list(start + np.random.default_rng(0).normal(0, 1, (20, 6)))
+
+    for seed in SEEDS:
+        on_development = chosen_among(task, variant, downhill(0.5, 300), sets=(5, 7))
+        assert CANDIDATES in lost(tuning_of(task, variant, on_development, seed))
+        assert CANDIDATES in lost(tuning_of(task, variant, chosen_among(task, variant, guesses), seed))
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a3"))
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("changed", "message", "lost_parts"),
     [
-        ({"development_losses": [1.0] * 4}, "no list of at least 5 numbers"),
-        ({"development_losses": "none"}, "no list of at least 5 numbers"),
-        ({"development_losses": [0.01] * 5}, 'the least of "development_losses" is 0.010'),
-        ({"development_losses": [float("nan")] * 5}, "the least of"),
-        ({"predictions": [0, 1]}, '"predictions" is not the list'),
-        ({"predictions": None}, 'the key "predictions" is missing'),
-        ({"development_losses": None}, 'the key "development_losses" is missing'),
+        ({"development_losses": [1.0] * 4}, "one number for each", [CHOICE]),
+        ({"development_losses": "none"}, "one number for each", [CHOICE]),
+        ({"development_losses": [0.01] * 20}, "0.010 stands for candidate 0", [CHOICE]),
+        ({"development_losses": [float("nan")] * 20}, "nan stands for candidate 0", [CHOICE]),
+        ({"development_losses": [None] * 20}, "nan stands for candidate 0", [CHOICE]),
+        ({"development_losses": ["a"] * 20}, "one number for each", [CHOICE]),
+        ({"predictions": [0, 1]}, '"predictions" is not the list', [CHOICE]),
+        ({"predictions": None}, 'the key "predictions" is missing', [CHOICE]),
+        ({"development_losses": None}, 'the key "development_losses" is missing', [CHOICE]),
+        ({"prompts": None}, 'the key "prompts" is missing', REST_OF_TUNING),
+        ({"prompts": "none"}, "finite numbers of shape [K, H]", REST_OF_TUNING),
+        ({"prompts": [[float("nan")] * 6] * 5}, "finite numbers of shape [K, H]", REST_OF_TUNING),
+        ({"prompts": [[0.0] * 6] * 5}, "not 5 to 20 different", REST_OF_TUNING),
+        ({"prompts": np.arange(126.0).reshape(21, 6)}, "not 5 to 20 different", REST_OF_TUNING),
     ],
 )
-def test_figures_that_are_not_the_prompts_cost_that_part_alone(
-    task: Task, variant: Variant, changed: dict[str, Any], message: str
+def test_figures_that_are_not_the_prompts_cost_what_rests_on_them(
+    task: Task, variant: Variant, changed: dict[str, Any], message: str, lost_parts: list[str]
 ) -> None:
     tune = solution("a3", task, variant)
 
@@ -528,8 +702,38 @@ def test_figures_that_are_not_the_prompts_cost_that_part_alone(
         return {key: value for key, value in answer.items() if value is not None}
 
     found = tuning_of(task, variant, misreporting)
-    assert lost(found) == ["as reported"]
-    assert message in found["as reported"][1]
+    assert lost(found) == lost_parts
+    assert all(message in found[name][1] for name in lost_parts)
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a3"))
+def test_invented_losses_and_another_choice_cost_the_choice_alone(task: Task, variant: Variant) -> None:
+    tune = solution("a3", task, variant)
+
+    def inventing(*arguments: Any) -> dict[str, Any]:
+        answer = tune(*arguments)
+        least = min(answer["development_losses"])
+        return {
+            **answer,
+            "development_losses": [x if x == least else 9.0 for x in answer["development_losses"]],
+        }
+
+    def with_prompt(prompt_of: Callable[[dict[str, Any]], Any]) -> Callable[..., dict[str, Any]]:
+        def choosing(*arguments: Any) -> dict[str, Any]:
+            answer = tune(*arguments)
+            return {**answer, "prompt": prompt_of(answer)}
+
+        return choosing
+
+    def worst(answer: dict[str, Any]) -> Any:
+        return answer["prompts"][int(np.argmax(answer["development_losses"]))]
+
+    assert lost(tuning_of(task, variant, inventing)) == [CHOICE]
+    beside = tuning_of(task, variant, with_prompt(lambda answer: answer["prompt"] + 0.01))
+    assert lost(beside) == [CHOICE]
+    assert '"prompt" is none of "prompts"' in beside[CHOICE][1]
+    found = tuning_of(task, variant, with_prompt(worst))
+    assert CHOICE in lost(found)
 
 
 @pytest.mark.parametrize(("task", "variant"), open_forms("a3"))
@@ -562,7 +766,7 @@ def test_the_start_earns_nothing_and_a_worse_prompt_is_said_to_be_worse(task: Ta
     found = tuning_of(task, variant, start)
     assert lost(found) == ALL_OF_TUNING
     assert "0 % of a plain tuning's gain; 60 % is asked for" in found["test accuracy"][1]
-    assert all("the prompt is not tuned" in found[name][1] for name in ALL_OF_TUNING[1:])
+    assert all("a prompt is not tuned" in found[name][1] for name in REST_OF_TUNING)
     found = tuning_of(task, variant, uphill)
     assert lost(found) == ALL_OF_TUNING
     message = found["test accuracy"][1]
@@ -571,9 +775,7 @@ def test_the_start_earns_nothing_and_a_worse_prompt_is_said_to_be_worse(task: Ta
 
 
 @pytest.mark.parametrize(("task", "variant"), open_forms("a3"))
-def test_a_prompt_that_changes_with_the_test_texts_costs_that_part_alone(
-    task: Task, variant: Variant
-) -> None:
+def test_candidates_that_change_from_call_to_call_cost_that_part_alone(task: Task, variant: Variant) -> None:
     tune = solution("a3", task, variant)
     rng = np.random.default_rng(0)
 
@@ -584,8 +786,18 @@ def test_a_prompt_that_changes_with_the_test_texts_costs_that_part_alone(
         own = np.random.default_rng(0)
         return tune(weights, output, start + own.normal(0, 0.1, start.shape), *sets)
 
-    assert lost(tuning_of(task, variant, from_any_start)) == ["blind to the test texts"]
+    assert lost(tuning_of(task, variant, from_any_start)) == [CANDIDATES]
     assert lost(tuning_of(task, variant, from_seeded_start)) == []
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a3"))
+def test_calls_of_a_pair_differ_in_development_and_test_examples_alone(task: Task, variant: Variant) -> None:
+    cases = tuning_cases(variant.name, 0)
+    for case, other in zip(cases[::2], cases[1::2], strict=True):
+        differ = [
+            key for key, value in case.arguments.items() if not np.array_equal(value, other.arguments[key])
+        ]
+        assert differ == ["x_development", "y_development", "x_test"]
 
 
 Variances = Callable[[Any], tuple[float, float]]
@@ -689,6 +901,46 @@ def test_measured_spread_taken_for_true_spread_costs_the_report_and_overspending
         not_split = planned_with(variant, _not_split, _not_split, EVERY_NUMBER)
         assert "standard error as reported" in parts_lost(task, variant, seed, not_split)
         assert len(parts_lost(task, variant, seed, beyond)) == 3
+
+
+ALL_OF_PLAN = ["within the budget", "standard error", "standard error as reported"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "without", "message", "lost_parts"),
+    [
+        ({"standard_error": None}, "", '"standard_error" is no number', ALL_OF_PLAN[2:]),
+        ({"standard_error": "small"}, "", '"standard_error" is no number', ALL_OF_PLAN[2:]),
+        ({"standard_error": float("nan")}, "", "the earlier run says otherwise", ALL_OF_PLAN[2:]),
+        ({}, "standard_error", 'the key "standard_error" is missing', ALL_OF_PLAN[2:]),
+        ({"num_sets": 3.5}, "", '"num_sets" is no whole number above 0', ALL_OF_PLAN),
+        ({"num_items": None}, "", '"num_items" is no whole number above 0', ALL_OF_PLAN),
+        ({}, "num_items", 'the key "num_items" is missing', ALL_OF_PLAN),
+    ],
+)
+@pytest.mark.parametrize(("task", "variant"), open_forms("a4"))
+def test_a_malformed_part_of_a_plan_costs_what_rests_on_it_and_is_named(
+    task: Task,
+    variant: Variant,
+    changed: dict[str, Any],
+    without: str,
+    message: str,
+    lost_parts: list[str],
+) -> None:
+    choose = solution("a4", task, variant)
+    messages = lost_messages(task, variant, choose, changed, without)
+    assert list(messages) == lost_parts
+    assert all(message in said for said in messages.values())
+
+
+@pytest.mark.parametrize(("task", "variant"), open_forms("a4"))
+def test_no_plan_at_all_is_named(task: Task, variant: Variant) -> None:
+    assert task.measure is not None
+    cases = task.drawn_cases(0, variant)
+    measured = task.measure(cases, [None] * len(cases))
+    assert [(part.passed, part.message) for part in measured] == [
+        (False, "the function returns no dictionary.")
+    ] * 3
 
 
 @pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=lambda assignment: assignment.name)

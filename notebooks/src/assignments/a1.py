@@ -3,9 +3,10 @@
 #
 # Five tasks, 20 marks, for one to two hours after lessons 01 and 02. Write each function where its cell says so.
 #
-# - Keep the functions' names. They are called with hidden inputs, by position, each within ten seconds.
+# - Keep the functions' names. They are called with hidden inputs, by position, each within ten seconds. The whole notebook
+#   with all calls takes at most sixty.
 # - Cells run from top to bottom, once. A cell that fails does not stop the others. One that runs for more than ten seconds
-#   is stopped; all together have thirty.
+#   is stopped; all together have thirty, and where they take more no task can be marked.
 # - A function's result alone counts. It must be plain data: numbers, texts, lists, tuples, dictionaries, arrays.
 # - The lines under a task are examples, not the marking: a function that is right on them alone earns nothing.
 # - A task earns its marks if it is right on all hidden inputs; the open task at the end earns them part by part.

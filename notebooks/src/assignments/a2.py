@@ -3,9 +3,10 @@
 #
 # Five tasks, 20 marks, for one to two hours after lessons 03 and 04. Write each function where its cell says so.
 #
-# - Keep the functions' names. They are called with hidden inputs, by position, each within ten seconds.
+# - Keep the functions' names. They are called with hidden inputs, by position, each within ten seconds. The whole notebook
+#   with all calls takes at most sixty.
 # - Cells run from top to bottom, once. A cell that fails does not stop the others. One that runs for more than ten seconds
-#   is stopped; all together have thirty.
+#   is stopped; all together have thirty, and where they take more no task can be marked.
 # - A function's result alone counts. It must be plain data: numbers, texts, lists, tuples, dictionaries, arrays.
 # - The lines under a task are examples, not the marking: a function that is right on them alone earns nothing.
 # - A task earns its marks if it is right on all hidden inputs; the open task at the end earns them part by part.
@@ -25,15 +26,15 @@ import numpy as np
 # <<ascend.norm>>.
 #
 # For a batch of $B$ examples of $T$ tokens with $D$ entries you get `delta` and `gradient`, both of shape $[B, T, D]$,
-# and `mask` of shape $[B, T]$: 1 for a real token, 0 for padding. Padding is not perturbed, whatever its entries are,
-# and has no part in a norm. No example is all padding.
+# and `mask` of shape $[B, T]$: 1 for a real token, 0 for padding. Padding has no part in a norm, and the new $\delta$
+# is 0 at padding, whatever stands there in `delta` and `gradient`. No example is all padding.
 #
 # Write `ascend(delta, gradient, mask, step_size, epsilon)`. It takes one step and returns the new $\delta$, of shape
 # $[B, T, D]$:
 #
 # 1. divide the gradient by its size in this norm, so that the size becomes 1; where the size is 0 there is no step;
 # 2. from $\delta$, go up along it by `step_size`;
-# 3. go to the nearest point of the ball: <<ascend.nearest>>.
+# 3. go to the nearest point of the ball, also where there was no step. <<ascend.nearest>>.
 #
 # The example below gives `<<ascend.value>>`.
 

@@ -4,9 +4,10 @@
 # Six tasks, 20 marks, for one to two hours after lessons 05 and 06. Write each function where its cell says so. You need
 # NumPy alone: no model runs here, its outputs come as arrays.
 #
-# - Keep the functions' names. They are called with hidden inputs, by position, each within ten seconds.
+# - Keep the functions' names. They are called with hidden inputs, by position, each within ten seconds. The whole notebook
+#   with all calls takes at most sixty.
 # - Cells run from top to bottom, once. A cell that fails does not stop the others. One that runs for more than ten seconds
-#   is stopped; all together have thirty.
+#   is stopped; all together have thirty, and where they take more no task can be marked.
 # - A function's result alone counts. It must be plain data: numbers, texts, lists, tuples, dictionaries, arrays.
 # - The lines under a task are examples, not the marking: a function that is right on them alone earns nothing.
 # - A task earns its marks if it is right on all hidden inputs; the open task at the end earns them part by part.
@@ -225,48 +226,56 @@ report(scores, np.array([0, 1]), scores[:, :1], np.array([1]), [1, 2])
 #
 # $$z = U\, f(W x + p), \qquad f(h) = <<tune_prompt.activation>>$$
 #
-# `weights` is $W$, $[H, D]$; `output` is $U$, $[2, H]$; `start` is a prompt to begin from, $[H]$. Of the labels that you get,
-# a few are wrong. With $q$ the softmax of $z$ and $e_y$ the right label as a vector of one 1, the gradient of an
-# example's cross-entropy (in nats) is
+# `weights` is $W$, $[H, D]$; `output` is $U$, $[2, H]$; `start` is a prompt to begin from, $[H]$. Of the labels that you
+# get, a few are wrong. Let $q$ be the softmax of $z$, and $e_y$ the vector that is 1 at the given label and 0 elsewhere.
+# Then the gradient of an example's cross-entropy (in nats) is
 #
 # $$\nabla_p = f'(W x + p) \odot U^{\top} (q - e_y), \qquad f'(h) = <<tune_prompt.slope>>$$
 #
-# Only $p$ may be tuned, on the 32 training examples. When it stops, and with which learning rate, the 64 development
-# examples tell: few examples are soon learnt by heart.
+# Tune $p$ alone, on the 32 training examples alone. Few examples are soon learnt by heart, so the last prompt need not
+# be the best. Keep some prompts on the way, the **candidates**. At the end choose the one with the least loss on the 64
+# development examples. A loss is the mean cross-entropy of a set of examples, in nats.
 #
 # Write `tune_prompt(weights, output, start, x_train, y_train, x_development, y_development, x_test)`. It returns a
 # dictionary:
 #
-# - `"prompt"`: the prompt that you keep, $[H]$;
-# - `"development_losses"`: the mean cross-entropies on the development examples that you chose among, in nats, at least
-#   five; the prompt you keep has the least of them;
+# - `"prompts"`: 5 to 20 different candidates, $[K, H]$;
+# - `"development_losses"`: the development loss behind each candidate, in the same order, $[K]$;
+# - `"prompt"`: the candidate with the least of them, $[H]$;
 # - `"predictions"`: the labels, 0 or 1, that the model gives at `x_test` behind this prompt.
 #
-# A prompt is **tuned** if the mean cross-entropy on the training examples is less behind it than behind `start`. **Seeds**:
-# calls come in pairs with the same model, training and development examples and other test texts, and both calls of a
-# pair must give the same prompt. Nothing is seeded for you: draw random numbers, if you do, from a generator that the
-# function makes anew in every call, `np.random.default_rng(0)`.
+# Calls come in pairs with the same model, start and training examples, and other development and test examples. The
+# candidates must be the same in both. So they must not depend on the development examples: fix beforehand how many
+# steps you take, and after which ones you keep a candidate. Draw random numbers, if you do, from a generator that the
+# function makes anew, `np.random.default_rng(0)`.
 #
-# Marked: at least 60 % of the gain in test accuracy over the start that a plain tuning of this kind reaches, measured with
-# the frozen model behind your prompts (2 marks); whether every prompt is tuned, and prompt, losses and predictions belong
-# together (1 mark); whether every prompt is tuned, and stays the same when the test texts change (1 mark).
+# A prompt is **tuned** if the training loss falls, from the start to this prompt, by at least a quarter of what it falls
+# in a plain tuning: gradient descent from the start, and the candidate with the least development loss.
+#
+# Marked, each over all calls, and computed again from your prompts:
+#
+# - behind the prompts that you choose, the gain in test accuracy over the start is at least 60 % of a plain tuning's
+#   (2 marks);
+# - every chosen prompt is tuned and the best of its candidates, and losses and predictions are what they say (1 mark);
+# - every chosen prompt is tuned, the candidates are the same in both calls of a pair, and more than half of them have a
+#   lower training loss than the start (1 mark).
 
 # %% exercise="a3.tune_prompt"
 def tune_prompt(weights, output, start, x_train, y_train, x_development, y_development, x_test):
-    """Tune a prompt on few examples, and keep the one with the least development loss."""
+    """Tune a prompt on few examples, and choose the candidate with the least development loss."""
     # solution
     def read(prompt, x):
         scores = <<tune_prompt.apply>>(x @ weights.T + prompt) @ output.T
         shares = np.exp(scores - scores.max(axis=1, keepdims=True))
         return shares / shares.sum(axis=1, keepdims=True)
 
-    tried, prompt, rows = [], start, (np.arange(len(y_development)), y_development)
-    for step in range(300):
-        h, errors = x_train @ weights.T + prompt, read(prompt, x_train) - np.eye(2)[y_train]
-        prompt = prompt - 0.5 * (errors @ output * (<<tune_prompt.derivative>>)).mean(axis=0)
-        tried.append((-np.log(read(prompt, x_development)[rows]).mean(), prompt))
-    prompt, losses = min(tried, key=lambda pair: pair[0])[1], [loss for loss, _ in tried]
-    return {"prompt": prompt, "development_losses": losses, "predictions": read(prompt, x_test).argmax(axis=1)}
+    path, rows = [start], (np.arange(len(y_development)), y_development)
+    for _ in range(300):
+        h, errors = x_train @ weights.T + path[-1], read(path[-1], x_train) - np.eye(2)[y_train]
+        path.append(path[-1] - 0.5 * (errors @ output * (<<tune_prompt.derivative>>)).mean(axis=0))
+    losses = [-np.log(read(prompt, x_development)[rows]).mean() for prompt in path[15::15]]
+    answer = {"prompts": path[15::15], "development_losses": losses, "prompt": path[15::15][np.argmin(losses)]}
+    return {**answer, "predictions": read(answer["prompt"], x_test).argmax(axis=1)}
     # end of solution
 
 
