@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from course_lib.plotting.style import COLOURS, letter_panels, panels, plot_mean, series_style
+from course_lib.plotting.style import COLOURS, letter_panels, panels, series_style
 from course_lib.statistics import Interval, mean_interval
 
 if TYPE_CHECKING:
@@ -299,20 +299,22 @@ def sample_efficiency_figure(rows: pd.DataFrame) -> Figure:
     """Draw accuracy over the number of training examples, a line for each method and a panel for each task.
 
     Args:
-        rows: what `ppt.few_shot_run` gave: `task`, `method`, `num_train`, `seed`, `accuracy`.
+        rows: what `ppt.few_shot_run` gave: `task`, `method`, `num_train`, `accuracy`.
 
     Returns:
-        A figure.
+        A figure: lines through the means, and every single run as a hollow mark, since few seeds give no interval.
     """
     task_names = list(dict.fromkeys(rows.task))
     figure, axes = panels(1, len(task_names), width=5.4, height=3.8, sharey=True, squeeze=False)
     for panel, task in zip(axes[0], task_names, strict=True):
         of_task = rows[rows.task == task]
         for number, method in enumerate(dict.fromkeys(of_task.method)):
-            runs = of_task[of_task.method == method].pivot(
-                index="num_train", columns="seed", values="accuracy"
-            )
-            plot_mean(panel, runs.index.tolist(), runs.to_numpy(), label=method, number=number)
+            runs = of_task[of_task.method == method]
+            means = runs.groupby("num_train").accuracy.mean()
+            style = series_style(number)
+            panel.plot(means.index, means, label=method, **style)
+            hollow = {**style, "linestyle": "none", "markerfacecolor": "none", "alpha": 0.6}
+            panel.plot(runs.num_train, runs.accuracy, **hollow)
         sizes = sorted(set(of_task.num_train))
         panel.set_xscale("log", base=2)
         panel.set_xticks(sizes, [str(size) for size in sizes])

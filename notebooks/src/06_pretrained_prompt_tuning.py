@@ -173,7 +173,7 @@ pd.crosstab(pd.Series(names[found.labels], name="pair"), pd.Series(answers[found
 # **Single sentences are learnt best.** Sentiment is something that the model knows; the prompt brings it out.
 #
 # **Pairs are learnt in part.** Sentences from elsewhere are of another source here, a product review beside a newspaper, and
-# many of these the prompt tells. Whether two sentences of one document *touch* is much harder, as the first two rows show.
+# many of these the prompt tells. Whether two sentences of one document *touch* is much harder, as the lower two rows show.
 #
 # **Choices come slowly.** To answer "C" a model has to find the sentence that fits *and* carry over the letter that stands
 # behind it. The unified prompt practised with two to six options; the one for six options began as its copy, and both are well
@@ -286,11 +286,11 @@ plotting.show(
 
 # %% [markdown]
 # **Practice is worth many examples.** PPT stands with 8 examples where it stands with 512, and prompt tuning does not get there
-# with 512. Tuning all weights starts no lower than PPT and makes something of every further example. With so few it is
-# the safe choice where 538 MB a task are no matter.
+# with 512. Tuning all weights starts no lower than PPT and ends above it: where 538 MB a task are no matter, it is the safe
+# choice.
 #
-# Read the right end with care: all runs have 60 updates of 8 examples, so with 512 none sees every example once, and two seeds
-# are few.
+# Read this with care: two seeds (the hollow marks) are few, and all runs have 60 updates of 8 examples, so with 512 none sees
+# every example once.
 #
 # ## Exercises
 #
