@@ -37,6 +37,9 @@ def bubblewrap_arguments(course: Path, limits: Limits) -> list[str]:
     arguments += [part for path in _LIBRARIES for part in _library(path)]
     for path in _SYSTEM_FILES:
         arguments += ["--ro-bind-try", path, path]
+    # Before Python, whose folder may lie in the machine's /tmp.
+    for folder in (HOME, "/tmp"):
+        arguments += ["--perms", "1777", "--size", size, "--tmpfs", folder]
     for python in _python_folders():
         # bubblewrap would make the folders above it readable to root alone.
         above = [part for part in (*reversed(python.parents), python) if part != Path("/")]
@@ -48,8 +51,6 @@ def bubblewrap_arguments(course: Path, limits: Limits) -> list[str]:
     if installed.is_dir():
         arguments += ["--tmpfs", str(installed), "--remount-ro", str(installed)]
     arguments += ["--ro-bind", str(course), COURSE, "--proc", "/proc", "--dev", "/dev"]
-    for folder in (HOME, "/tmp"):
-        arguments += ["--perms", "1777", "--size", size, "--tmpfs", folder]
     return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME]
 
 

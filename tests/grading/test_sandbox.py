@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from course_lib.errors import CourseError
 from course_lib.grading import sandbox
 from course_lib.grading.assignments import load_assignment
+from course_lib.grading.bubblewrap import bubblewrap_arguments
 from course_lib.grading.course_copy import copy_course
+from course_lib.grading.limits import Limits
 from course_lib.grading.sandbox import Isolation, find_isolation
 from tests.grading.conftest import Judge, first_assignments_judge, notebook
 from tests.grading.test_attacks import WRONG
@@ -80,3 +83,11 @@ def test_a_blocked_module_refuses_its_import(tmp_path: Path) -> None:
     course = copy_course(tmp_path / "course", ["course_lib.complexity.descent"])
     with pytest.raises(ImportError, match="asks you to write"):
         exec((course / "course_lib" / "complexity" / "descent.py").read_text())
+
+
+def test_a_python_below_tmp_is_bound_over_the_sandboxs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", "/tmp/course/.venv")
+    arguments = bubblewrap_arguments(Path("/course"), Limits())
+    places = [place for place, part in enumerate(arguments) if part == "/tmp"]
+    (empty,) = [place for place in places if arguments[place - 1] == "--tmpfs"]
+    assert empty < arguments.index("/tmp/course/.venv/bin")
