@@ -712,7 +712,7 @@ def test_strange_values_are_named(judge: Judge, value: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("{'degree': True, 'validation_errors': [1], 'predictions': 'all right'}", "form"),
+        ("{'degree': True, 'validation_errors': [1], 'predictions': 'all right'}", "is no dictionary"),
         (
             "{'degree': 3, 'validation_errors': {i: -1.0 for i in range(9)}, 'predictions': x_test}",
             "✗ test error",
@@ -721,8 +721,8 @@ def test_strange_values_are_named(judge: Judge, value: str, message: str) -> Non
             "{'degree': 3, 'validation_errors': {i: float('nan') for i in range(9)}, 'predictions': 1}",
             "✗ valid",
         ),
-        ("None", "form"),
-        ("[]", "form"),
+        ("None", "returns no dictionary"),
+        ("[]", "returns no dictionary"),
     ],
 )
 def test_the_open_task_measures_what_is_there(judge: Judge, value: str, message: str) -> None:
