@@ -6,6 +6,7 @@ import errno
 import os
 import secrets
 import socket
+import sys
 import time
 import tracemalloc
 from pathlib import Path
@@ -629,9 +630,10 @@ def look(folders, name):
     for folder in [*folders, "/tmp"]:
         assert not Path(folder, name).exists()
     # The next worker finds nothing of it.
-    assert (
-        inside(judge, "import os\ndef look(): return os.listdir('/tmp') + os.listdir('/home/learner')") == []
-    )
+    found = inside(judge, "import os\ndef look(): return os.listdir('/tmp') + os.listdir('/home/learner')")
+    # Where the environment lies below /tmp, the folder on the way to it is there.
+    environment = Path(sys.prefix)
+    assert found == ([environment.parts[2]] if environment.is_relative_to("/tmp") else [])
 
 
 HOSTILE = {
