@@ -397,8 +397,10 @@ A3_WRONG_ANSWERS = [
     (
         "build_choices",
         [
-            ("options.insert(place, ", "options.append("),
-            ("examples.append", "options[place], options[-1] = options[-1], options[place]; examples.append"),
+            (
+                "[*rest[:place], here[beside], *rest[place:]]",
+                "[[*rest, here[beside]][{place: -1, num_options - 1: place}.get(i, i)] for i in range(num_options)]",
+            ),
         ],
         "have not kept their order",
     ),

@@ -52,14 +52,13 @@ def build_choices(documents, queries, num_options, order):
     # solution
     examples = []
     for home, at in queries:
-        here = documents[home]
-        if 0 <= at + <<build_choices.step>> < len(here):
+        here, beside = documents[home], at + <<build_choices.step>>
+        if 0 <= beside < len(here):
             hard = max(here, key=lambda sentence: abs(here.index(sentence) - at))
             others = dict.fromkeys([hard] + [text[at % len(text)] for text in documents[home + 1 :] + documents[:home]])
-            options = [text for text in others if text not in (here[at], here[at + <<build_choices.step>>])][: num_options - 1]
+            rest = [text for text in others if text not in (here[at], here[beside])][: num_options - 1]
             <<build_choices.code>>
-            options.insert(place, here[at + <<build_choices.step>>])
-            examples.append({"query": here[at], "options": options, "label": place})
+            examples.append({"query": here[at], "options": [*rest[:place], here[beside], *rest[place:]], "label": place})
     return examples
     # end of solution
 
@@ -168,8 +167,7 @@ def draw_few_shot(labels, groups, order, per_class):
     <<draw_few_shot.code>>
     pools = {
         (side, label): [row for row in candidates if side_of[groups[row]] == side and labels[row] == label]
-        for side in ("train", "development")
-        for label in set(labels)
+        for side in ("train", "development") for label in set(labels)
     }
     count = min(per_class, *(len(pool) for pool in pools.values()))
     chosen = {key: set(pool[:count]) for key, pool in pools.items()}
@@ -266,8 +264,7 @@ def tune_prompt(weights, output, start, x_train, y_train, x_development, y_devel
     # solution
     def read(prompt, x):
         scores = <<tune_prompt.apply>>(x @ weights.T + prompt) @ output.T
-        shares = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
+        return (shares := np.exp(scores - scores.max(axis=1, keepdims=True))) / shares.sum(axis=1, keepdims=True)
 
     path, rows = [start], (np.arange(len(y_development)), y_development)
     for _ in range(300):
