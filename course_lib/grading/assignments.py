@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import json
 import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ __all__ = [
     "assignment_names",
     "first_problem",
     "load_assignment",
+    "read_rubric",
     "shown_source",
 ]
 
@@ -216,6 +218,31 @@ def load_assignment(name: str) -> Assignment:
             mend=f"Call them {name}.something.",
         )
     return assignment
+
+
+def read_rubric(given: str) -> tuple[str, int]:
+    """Give the assignment and the secret seed that `course grade --assignment` names.
+
+    Args:
+        given: an assignment ("a1": its public form), or the `rubric.json` that `course assignment` wrote, or that
+            file's folder.
+
+    Raises:
+        CourseError: if it is neither.
+    """
+    path = Path(given)
+    path = path / "rubric.json" if path.is_dir() else path
+    if path.suffix != ".json":
+        return load_assignment(given).name, 0
+    try:
+        rubric = json.loads(path.read_text(encoding="utf-8"))
+        return load_assignment(rubric["assignment"]).name, int(rubric["secret_seed"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CourseError(
+            "This rubric cannot be read.",
+            given=given,
+            mend="Name the rubric.json that `course assignment` wrote.",
+        ) from error
 
 
 def first_problem(problems: Iterable[str]) -> str:

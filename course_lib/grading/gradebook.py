@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import json
 import os
 import random
 import re
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.errors import CourseError
-from course_lib.grading.assignments import Assignment, load_assignment
+from course_lib.grading.assignments import Assignment, load_assignment, read_rubric
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import PlannedTask, plan
 from course_lib.grading.journal import NUM_SEEDS, Graded, Journal, Setting
@@ -48,31 +47,6 @@ class GradedClass:
     assignment: Assignment
     isolation: Isolation
     graded: list[Graded]
-
-
-def read_rubric(given: str) -> tuple[str, int]:
-    """Give the assignment and the secret seed that `course grade --assignment` names.
-
-    Args:
-        given: an assignment ("a1": its public form), or the `rubric.json` that `course assignment` wrote, or that
-            file's folder.
-
-    Raises:
-        CourseError: if it is neither.
-    """
-    path = Path(given)
-    path = path / "rubric.json" if path.is_dir() else path
-    if path.suffix != ".json":
-        return load_assignment(given).name, 0
-    try:
-        rubric = json.loads(path.read_text(encoding="utf-8"))
-        return load_assignment(rubric["assignment"]).name, int(rubric["secret_seed"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CourseError(
-            "This rubric cannot be read.",
-            given=given,
-            mend="Name the rubric.json that `course assignment` wrote.",
-        ) from error
 
 
 def grade_class(

@@ -17,10 +17,9 @@ from typing import Any
 
 import course_lib
 from course_lib.errors import CourseError
-from course_lib.grading.assignments import load_assignment
+from course_lib.grading.assignments import load_assignment, read_rubric
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import plan
-from course_lib.grading.gradebook import read_rubric
 from course_lib.grading.journal import fresh_seed
 from course_lib.grading.judging import Report, grade_notebook
 from course_lib.grading.sandbox import find_isolation

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from course_lib.errors import CourseError
-from course_lib.grading.assignments import Assignment, load_assignment
-from course_lib.grading.gradebook import read_rubric
+from course_lib.grading.assignments import Assignment, load_assignment, read_rubric
 from course_lib.grading.worker import FORM_KEY
 from course_lib.locations import written_whole
 from course_lib.pipeline.build import checked_cells, notebook_text, with_colab, with_solutions

@@ -21,13 +21,13 @@ from typer.testing import CliRunner
 from course_lib import cli
 from course_lib.errors import CourseError
 from course_lib.grading import feedback_pages, gradebook
+from course_lib.grading.assignments import read_rubric
 from course_lib.grading.class_summary import summary_page, verdict_counts
 from course_lib.grading.feedback_pages import page_name, write_feedback
 from course_lib.grading.gradebook import (
     GradedClass,
     _OwnCore,
     grade_class,
-    read_rubric,
     write_gradebook,
 )
 from course_lib.grading.journal import NUM_SEEDS, Graded, Journal, Setting, fresh_seed
