@@ -283,8 +283,8 @@ def assignment(
     out: Annotated[Path, typer.Option(help="The folder to write; keep it from students.")],
 ) -> None:
     """Write an assignment in a form of your own: student's and instructor's notebook, and rubric."""
+    from course_lib.checks import check_seed
     from course_lib.pipeline.assignments import write_assignment
-    from course_lib.runs import check_seed
 
     check_seed(seed)
     for path in write_assignment(name, seed, out):

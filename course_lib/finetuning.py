@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import check_seed
 from course_lib.errors import CourseError
 from course_lib.models import ModelAndTokenizer
-from course_lib.runs import check_seed
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib import assets
+from course_lib.checks import check_seed
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_trouble
-from course_lib.runs import check_seed
 
 if TYPE_CHECKING:
     import torch

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import check_seed
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_folder, data_folder, written_whole
 
@@ -139,19 +140,6 @@ def profile(name: str | None = None) -> Profile:
         CourseError: if no profile has this name.
     """
     return Profile(name or os.environ.get(PROFILE_VARIABLE) or "default")
-
-
-def check_seed(seed: int) -> None:
-    """Refuse what is no seed.
-
-    Args:
-        seed: a whole number from 0 to 2**32 - 1.
-
-    Raises:
-        CourseError: if the seed is outside that range.
-    """
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise CourseError("A seed is a whole number from 0 to 2**32 - 1.", given=seed, mend="Use seed=0.")
 
 
 def seed_everything(seed: int) -> None:

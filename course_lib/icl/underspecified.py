@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from course_lib.checks import check_seed
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.hypotheses import Hypothesis, label_texts
 from course_lib.icl.interventions import DIRECTIONS
-from course_lib.runs import check_seed
 from course_lib.texts import normalise
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from course_lib.checks import check_seed
 from course_lib.errors import CourseError, unknown_name
 from course_lib.ppt.patterns import SINGLE_WORDS, check_num_options
-from course_lib.runs import check_seed
 from course_lib.texts import load_texts, normalise
 
 if TYPE_CHECKING:

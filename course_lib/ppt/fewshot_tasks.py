@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from course_lib.checks import check_seed
 from course_lib.errors import CourseError, unknown_name
 from course_lib.ppt.corpus import SCORE_EDGES, build_nss_examples
 from course_lib.ppt.patterns import (
@@ -19,7 +20,6 @@ from course_lib.ppt.patterns import (
     unified_pattern,
 )
 from course_lib.ppt.prompt_examples import PromptExample
-from course_lib.runs import check_seed
 from course_lib.texts import SPLITS, load_texts, with_binary_labels
 from course_lib.verbalizers import Verbalizer
 

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import check_seed
 from course_lib.errors import CourseError
 from course_lib.finetuning import Evaluation
 from course_lib.models import ModelAndTokenizer, floating_dtype
@@ -28,7 +29,6 @@ from course_lib.ppt.label_scoring import label_loss
 from course_lib.ppt.processes import Processes
 from course_lib.ppt.prompt_examples import Batches, Examples, HeldOut, TaskTokens, read_examples
 from course_lib.ppt.soft_prompt import SoftPrompt
-from course_lib.runs import check_seed
 from course_lib.verbalizers import LabelIds, Verbalizer
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import check_seed
 from course_lib.errors import CourseError
 from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
 from course_lib.ppt import tasks
-from course_lib.runs import check_seed
 from course_lib.statistics import mean_interval
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from course_lib.checks import check_seed
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_folder, cache_trouble, written_whole
 from course_lib.models import EMBEDDED
@@ -32,7 +33,7 @@ from course_lib.ppt.corpus import (
     train_labeller,
 )
 from course_lib.ppt.patterns import SINGLE_WORDS, Pattern, find_pattern, unified_pattern
-from course_lib.runs import check_seed, profile
+from course_lib.runs import profile
 from course_lib.texts import SPLITS, load_texts, normalise, sample_texts
 
 if TYPE_CHECKING:

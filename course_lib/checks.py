@@ -1,0 +1,312 @@
+"""Border checks: each says in one sentence what was expected, what came, and what to do.
+
+A public function checks what it is given here, before it works, and goes on with what the check returns:
+plain numbers, and NumPy arrays of the dtype and shape that were asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from course_lib.errors import CourseError, unknown_name
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# More of anything than this is a slip: it would take the machine's memory or a day.
+MOST = 10_000_000
+
+
+def check_count(name: str, value: Any, *, least: int = 1, most: int = MOST) -> int:
+    """Return a whole number of things.
+
+    Args:
+        name: what is counted, as the caller's argument is called.
+        value: an int or one of NumPy's; neither a bool nor a float.
+        least: the smallest that is accepted.
+        most: the largest that is accepted.
+
+    Raises:
+        CourseError: it is no whole number, or outside the range.
+
+    Example:
+        >>> check_count("batch_size", 16)
+        16
+        >>> check_count("batch_size", 2.5)
+        Traceback (most recent call last):
+        ...
+        course_lib.errors.CourseError: batch_size must be a whole number from 1 to 10000000. Given: 2.5.
+    """
+    if not _is_whole(value) or not least <= value <= most:
+        raise CourseError(f"{name} must be a whole number from {least} to {most}.", given=_shown(value))
+    return int(value)
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> float:
+    """Return a finite number.
+
+    Args:
+        name: what it is, as the caller's argument is called.
+        value: a real number; neither a bool nor a text.
+        above: it must be larger than this.
+        least: it must be at least this.
+        below: it must be smaller than this.
+        most: it must be at most this.
+
+    Raises:
+        CourseError: it is no finite number, or outside the range.
+
+    Example:
+        >>> check_number("learning_rate", float("inf"), above=0)
+        Traceback (most recent call last):
+        ...
+        course_lib.errors.CourseError: learning_rate must be a finite number above 0. Given: inf.
+    """
+    bounds = (("above", above), ("at least", least), ("below", below), ("at most", most))
+    inside = (
+        _is_real(value)
+        and math.isfinite(value)
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+    )
+    if not inside:
+        wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+        raise CourseError(f"{name} must be a finite number {wanted}".rstrip() + ".", given=_shown(value))
+    return float(value)
+
+
+def check_share(name: str, value: Any, *, closed: bool = True) -> float:
+    """Return a share: a number from 0 to 1, or strictly between them where `closed` is False.
+
+    Raises:
+        CourseError: it is no number, or outside the range.
+    """
+    return (
+        check_number(name, value, least=0, most=1) if closed else check_number(name, value, above=0, below=1)
+    )
+
+
+def check_seed(seed: Any) -> int:
+    """Return a seed.
+
+    Args:
+        seed: a whole number from 0 to 2**32 - 1.
+
+    Raises:
+        CourseError: it is no whole number, or outside that range.
+    """
+    if not _is_whole(seed) or not 0 <= seed < 2**32:
+        raise CourseError(
+            "A seed is a whole number from 0 to 2**32 - 1.", given=_shown(seed), mend="Use seed=0."
+        )
+    return int(seed)
+
+
+def check_choice(kind: str, value: Any, known: Iterable[str]) -> str:
+    """Return a name that is one of the known ones.
+
+    Args:
+        kind: what it names, for example "profile".
+        value: the name.
+        known: every name that is accepted.
+
+    Raises:
+        CourseError: it is none of them; the error names the nearest.
+    """
+    known = list(known)
+    if not isinstance(value, str) or value not in known:
+        raise unknown_name(kind, value, known)
+    return value
+
+
+def check_numbers(name: str, values: Any, *, num_dims: int = 1, least_size: int = 1) -> np.ndarray:
+    """Return finite numbers as a float64 array.
+
+    Args:
+        name: what they are.
+        values: a list, an array or a tensor of numbers, no texts and no bools among them.
+        num_dims: dimensions that the array must have.
+        least_size: fewest numbers that are accepted.
+
+    Raises:
+        CourseError: another shape, too few, something that is no number, or one that is not finite.
+
+    Example:
+        >>> check_numbers("curvatures", [1, 2.5])
+        array([1. , 2.5])
+    """
+    import numpy as np
+
+    array = _array(name, values)
+    if array.dtype.kind not in "iuf":
+        raise CourseError(f"{name} must be numbers.", given=_shown(values))
+    if array.ndim != num_dims or array.size < least_size:
+        raise CourseError(
+            f"{name} must have {num_dims} dimension{'s' * (num_dims != 1)} and hold at least {least_size}.",
+            given=f"shape {list(array.shape)}",
+        )
+    array = array.astype(float)
+    if not np.isfinite(array).all():
+        place = [int(index) for index in np.argwhere(~np.isfinite(array))[0]]
+        raise CourseError(
+            f"{name} must be finite numbers; the one at {place} is not.", given=float(array[tuple(place)])
+        )
+    return array
+
+
+def check_scores(
+    name: str, scores: Any, *, num_rows: int | None = None, least_columns: int = 2
+) -> np.ndarray:
+    """Return a score for each row and label (logits, log-probabilities) as a float64 array [n, num_labels].
+
+    Args:
+        name: what they are, for example "logits".
+        scores: [n, num_labels], n at least 1, finite.
+        num_rows: the n that it must have.
+        least_columns: fewest labels that are accepted.
+
+    Raises:
+        CourseError: another shape, or a score that is no finite number.
+    """
+    array = check_numbers(name, scores, num_dims=2)
+    if array.shape[1] < least_columns:
+        raise CourseError(
+            f"{name} must have a column for each of at least {least_columns} labels.",
+            given=f"shape {list(array.shape)}",
+        )
+    if num_rows is not None and len(array) != num_rows:
+        raise CourseError(f"{name} must have {num_rows} rows.", given=f"shape {list(array.shape)}")
+    return array
+
+
+def check_labels(
+    name: str, labels: Any, *, num_labels: int | None = None, num_rows: int | None = None
+) -> np.ndarray:
+    """Return labels as an int64 array [n].
+
+    Args:
+        name: what they are, for example "labels".
+        labels: whole numbers from 0, n at least 1; whole floats, bools and texts are refused.
+        num_labels: they must lie below it.
+        num_rows: the n that there must be.
+
+    Raises:
+        CourseError: another shape or length, no whole number, or one outside the range.
+
+    Example:
+        >>> check_labels("labels", [0, 1, 1], num_labels=2)
+        array([0, 1, 1])
+    """
+    array = _array(name, labels)
+    if array.ndim != 1 or array.size == 0 or (num_rows is not None and len(array) != num_rows):
+        wanted = "at least one" if num_rows is None else str(num_rows)
+        raise CourseError(
+            f"{name} must be one whole number a row, {wanted} in a single dimension.",
+            given=f"shape {list(array.shape)}",
+        )
+    if array.dtype.kind not in "iu":
+        raise CourseError(f"{name} must be whole numbers, not {array.dtype}.", given=_shown(labels))
+    highest = "" if num_labels is None else f" to {num_labels - 1}"
+    outside = array[(array < 0) | (array >= (MOST if num_labels is None else num_labels))]
+    if outside.size:
+        raise CourseError(f"{name} must be whole numbers from 0{highest}.", given=int(outside[0]))
+    return array.astype(int)
+
+
+def check_texts(name: str, texts: Any, *, least: int = 1, empty_ok: bool = True) -> list[str]:
+    """Return texts as a list.
+
+    Args:
+        name: what they are.
+        texts: a collection of str; a single str is refused, since it would be read letter by letter.
+        least: fewest that are accepted.
+        empty_ok: whether a text may be empty.
+
+    Raises:
+        CourseError: no collection, too few, or one that is no text; the error names its place.
+    """
+    if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Collection):
+        raise CourseError(
+            f"{name} must be a list of texts.", given=_shown(texts), mend="Put it into a list: [text]."
+        )
+    found = list(texts)
+    if len(found) < least:
+        raise CourseError(f"{name} must hold at least {least}.", given=f"{len(found)} texts")
+    for place, text in enumerate(found):
+        if not isinstance(text, str) or not (text or empty_ok):
+            what = "empty" if isinstance(text, str) else "no text"
+            raise CourseError(f"{name} must be texts; the one at {place} is {what}.", given=_shown(text))
+    return found
+
+
+def check_rows(name: str, rows: Any, columns: Sequence[str] = (), *, least: int = 1) -> list[dict[str, Any]]:
+    """Return the rows of a table that have the named columns.
+
+    Args:
+        name: what they are.
+        rows: mappings, one a row.
+        columns: the columns that each must have.
+        least: fewest rows that are accepted.
+
+    Raises:
+        CourseError: no list of mappings, too few, or a column that is missing; the error names row and column.
+    """
+    is_table = isinstance(rows, Collection) and not isinstance(rows, (str, bytes, Mapping))
+    if not is_table or not all(isinstance(row, Mapping) for row in rows):
+        raise CourseError(f"{name} must be a list of rows, each a mapping.", given=_shown(rows))
+    if len(rows) < least:
+        raise CourseError(f"{name} must hold at least {least}.", given=f"{len(rows)} rows")
+    for place, row in enumerate(rows):
+        missing = [column for column in columns if column not in row]
+        if missing:
+            raise CourseError(
+                f"Row {place} of {name} lacks {', '.join(map(repr, missing))}.", given=sorted(map(str, row))
+            )
+    return [dict(row) for row in rows]
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _array(name: str, values: Any) -> np.ndarray:
+    """Return a list, array or tensor as an array; what has no rectangular shape is refused."""
+    import numpy as np
+
+    if hasattr(values, "detach"):  # a tensor; NumPy has no bfloat16
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    if isinstance(values, (str, bytes, Mapping, set, frozenset)) or values is None:
+        raise CourseError(f"{name} must be a list or an array.", given=_shown(values))
+    try:
+        return np.asarray(list(values) if isinstance(values, range) else values)
+    except (ValueError, TypeError) as error:
+        raise CourseError(f"{name} must be a list or an array without gaps.", given=_shown(values)) from error
+
+
+class _Nothing:
+    """Stands for a None that was given: `CourseError` shows no value where it is handed None itself."""
+
+    def __repr__(self) -> str:
+        return "None"
+
+
+def _shown(value: Any) -> Any:
+    return _Nothing() if value is None else value
