@@ -1,15 +1,22 @@
 """Border checks: each says in one sentence what was expected, what came, and what to do.
 
 A public function checks what it is given here, before it works, and goes on with what the check returns:
-plain numbers, and NumPy arrays of the dtype and shape that were asked for.
+plain numbers, and NumPy arrays of the dtype and shape that were asked for. `border` is the short way to say
+it, one check an argument, above the function:
+
+    @border(values=check_numbers, confidence=partial(check_share, closed=False), seed=a_seed)
+    def mean_of(values, *, confidence=0.95, seed=0): ...
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from course_lib.errors import CourseError, unknown_name
 
@@ -18,6 +25,143 @@ if TYPE_CHECKING:
 
 # More of anything than this is a slip: it would take the machine's memory or a day.
 MOST = 10_000_000
+
+# A check takes the argument's name and its value, and returns the value to go on with.
+Check = Callable[[str, Any], Any]
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+def border(**checks: Check) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
+    """Check a function's arguments before it runs, and hand it what the checks return.
+
+    Args:
+        checks: a check for each argument that has one, by the argument's name.
+
+    Returns:
+        The decorator. Defaults are not checked.
+
+    Raises:
+        TypeError: where it is applied, if the function has no argument of such a name.
+
+    Example:
+        >>> @border(num_steps=check_count)
+        ... def run(num_steps=3):
+        ...     return num_steps
+        >>> run(num_steps="3")
+        Traceback (most recent call last):
+        ...
+        course_lib.errors.CourseError: num_steps must be a whole number from 1 to 10000000. Given: '3'.
+    """
+
+    def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+        signature = inspect.signature(function)
+        unknown = set(checks) - set(signature.parameters)
+        if unknown:
+            raise TypeError(f"{function.__qualname__} has no argument {', '.join(sorted(unknown))}")
+
+        @wraps(function)
+        def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+            bound = signature.bind(*args, **kwargs)
+            for name in bound.arguments.keys() & checks.keys():
+                bound.arguments[name] = checks[name](name, bound.arguments[name])
+            return function(*bound.args, **bound.kwargs)
+
+        return checked
+
+    return decorate
+
+
+def check_fields(instance: object, **checks: Check) -> None:
+    """Check the fields of a dataclass, in its `__post_init__`; they stay as they were given.
+
+    Args:
+        instance: the object.
+        checks: a check for each field that has one, by the field's name.
+
+    Raises:
+        CourseError: from the first check that refuses.
+    """
+    for name, check in checks.items():
+        check(name, getattr(instance, name))
+
+
+def optional(check: Check) -> Check:
+    """Return the check that also accepts None."""
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def each(check: Check, *, least: int = 1) -> Check:
+    """Return the check of a list whose every entry passes `check`; it returns a list.
+
+    Args:
+        check: what an entry must pass.
+        least: fewest entries that are accepted.
+    """
+
+    def checked(name: str, values: Any) -> list[Any]:
+        if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
+            raise CourseError(f"{name} must be a list.", given=_shown(values))
+        found = [check(f"{name}[{place}]", value) for place, value in enumerate(values)]
+        if len(found) < least:
+            raise CourseError(f"{name} must hold at least {least}.", given=found)
+        return found
+
+    return checked
+
+
+def of_type(*types: str) -> Check:
+    """Return the check of an object's type.
+
+    Args:
+        types: dotted names, such as "torch.Tensor"; a module that nobody has loaded is not loaded for it.
+    """
+    return partial(_check_type, types=types)
+
+
+def a_choice(*known: str) -> Check:
+    """Return the check of a name that is one of `known`."""
+    return lambda name, value: check_choice(name, value, known)
+
+
+def a_seed(name: str, value: Any) -> int:
+    """Return a seed; `check_seed` as a check of an argument."""
+    return check_seed(value)
+
+
+def check_text(name: str, value: Any, *, empty_ok: bool = True) -> str:
+    """Return a text.
+
+    Raises:
+        CourseError: it is no str, or empty where it may not be.
+    """
+    if not isinstance(value, str):
+        raise CourseError(f"{name} must be a text.", given=_shown(value))
+    if not (value or empty_ok):
+        raise CourseError(f"{name} must not be empty.", given=value)
+    return value
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return a bool.
+
+    Raises:
+        CourseError: it is neither True nor False.
+    """
+    if not isinstance(value, bool):
+        raise CourseError(f"{name} must be True or False.", given=_shown(value))
+    return value
+
+
+def check_callable(name: str, value: Any) -> Callable[..., Any]:
+    """Return a function.
+
+    Raises:
+        CourseError: it cannot be called.
+    """
+    if not callable(value):
+        raise CourseError(f"{name} must be a function.", given=_shown(value))
+    return value
 
 
 def check_count(name: str, value: Any, *, least: int = 1, most: int = MOST) -> int:
@@ -276,6 +420,19 @@ def check_rows(name: str, rows: Any, columns: Sequence[str] = (), *, least: int 
                 f"Row {place} of {name} lacks {', '.join(map(repr, missing))}.", given=sorted(map(str, row))
             )
     return [dict(row) for row in rows]
+
+
+def _check_type(name: str, value: Any, types: tuple[str, ...]) -> Any:
+    loaded = tuple(kind for kind in map(_loaded_type, types) if kind is not None)
+    if not isinstance(value, loaded):
+        wanted = " or ".join(kind.rpartition(".")[2] for kind in types)
+        raise CourseError(f"{name} must be a {wanted}, not a {type(value).__name__}.", given=_shown(value))
+    return value
+
+
+def _loaded_type(dotted: str) -> type | None:
+    module, _, attribute = dotted.rpartition(".")
+    return getattr(sys.modules.get(module), attribute, None)
 
 
 def _is_whole(value: Any) -> bool:

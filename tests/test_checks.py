@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.checks import (
+    a_choice,
+    a_seed,
+    border,
+    check_callable,
     check_choice,
     check_count,
+    check_fields,
+    check_flag,
     check_labels,
     check_number,
     check_numbers,
@@ -22,7 +29,11 @@ from course_lib.checks import (
     check_scores,
     check_seed,
     check_share,
+    check_text,
     check_texts,
+    each,
+    of_type,
+    optional,
 )
 from course_lib.errors import CourseError
 
@@ -196,3 +207,77 @@ def test_what_are_no_rows_is_refused(rows: Any) -> None:
 def test_a_none_is_shown(check: Callable[[str, Any], Any]) -> None:
     with pytest.raises(CourseError, match=r"Given: None"):
         check("x", None)
+
+
+@border(
+    num_steps=check_count,
+    rates=each(check_number),
+    seed=a_seed,
+    kind=a_choice("a", "b"),
+    texts=optional(check_texts),
+)
+def _run(num_steps: int, rates: Any = (), *, seed: int = 0, kind: str = "a", texts: Any = None) -> tuple:
+    """Return what it was handed."""
+    return num_steps, rates, seed, kind, texts
+
+
+def test_a_border_hands_on_what_its_checks_return() -> None:
+    assert _run(np.int64(3), (1, 2)) == (3, [1.0, 2.0], 0, "a", None)
+    assert _run(num_steps=3, texts=("x",)) == (3, (), 0, "a", ["x"])
+    assert _run.__doc__ == "Return what it was handed."
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"num_steps": "3"}, "num_steps"),
+        ({"rates": 3}, "rates must be a list"),
+        ({"rates": "12"}, "rates must be a list"),
+        ({"rates": []}, "rates must hold"),
+        ({"rates": [1, math.nan]}, r"rates\[1\]"),
+        ({"seed": -1}, "A seed"),
+        ({"kind": "c"}, "no kind"),
+        ({"texts": "x"}, "texts"),
+    ],
+)
+def test_a_border_names_the_argument(wrong: dict[str, Any], name: str) -> None:
+    with pytest.raises(CourseError, match=name):
+        _run(**{"num_steps": 1, **wrong})
+
+
+def test_a_border_knows_its_function() -> None:
+    with pytest.raises(TypeError, match="no argument steps"):
+        border(steps=check_count)(_run)
+
+
+def test_fields_are_checked_and_stay() -> None:
+    @dataclass(frozen=True)
+    class Settings:
+        size: Any
+
+        def __post_init__(self) -> None:
+            check_fields(self, size=check_count)
+
+    assert Settings(3).size == 3
+    with pytest.raises(CourseError, match="size must be"):
+        Settings(2.5)
+
+
+def test_a_type_is_checked_without_loading_it() -> None:
+    tensor = torch.tensor([1.0])
+    assert of_type("torch.Tensor", "numpy.ndarray")("x", tensor) is tensor
+    for wrong in (None, [1.0], "x"):
+        with pytest.raises(CourseError, match="x must be a Tensor, not a "):
+            of_type("torch.Tensor")("x", wrong)
+    with pytest.raises(CourseError, match="x must be a Thing"):
+        of_type("never_loaded.Thing")("x", tensor)
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"),
+    [(check_text, "a", 3), (check_flag, True, 1), (check_callable, len, "len"), (a_choice("a"), "a", None)],
+)
+def test_small_checks(check: Callable[[str, Any], Any], right: Any, wrong: Any) -> None:
+    assert check("x", right) is right
+    with pytest.raises(CourseError):
+        check("x", wrong)
