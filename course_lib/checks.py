@@ -22,6 +22,8 @@ from course_lib.errors import CourseError, unknown_name
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
+    from datasets import Dataset
 
 # More of anything than this is a slip: it would take the machine's memory or a day.
 MOST = 10_000_000
@@ -63,7 +65,7 @@ def border(**checks: Check) -> Callable[[Callable[Parameters, Result]], Callable
         @wraps(function)
         def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             bound = signature.bind(*args, **kwargs)
-            for name in bound.arguments.keys() & checks.keys():
+            for name in [name for name in bound.arguments if name in checks]:
                 bound.arguments[name] = checks[name](name, bound.arguments[name])
             return function(*bound.args, **bound.kwargs)
 
@@ -217,7 +219,7 @@ def check_number(
         ...
         course_lib.errors.CourseError: learning_rate must be a finite number above 0. Given: inf.
     """
-    bounds = (("above", above), ("at least", least), ("below", below), ("at most", most))
+    bounds = (("above", above), ("of at least", least), ("below", below), ("of at most", most))
     inside = (
         _is_real(value)
         and math.isfinite(value)
@@ -281,7 +283,7 @@ def check_numbers(name: str, values: Any, *, num_dims: int = 1, least_size: int 
 
     Args:
         name: what they are.
-        values: a list, an array or a tensor of numbers, no texts and no bools among them.
+        values: a list, an array or a tensor of numbers or of bools, which count as 0 and 1; no texts.
         num_dims: dimensions that the array must have.
         least_size: fewest numbers that are accepted.
 
@@ -295,12 +297,12 @@ def check_numbers(name: str, values: Any, *, num_dims: int = 1, least_size: int 
     import numpy as np
 
     array = _array(name, values)
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "biuf":
         raise CourseError(f"{name} must be numbers.", given=_shown(values))
     if array.ndim != num_dims or array.size < least_size:
         raise CourseError(
             f"{name} must have {num_dims} dimension{'s' * (num_dims != 1)} and hold at least {least_size}.",
-            given=f"shape {list(array.shape)}",
+            given=array.shape,
         )
     array = array.astype(float)
     if not np.isfinite(array).all():
@@ -329,10 +331,10 @@ def check_scores(
     if array.shape[1] < least_columns:
         raise CourseError(
             f"{name} must have a column for each of at least {least_columns} labels.",
-            given=f"shape {list(array.shape)}",
+            given=array.shape,
         )
     if num_rows is not None and len(array) != num_rows:
-        raise CourseError(f"{name} must have {num_rows} rows.", given=f"shape {list(array.shape)}")
+        raise CourseError(f"{name} must have {num_rows} rows.", given=array.shape)
     return array
 
 
@@ -359,7 +361,7 @@ def check_labels(
         wanted = "at least one" if num_rows is None else str(num_rows)
         raise CourseError(
             f"{name} must be one whole number a row, {wanted} in a single dimension.",
-            given=f"shape {list(array.shape)}",
+            given=array.shape,
         )
     if array.dtype.kind not in "iu":
         raise CourseError(f"{name} must be whole numbers, not {array.dtype}.", given=_shown(labels))
@@ -456,6 +458,67 @@ def _array(name: str, values: Any) -> np.ndarray:
         return np.asarray(list(values) if isinstance(values, range) else values)
     except (ValueError, TypeError) as error:
         raise CourseError(f"{name} must be a list or an array without gaps.", given=_shown(values)) from error
+
+
+a_positive = partial(check_number, above=0)
+a_dataset = of_type("datasets.Dataset")
+a_frame = of_type("pandas.DataFrame")
+a_tensor = of_type("torch.Tensor")
+a_model_and_tokenizer = of_type("course_lib.models.ModelAndTokenizer")
+
+
+def check_columns(name: str, frame: Any, columns: Sequence[str], *, least: int = 1) -> pd.DataFrame:
+    """Return a data frame that has the named columns.
+
+    Args:
+        name: what it holds.
+        frame: the data frame.
+        columns: columns that it must have.
+        least: fewest rows that are accepted.
+
+    Raises:
+        CourseError: no data frame, too few rows, or a column that is missing.
+    """
+    a_frame(name, frame)
+    missing = [column for column in columns if column not in frame.columns]
+    if missing or len(frame) < least:
+        raise CourseError(
+            f"{name} must have the columns {', '.join(columns)} and at least {least} rows.",
+            given=f"columns {list(map(str, frame.columns))}, {len(frame)} rows",
+        )
+    return frame
+
+
+def with_columns(*columns: str) -> Check:
+    """Return the check of a data frame's columns."""
+    return partial(check_columns, columns=columns)
+
+
+def check_dataset(name: str, texts: Any, columns: Sequence[str], *, least: int = 1) -> Dataset:
+    """Return a data set that has the named columns.
+
+    Args:
+        name: what it holds.
+        texts: a `datasets.Dataset`.
+        columns: columns that it must have.
+        least: fewest rows that are accepted.
+
+    Raises:
+        CourseError: no data set, too few rows, or a column that is missing.
+    """
+    a_dataset(name, texts)
+    missing = [column for column in columns if column not in texts.column_names]
+    if missing or len(texts) < least:
+        raise CourseError(
+            f"{name} must have the columns {', '.join(columns)} and at least {least} rows.",
+            given=f"columns {texts.column_names}, {len(texts)} rows",
+        )
+    return texts
+
+
+def dataset_with(*columns: str) -> Check:
+    """Return the check of a data set's columns."""
+    return partial(check_dataset, columns=columns)
 
 
 class _Nothing:

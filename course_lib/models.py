@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib import assets
-from course_lib.checks import check_seed
+from course_lib.checks import check_seed, check_texts
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_trouble
 
@@ -291,12 +291,11 @@ def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: int =
         cosine of the angle between them.
 
     Raises:
-        CourseError: if there are no texts.
+        CourseError: if there are no texts, or one is no text.
     """
     import torch
 
-    if len(texts) == 0:
-        raise CourseError("There are no texts to embed.", given=texts)
+    texts = check_texts("texts", texts)
     base: Any = encoder.model.base_model
     base.eval()
     order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from course_lib.checks import (
+    a_seed,
+    border,
+    check_count,
+    check_labels,
+    check_numbers,
+    check_scores,
+    check_share,
+    each,
+)
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_a_confidence = partial(check_share, closed=False)
+# More resamples change no printed digit and take the machine's memory.
+MOST_RESAMPLES = 1_000_000
 
 
 class Interval(NamedTuple):
@@ -28,6 +44,7 @@ class Interval(NamedTuple):
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+@border(values=check_numbers, confidence=_a_confidence)
 def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
     """Give the mean of repeated runs with Student's t interval.
 
@@ -48,17 +65,19 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     import numpy as np
     from scipy import stats
 
-    numbers = np.asarray(values, dtype=float)
-    if numbers.size == 0 or not np.isfinite(numbers).all():
-        raise CourseError("An interval needs finite numbers, at least one.", given=list(values))
-    _check_confidence(confidence)
-    mean = float(numbers.mean())
-    if numbers.size == 1:
+    mean, n = float(np.mean(values)), len(values)
+    if n == 1:
         return Interval(mean, -np.inf, np.inf, 1)
-    half = float(stats.t.ppf(0.5 + confidence / 2, numbers.size - 1) * stats.sem(numbers))
-    return Interval(mean, mean - half, mean + half, int(numbers.size))
+    half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * stats.sem(values))
+    return Interval(mean, mean - half, mean + half, n)
 
 
+@border(
+    values=each(check_numbers),
+    confidence=_a_confidence,
+    num_resamples=partial(check_count, most=MOST_RESAMPLES),
+    seed=a_seed,
+)
 def hierarchical_bootstrap(
     values: Sequence[Sequence[float]], *, confidence: float = 0.95, num_resamples: int = 4000, seed: int = 0
 ) -> Interval:
@@ -87,12 +106,7 @@ def hierarchical_bootstrap(
     """
     import numpy as np
 
-    sets = [np.asarray(items, dtype=float) for items in values]
-    if not sets or any(items.size == 0 or not np.isfinite(items).all() for items in sets):
-        raise CourseError(
-            "A bootstrap needs sets of finite numbers, none empty.", given=[items.size for items in sets]
-        )
-    _check_confidence(confidence)
+    sets = [np.asarray(items) for items in values]
     mean = float(np.mean([items.mean() for items in sets]))
     if len(sets) == 1:
         return Interval(mean, -np.inf, np.inf, 1)
@@ -109,11 +123,7 @@ def hierarchical_bootstrap(
     return Interval(mean, float(low), float(high), len(sets))
 
 
-def _check_confidence(confidence: float) -> None:
-    if not 0 < confidence < 1:
-        raise CourseError("A confidence lies between 0 and 1.", given=confidence, mend="Use 0.95.")
-
-
+@border(predictions=each(check_labels, least=2))
 def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:
     """Give the share of predictions that change from one step to the next.
 
@@ -124,7 +134,7 @@ def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:
         Float array [T - 1].
 
     Raises:
-        CourseError: fewer than two moments.
+        CourseError: fewer than two moments, no predictions, or moments of different lengths.
 
     Example:
         >>> flip_shares([[0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]]).tolist()
@@ -132,25 +142,28 @@ def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:
     """
     import numpy as np
 
-    if len(predictions) < 2:
-        raise CourseError("Flips need at least two moments.", given=len(predictions))
-    table = np.asarray(predictions)
+    lengths = {len(moment) for moment in predictions}
+    if len(lengths) > 1:
+        raise CourseError("Every moment must have as many predictions.", given=sorted(lengths))
+    table = np.stack(predictions)
     return (table[1:] != table[:-1]).mean(axis=1)
 
 
+@border(logits=check_scores, num_bins=check_count)
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, *, num_bins: int = 10) -> float:
     """Give how far a classifier's confidence lies from its accuracy.
 
     Args:
         logits: float array [n, num_labels].
         labels: int array [n].
-        num_bins: bins of equal width over the confidence, the probability of the predicted label.
+        num_bins: bins of equal width over the confidence, the probability of the predicted label; at most 10,000,000.
 
     Returns:
         The mean over bins, weighted by their examples, of |accuracy - mean confidence|, from 0 to 1.
 
     Raises:
-        CourseError: no examples, as many labels as logits are needed, or logits that are not finite.
+        CourseError: no examples, another number of labels than of logits, a label outside the logits'
+            columns, or logits that are not finite.
 
     Source: Guo et al., ICML 2017, "On Calibration of Modern Neural Networks", equation (3).
 
@@ -162,11 +175,7 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, *, num_bi
     import numpy as np
     from scipy.special import softmax
 
-    logits, labels = np.asarray(logits, dtype=float), np.asarray(labels)
-    if len(logits) != len(labels) or not len(logits) or not np.isfinite(logits).all():
-        raise CourseError("Calibration needs finite logits and a label for each.", given=logits.shape)
-    if num_bins < 1:
-        raise CourseError("num_bins must be at least 1.", given=num_bins, mend="Use 10.")
+    labels = check_labels("labels", labels, num_labels=logits.shape[1], num_rows=len(logits))
     probabilities = softmax(logits, axis=1)
     confidence = probabilities.max(axis=1)
     is_right = logits.argmax(axis=1) == labels

@@ -100,7 +100,7 @@ def test_vectors_come_in_the_order_of_the_texts(encoder: ModelAndTokenizer) -> N
 
 
 def test_embedding_nothing_is_refused(encoder: ModelAndTokenizer) -> None:
-    with pytest.raises(CourseError, match="no texts"):
+    with pytest.raises(CourseError, match="texts must hold at least 1"):
         embed(encoder, [])
 
 

@@ -65,13 +65,13 @@ def test_more_confidence_is_a_wider_interval(values: list[float], confidence: fl
 
 @pytest.mark.parametrize("values", [[], [0.5, math.nan], [math.inf]])
 def test_what_is_no_number_is_refused(values: list[float]) -> None:
-    with pytest.raises(CourseError, match="finite numbers"):
+    with pytest.raises(CourseError, match=r"values(\[\d\])? must"):
         mean_interval(values)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, 95])
 def test_a_confidence_outside_0_to_1_is_refused(confidence: float) -> None:
-    with pytest.raises(CourseError, match="between 0 and 1"):
+    with pytest.raises(CourseError, match="above 0 and below 1"):
         mean_interval([1.0, 2.0], confidence=confidence)
 
 
@@ -90,8 +90,8 @@ def test_flips_are_counted_from_step_to_step() -> None:
 
 
 def test_one_moment_has_no_flips() -> None:
-    with pytest.raises(CourseError, match="two moments"):
-        flip_shares([np.zeros(3)])
+    with pytest.raises(CourseError, match="hold at least 2"):
+        flip_shares([np.zeros(3, dtype=int)])
 
 
 def test_calibration_error_is_what_the_hand_gives() -> None:
@@ -125,7 +125,7 @@ def test_calibration_error_is_at_least_the_overall_gap(
     ("logits", "labels"), [(np.empty((0, 2)), []), (np.array([[0.0, np.nan]]), [0]), (np.ones((2, 2)), [0])]
 )
 def test_calibration_of_what_is_no_prediction_is_refused(logits: np.ndarray, labels: list[int]) -> None:
-    with pytest.raises(CourseError, match="finite logits"):
+    with pytest.raises(CourseError, match=r"(logits|labels) must"):
         expected_calibration_error(logits, labels)
 
 
@@ -163,5 +163,5 @@ def test_one_set_says_nothing_of_how_sets_differ() -> None:
 
 @pytest.mark.parametrize("values", [[], [[1.0], []], [[1.0, math.nan]]])
 def test_a_bootstrap_of_nothing_is_refused(values: list) -> None:
-    with pytest.raises(CourseError, match="finite numbers"):
+    with pytest.raises(CourseError, match=r"values(\[\d\])? must"):
         hierarchical_bootstrap(values)

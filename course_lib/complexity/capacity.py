@@ -6,6 +6,17 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import (
+    Check,
+    a_positive,
+    a_seed,
+    border,
+    check_count,
+    check_flag,
+    check_text,
+    each,
+    with_columns,
+)
 from course_lib.complexity.ratio import parameter_ratio
 from course_lib.finetuning import Evaluation, FinetuningSettings, evaluate, finetune
 from course_lib.models import count_parameters, load_classifier
@@ -19,6 +30,16 @@ ENCODER = "fine-tuned encoder"
 LINEAR = "linear on TF-IDF"
 
 
+_SIZES: dict[str, Check] = {
+    "num_heldout": check_count,
+    "num_epochs": check_count,
+    "learning_rate": a_positive,
+    "texts": check_text,
+    "progress": check_flag,
+}
+
+
+@border(train_sizes=each(check_count), seeds=each(a_seed), **_SIZES)
 def sample_size_sweep(
     train_sizes: Sequence[int],
     seeds: Sequence[int],
@@ -68,6 +89,7 @@ def sample_size_sweep(
     return pd.DataFrame(rows)
 
 
+@border(train_size=check_count, seed=a_seed, **_SIZES)
 def sample_size_run(
     train_size: int,
     seed: int,
@@ -137,6 +159,7 @@ def _rows(
     ]
 
 
+@border(rows=with_columns("model", "num_examples", "seed", "parameter_ratio", "side", "accuracy"))
 def generalization_gaps(rows: pd.DataFrame) -> pd.DataFrame:
     """Give training minus held-out accuracy for each model, N and seed.
 
@@ -145,6 +168,9 @@ def generalization_gaps(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns: model, num_examples, seed, parameter_ratio, train, held-out, gap.
+
+    Raises:
+        CourseError: no rows, or a column that is missing.
     """
     table = rows.pivot_table(
         index=["model", "num_examples", "seed", "parameter_ratio"], columns="side", values="accuracy"

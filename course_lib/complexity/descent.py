@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import border, check_callable, check_count, check_number, check_numbers
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
     import numpy as np
 
 
+def _a_point(name: str, value: Any) -> np.ndarray:
+    """Return a point [D] from a number or D numbers."""
+    import numpy as np
+
+    return check_numbers(name, [value] if np.ndim(value) == 0 else value)
+
+
+@border(
+    gradient=check_callable,
+    start=_a_point,
+    learning_rate=partial(check_number, above=0),
+    num_steps=partial(check_count, most=1_000_000),
+)
 def gradient_descent(
     gradient: Callable[[np.ndarray], np.ndarray],
     start: float | Sequence[float],
@@ -29,7 +44,8 @@ def gradient_descent(
         The points visited, the start included, float array [num_steps + 1, D].
 
     Raises:
-        CourseError: learning rate not positive, or fewer than one step.
+        CourseError: a start that is not finite, a learning rate that is not positive, or a number of steps
+            that is not from 1 to 1,000,000.
 
     Example:
         >>> gradient_descent(lambda x: 2 * x, 1.0, 0.25, 2).ravel().tolist()
@@ -37,17 +53,13 @@ def gradient_descent(
     """
     import numpy as np
 
-    if not learning_rate > 0 or num_steps < 1:
-        raise CourseError(
-            "Gradient descent needs a positive learning rate and at least one step.",
-            given=(learning_rate, num_steps),
-        )
-    points = [np.atleast_1d(np.asarray(start, dtype=float))]
+    points = [np.asarray(start)]
     for _ in range(num_steps):
         points.append(points[-1] - learning_rate * np.asarray(gradient(points[-1])))
     return np.stack(points)
 
 
+@border(curvatures=check_numbers)
 def bowl(curvatures: Sequence[float]) -> tuple[Callable, Callable]:
     """Give a quadratic bowl with its minimum at 0, and its gradient.
 
@@ -56,13 +68,17 @@ def bowl(curvatures: Sequence[float]) -> tuple[Callable, Callable]:
 
     Returns:
         f(x) = ½ Σ c_d x_d² for points [..., D], and its gradient.
+
+    Raises:
+        CourseError: no curvatures, or one that is not finite.
     """
     import numpy as np
 
-    c = np.asarray(curvatures, dtype=float)
+    c = np.asarray(curvatures)
     return (lambda x: 0.5 * np.sum(c * np.asarray(x) ** 2, axis=-1)), (lambda x: c * np.asarray(x))
 
 
+@border(curvatures=check_numbers)
 def largest_stable_step(curvatures: Sequence[float]) -> float:
     """Give the learning rate above which gradient descent on a bowl moves away from the minimum.
 
@@ -73,12 +89,12 @@ def largest_stable_step(curvatures: Sequence[float]) -> float:
         curvatures: second derivative along each axis, positive.
 
     Raises:
-        CourseError: if one is not positive.
+        CourseError: no curvatures, or one that is not positive.
 
     Example:
         >>> largest_stable_step([1.0, 10.0])
         0.2
     """
-    if len(curvatures) == 0 or not min(curvatures) > 0:
+    if not min(curvatures) > 0:
         raise CourseError("Every curvature must be positive.", given=list(curvatures))
-    return 2 / max(curvatures)
+    return float(2 / max(curvatures))

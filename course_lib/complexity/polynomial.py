@@ -8,8 +8,10 @@ zero would find it; that is where double descent shows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from course_lib.checks import a_seed, border, check_count, check_number, check_numbers, each, of_type
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
@@ -17,6 +19,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# Beyond this degree least squares in float64 says nothing any more.
+MOST_DEGREE = 10_000
+
+_a_degree = partial(check_count, least=0, most=MOST_DEGREE)
+_noise = partial(check_number, least=0)
+_a_polynomial = of_type("numpy.polynomial.legendre.Legendre")
+
+
+@border(x=partial(check_numbers, least_size=0))
 def true_curve(x: np.ndarray) -> np.ndarray:
     """Give the curve that the noisy points are drawn around, one and a half waves over [-1, 1]."""
     import numpy as np
@@ -24,6 +35,7 @@ def true_curve(x: np.ndarray) -> np.ndarray:
     return np.sin(1.5 * np.pi * x)
 
 
+@border(num_points=check_count, noise=_noise, seed=a_seed)
 def draw_points(num_points: int, *, noise: float = 0.3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw points around the true curve.
 
@@ -40,15 +52,12 @@ def draw_points(num_points: int, *, noise: float = 0.3, seed: int = 0) -> tuple[
     """
     import numpy as np
 
-    if num_points < 1 or noise < 0:
-        raise CourseError(
-            "Drawing needs at least one point and no negative noise.", given=(num_points, noise)
-        )
     rng = np.random.default_rng(seed)
     x = np.sort(rng.uniform(-1, 1, num_points))
     return x, true_curve(x) + noise * rng.standard_normal(num_points)
 
 
+@border(x=check_numbers, y=check_numbers, degree=_a_degree)
 def fit_polynomial(x: np.ndarray, y: np.ndarray, degree: int) -> np.polynomial.Legendre:
     """Fit a polynomial by least squares; of several equally good ones, the one of least norm.
 
@@ -65,22 +74,36 @@ def fit_polynomial(x: np.ndarray, y: np.ndarray, degree: int) -> np.polynomial.L
     """
     import numpy as np
 
-    if len(x) != len(y) or len(x) == 0:
-        raise CourseError("Fitting needs as many y as x, at least one.", given=(len(x), len(y)))
-    if degree < 0:
-        raise CourseError("A polynomial's degree is at least 0.", given=degree)
-    features = np.polynomial.legendre.legvander(np.asarray(x), degree)
-    coefficients = np.linalg.lstsq(features, np.asarray(y), rcond=None)[0]
+    _check_pairs(x, y)
+    features = np.polynomial.legendre.legvander(x, degree)
+    coefficients = np.linalg.lstsq(features, y, rcond=None)[0]
     return np.polynomial.Legendre(coefficients)
 
 
+@border(polynomial=_a_polynomial, x=check_numbers, y=check_numbers)
 def mean_squared_error(polynomial: np.polynomial.Legendre, x: np.ndarray, y: np.ndarray) -> float:
-    """Give the mean squared distance between a polynomial and points."""
+    """Give the mean squared distance between a polynomial and points.
+
+    Args:
+        polynomial: what `fit_polynomial` gives.
+        x: float array [n].
+        y: float array [n].
+
+    Raises:
+        CourseError: x and y of unequal length or empty, or a number that is not finite.
+    """
     import numpy as np
 
+    _check_pairs(x, y)
     return float(np.mean((polynomial(x) - y) ** 2))
 
 
+def _check_pairs(x: np.ndarray, y: np.ndarray) -> None:
+    if len(x) != len(y):
+        raise CourseError("There must be as many y as x.", given=(len(x), len(y)))
+
+
+@border(degrees=each(_a_degree), num_points=check_count, noise=_noise, seeds=each(a_seed))
 def degree_sweep(
     degrees: Sequence[int], *, num_points: int = 20, noise: float = 0.3, seeds: Sequence[int] = range(50)
 ) -> pd.DataFrame:
@@ -94,6 +117,9 @@ def degree_sweep(
 
     Returns:
         Columns: degree, parameter_ratio ((degree + 1) / N), seed, train_error, heldout_error.
+
+    Raises:
+        CourseError: no degrees or seeds, or one that `fit_polynomial` or `draw_points` refuses.
     """
     import pandas as pd
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from course_lib.errors import CourseError
+from course_lib.checks import border, check_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +23,7 @@ DECK_ROWS = (
 )
 
 
+@border(num_parameters=partial(check_number, least=0), num_examples=partial(check_number, above=0))
 def parameter_ratio(num_parameters: float, num_examples: float) -> float:
     """Give P/N, the parameters for each training example.
 
@@ -36,12 +38,6 @@ def parameter_ratio(num_parameters: float, num_examples: float) -> float:
         >>> parameter_ratio(60e6, 1.2e6)
         50.0
     """
-    if num_parameters < 0 or not num_examples > 0:
-        raise CourseError(
-            "P/N needs P of at least 0 and N above 0.",
-            given=(num_parameters, num_examples),
-            mend="Pass the number of parameters first, then the number of examples.",
-        )
     return num_parameters / num_examples
 
 

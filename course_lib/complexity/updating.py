@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import (
+    Check,
+    a_model_and_tokenizer,
+    a_positive,
+    a_seed,
+    border,
+    check_count,
+    check_flag,
+    dataset_with,
+    each,
+    with_columns,
+)
 from course_lib.finetuning import FinetuningSettings, Step, evaluate, finetune
 from course_lib.models import ModelAndTokenizer, embed, encoder_weights, load_classifier, relative_distance
 from course_lib.statistics import flip_shares
@@ -18,6 +30,13 @@ if TYPE_CHECKING:
 NUM_WATCHED = 48
 
 
+_SIZES: dict[str, Check] = {
+    **dict.fromkeys(("num_train", "num_heldout", "num_steps", "num_pairs"), check_count),
+    "progress": check_flag,
+}
+
+
+@border(num_pairs=check_count, seed=a_seed)
 def caption_pairs(num_pairs: int, *, seed: int = 0) -> Dataset:
     """Draw picture captions with a sentence that follows from each, one pair a picture.
 
@@ -39,6 +58,7 @@ def caption_pairs(num_pairs: int, *, seed: int = 0) -> Dataset:
     return sample_texts(entailed.select(sorted(first_row.values())), num_pairs, seed=seed, label=None)
 
 
+@border(encoder=a_model_and_tokenizer, pairs=dataset_with("premise", "hypothesis"))
 def retrieval_accuracy(encoder: ModelAndTokenizer, pairs: Dataset) -> float:
     """Give how often a sentence's nearest caption is the caption it follows from.
 
@@ -57,6 +77,7 @@ def retrieval_accuracy(encoder: ModelAndTokenizer, pairs: Dataset) -> float:
     return float((nearest == torch.arange(len(nearest))).float().mean())
 
 
+@border(learning_rates=each(a_positive), seeds=each(a_seed), **_SIZES)
 def learning_rate_sweep(
     learning_rates: Sequence[float],
     seeds: Sequence[int],
@@ -103,12 +124,14 @@ def learning_rate_sweep(
     return split_run_rows(pd.DataFrame(rows))
 
 
+@border(rows=with_columns("kind"))
 def split_run_rows(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Part the rows of `learning_rate_run` into one table of runs and one of steps."""
     per_kind = {kind: part.dropna(axis=1, how="all") for kind, part in rows.groupby("kind")}
     return per_kind["run"].reset_index(drop=True), per_kind["step"].reset_index(drop=True)
 
 
+@border(learning_rate=a_positive, seed=a_seed, **_SIZES)
 def learning_rate_run(
     learning_rate: float,
     seed: int,

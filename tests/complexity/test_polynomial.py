@@ -76,13 +76,13 @@ def test_a_sweep_has_a_row_for_each_degree_and_seed() -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    with pytest.raises(CourseError, match="at least one point"):
+    with pytest.raises(CourseError, match="num_points must be"):
         draw_points(0)
-    with pytest.raises(CourseError, match="no negative noise"):
+    with pytest.raises(CourseError, match="noise must be"):
         draw_points(3, noise=-0.1)
     with pytest.raises(CourseError, match="as many y as x"):
         fit_polynomial(np.zeros(3), np.zeros(2), 1)
-    with pytest.raises(CourseError, match="as many y as x"):
+    with pytest.raises(CourseError, match="x must have"):
         fit_polynomial(np.zeros(0), np.zeros(0), 1)
-    with pytest.raises(CourseError, match="at least 0"):
+    with pytest.raises(CourseError, match="degree must be"):
         fit_polynomial(np.zeros(3), np.zeros(3), -1)
