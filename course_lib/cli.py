@@ -370,6 +370,7 @@ def pretrain(
 ) -> None:
     """Pre-train a prompt on plain text; a stopped run goes on where it was."""
     from course_lib.ppt.shipped import pretrain_task
+    from course_lib.user_files import split_names
 
     folder = pretrain_task(
         task,
@@ -381,7 +382,7 @@ def pretrain(
         learning_rate=learning_rate,
         seed=seed,
         initialisation=initialisation,
-        kinds=tuple(kinds.split(",")),
+        kinds=tuple(split_names("kinds", kinds)),
         max_options=max_options,
         num_examples=num_examples,
         num_held_out=num_held_out,
@@ -412,6 +413,7 @@ def tune(
     """Tune a soft prompt for your own model and texts."""
     from course_lib.ppt.pretraining import PromptTrainingSettings
     from course_lib.ppt.tuning import tune_prompt
+    from course_lib.user_files import split_names
 
     settings = PromptTrainingSettings(
         learning_rate=learning_rate,
@@ -424,9 +426,9 @@ def tune(
     result = tune_prompt(
         texts,
         out,
-        words.split(","),
+        split_names("words", words),
         template=template,
-        labels=labels.split(",") if labels else None,
+        labels=None if labels is None else split_names("labels", labels),
         start=start,
         num_virtual_tokens=num_virtual_tokens,
         settings=settings,
@@ -446,10 +448,11 @@ def evaluate(
 ) -> None:
     """Measure pre-trained prompts on held-out documents, beside untrained ones and hard patterns."""
     from course_lib.ppt.shipped import evaluate_shipped
+    from course_lib.user_files import split_names
 
     record = evaluate_shipped(
         folder,
-        task_names=tasks.split(","),
+        task_names=split_names("tasks", tasks),
         num_test=num_test,
         num_development=num_development,
         source=model,

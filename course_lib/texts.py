@@ -23,6 +23,7 @@ from course_lib import assets
 from course_lib.checks import check_seed
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_folder, cache_trouble
+from course_lib.user_files import read_raw_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -471,6 +472,12 @@ def _load_hub(text_source: TextSource, source: str | None) -> Dataset:
 
 def _read_hub(text_source: TextSource, source: str | None) -> pd.DataFrame:
     """Read every published split as one table; the course cuts its own."""
+    files = _text_files(source)
+    if files:
+        import pandas as pd
+
+        parts = [pd.DataFrame(read_raw_rows(file)) for file in files]
+        return pd.concat(parts, ignore_index=True).replace({"": None})
     from datasets import concatenate_datasets, load_dataset
     from datasets.exceptions import DatasetsError
 
@@ -488,6 +495,17 @@ def _read_hub(text_source: TextSource, source: str | None) -> pd.DataFrame:
             mend="Give `source` a folder of parquet, csv or json files in the published schema, or connect "
             "to the network. Embedded texts: " + ", ".join(_embedded_names()) + ".",
         ) from error
+
+
+def _text_files(source: str | None) -> list[Path]:
+    """Give the files of a folder that hold plain text, training rows first; parquet needs no reader of ours."""
+    if source is None or not Path(source).is_dir():
+        return []
+    files = [
+        file for file in sorted(Path(source).rglob("*")) if file.suffix in (".csv", ".tsv", ".json", ".jsonl")
+    ]
+    order = {"train": 0, "valid": 1, "dev": 1, "test": 2}
+    return sorted(files, key=lambda file: next((order[part] for part in order if part in file.stem), 0))
 
 
 def _embedded_names() -> list[str]:
@@ -514,12 +532,50 @@ class _Columns:
             mend="Use the published schema, or rename the column.",
         )
 
+    def texts(self, *columns: str) -> pd.Series:
+        """Give a column of texts, none missing."""
+        return self._complete(self.first_of(*columns)).astype(str)
+
+    def numbers(self, column: str, *, empty: float | None = None) -> pd.Series:
+        """Give a column of numbers, or of true and false as 1 and 0; what is neither is refused.
+
+        Args:
+            column: its name.
+            empty: what an empty field counts as; without it one is refused.
+        """
+        import pandas as pd
+
+        values = self[column]
+        if empty is not None:
+            values = values.map(lambda value: empty if pd.isna(value) else value)
+        values = self._complete(values)
+        plain = values.map(lambda value: {"true": 1, "false": 0}.get(str(value).strip().lower(), value))
+        numbers = pd.to_numeric(plain, errors="coerce").astype(float)
+        if numbers.isna().any():
+            row = int(numbers.isna().to_numpy().argmax())
+            raise CourseError(
+                f"Row {row + 1} of the {self.name} texts has no number in the column `{values.name}`.",
+                given=values.iloc[row],
+                mend="Write numbers there.",
+            )
+        return numbers
+
+    def _complete(self, values: pd.Series) -> pd.Series:
+        empty = values.isna()
+        if empty.any():
+            raise CourseError(
+                f"Row {int(empty.to_numpy().argmax()) + 1} of the {self.name} texts has nothing in the column "
+                f"`{values.name}`. Rows are counted from 1, over all files.",
+                mend="Fill it in, or leave the row out.",
+            )
+        return values
+
 
 def _read_yelp(published: _Columns) -> pd.DataFrame:
     import pandas as pd
 
-    labels = _whole_labels(published["label"], 2, "yelp")
-    texts = published["text"].astype(str)
+    labels = _whole_labels(published.numbers("label"), 2, "yelp")
+    texts = published.texts("text")
     return pd.DataFrame({"text": texts, "label": labels, "document_id": [str(i) for i in range(len(texts))]})
 
 
@@ -527,14 +583,9 @@ def _read_multinli(published: _Columns) -> pd.DataFrame:
     """Pairs that start from one premise (published `promptID`) are one document."""
     import pandas as pd
 
+    columns = {name: published.texts(name) for name in ("premise", "hypothesis", "genre")}
     table = pd.DataFrame(
-        {
-            "premise": published["premise"].astype(str),
-            "hypothesis": published["hypothesis"].astype(str),
-            "label": published["label"],
-            "genre": published["genre"].astype(str),
-            "document_id": published["promptID"].astype(str),
-        }
+        {**columns, "label": published.numbers("label"), "document_id": published.texts("promptID")}
     )
     table = table[table["label"] != -1]
     return table.assign(label=_whole_labels(table["label"], 3, "multinli"))
@@ -544,24 +595,25 @@ def _read_boolq(published: _Columns) -> pd.DataFrame:
     """Questions about one passage are one document."""
     import pandas as pd
 
-    passages = published["passage"].astype(str)
+    passages = published.texts("passage")
     return pd.DataFrame(
         {
-            "question": published["question"].astype(str),
+            "question": published.texts("question"),
             "passage": passages,
-            "label": _whole_labels(published["answer"], 2, "boolq"),
+            "label": _whole_labels(published.numbers("answer"), 2, "boolq"),
             "document_id": [_hash(normalise(passage)) for passage in passages],
         }
     )
 
 
 def _read_civil_comments(published: _Columns) -> pd.DataFrame:
+    """A comment of which nobody was asked about identities has none: its shares are empty, and count as 0."""
     import pandas as pd
 
-    texts = published.first_of("comment_text", "text").astype(str)
-    toxicity = published["toxicity"].astype(float)
+    texts = published.texts("comment_text", "text")
+    toxicity = published.numbers("toxicity")
     columns: dict[str, Any] = {"text": texts, "label": (toxicity >= 0.5).astype(int), "toxicity": toxicity}
-    columns |= {name: published[name].astype(float).fillna(0.0) for name in IDENTITIES}
+    columns |= {name: published.numbers(name, empty=0.0) for name in IDENTITIES}
     return pd.DataFrame({**columns, "document_id": [str(i) for i in range(len(texts))]})
 
 
@@ -574,14 +626,11 @@ HUB_READERS: dict[str, Callable[[_Columns], Any]] = {
 
 
 def _whole_labels(labels: pd.Series, num_labels: int, name: str) -> pd.Series:
-    import pandas as pd
-
-    numbers = pd.to_numeric(labels, errors="coerce").astype(float)
-    outside = labels[~numbers.isin(range(num_labels))]
+    outside = labels[~labels.isin(range(num_labels))]
     if len(outside):
         raise CourseError(
             f"The {name} texts have labels outside 0 to {num_labels - 1}.",
             given=outside.unique().tolist()[:10],
             mend="Map the labels to that range first.",
         )
-    return numbers.astype(int)
+    return labels.astype(int)

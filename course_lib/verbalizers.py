@@ -41,12 +41,12 @@ class Verbalizer:
     """The words that stand for labels 0, 1, …
 
     Args:
-        label_words: one word or phrase a label, without the space in front.
+        label_words: one word or phrase a label, without white space around it.
         separator: what stands between the prompt and the word; "" behind a chat template's turn marker, or
             for a writing system without spaces.
 
     Raises:
-        CourseError: fewer than two words, an empty word, a word twice.
+        CourseError: fewer than two words, an empty word, a word twice, white space around a word.
 
     Example:
         >>> Verbalizer(["bad", "good"]).continuations
@@ -58,6 +58,14 @@ class Verbalizer:
 
     def __post_init__(self) -> None:
         words = _checked_words(self.label_words)
+        if any(word != word.strip() for word in words):
+            raise CourseError(
+                "A label word begins or ends with white space, so that it is another word than it seems.",
+                given=list(words),
+                mend="Leave the white space out; the one in front of a word is the `separator`.",
+            )
+        if not isinstance(self.separator, str):
+            raise CourseError("The separator is a text.", given=self.separator, mend='Use " ".')
         object.__setattr__(self, "label_words", words)
 
     @property
@@ -107,10 +115,10 @@ def find_label_ids(
         Tokens for each prompt.
 
     Raises:
-        CourseError: fewer than two labels, an empty one; labels that tokenize to the same thing, or of which
-            one is the beginning of another.
+        CourseError: as `check_continuations`; labels that tokenize to the same thing, or of which one is the
+            beginning of another.
     """
-    words = _checked_words(continuations)
+    words = check_continuations(continuations)
     contexts = text_ids(tokenizer, prompts)
     wholes = [text_ids(tokenizer, [prompt + word for prompt in prompts]) for word in words]
     found = []
@@ -228,6 +236,30 @@ def shared_length(sequences: Sequence[Sequence[int]]) -> int:
     least, greatest = min(map(tuple, sequences)), max(map(tuple, sequences))
     pairs = zip(least, greatest, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(least), len(greatest)))
+
+
+def check_continuations(continuations: Sequence[str]) -> tuple[str, ...]:
+    """Return what follows a prompt for each label, if it can be compared.
+
+    Args:
+        continuations: for each label, with the white space in front of its word where there is some.
+
+    Raises:
+        CourseError: fewer than two, an empty one, one twice; other white space around one word than another:
+            " good" and "good" are different words, and which is more probable says nothing of the label.
+
+    Example:
+        >>> check_continuations([" bad", " good"])
+        (' bad', ' good')
+    """
+    words = _checked_words(continuations)
+    if len({tuple(word.split(word.strip(), 1)) for word in words}) > 1:
+        raise CourseError(
+            "The label words have different white space around them.",
+            given=list(words),
+            mend="Begin all of them with one space, or none.",
+        )
+    return words
 
 
 def _checked_words(words: Sequence[str]) -> tuple[str, ...]:

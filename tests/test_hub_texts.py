@@ -154,8 +154,30 @@ def test_a_label_outside_the_range_is_refused(tmp_path: Path, label: object) -> 
     labels = [str(label), "1"] if isinstance(label, str) else [label, 1]
     rows = [{"text": f"review {i}", "label": value} for i, value in enumerate(labels)]
     write_rows(rows, tmp_path / "train.parquet")
-    with pytest.raises(CourseError, match="outside 0 to 1"):
+    with pytest.raises(CourseError, match=r"outside 0 to 1|Row 1 of the yelp texts has no"):
         load_texts("yelp", source=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("yelp", "text"), ("multinli", "premise"), ("boolq", "passage"), ("civil_comments", "toxicity")],
+)
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_a_hole_is_refused_with_its_row(tmp_path: Path, name: str, column: str, file_format: str) -> None:
+    rows = published(write_hub_folder(name, tmp_path / "data")).astype(object)
+    rows.loc[3, column] = None
+    (tmp_path / "holes").mkdir()
+    write_rows(rows.to_dict("records"), tmp_path / "holes" / f"train.{file_format}")
+    with pytest.raises(CourseError, match=f"Row 4 of the {name} texts has nothing in the column `{column}`"):
+        load_texts(name, source=str(tmp_path / "holes"))
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_texts_of_a_folder_stay_as_they_are_written(tmp_path: Path, file_format: str) -> None:
+    texts = ["007", "NA", "None", "2024-01-02", "1.10", "nan", "true", "1e5"]
+    rows = [{"text": text, "label": i % 2} for i, text in enumerate(texts)]
+    write_rows(rows, tmp_path / f"train.{file_format}")
+    assert load_texts("yelp", source=str(tmp_path))["text"][:] == texts
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:

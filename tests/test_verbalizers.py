@@ -113,6 +113,23 @@ def test_words_that_are_no_labels_are_refused(words: Any) -> None:
         Verbalizer(words)
 
 
+@pytest.mark.parametrize(
+    "words", [["bad", " good"], ["bad ", "good"], ["\u00a0bad", "good"], [" bad", " good"]]
+)
+def test_white_space_around_a_label_word_is_refused(words: list[str]) -> None:
+    with pytest.raises(CourseError, match="white space"):
+        Verbalizer(words)
+
+
+@pytest.mark.parametrize(
+    "words", [[" bad", "good"], [" bad", "  good"], [" bad", " good "], ["bad", "\ngood"]]
+)
+def test_continuations_with_different_white_space_are_refused(tokenizer: Any, words: list[str]) -> None:
+    """`"bad, good".split(",")` was scored as it is: "good" behind two spaces is another word."""
+    with pytest.raises(CourseError, match="white space"):
+        find_label_ids(tokenizer, ["Label:"], words)
+
+
 def test_what_sequences_share() -> None:
     assert shared_length([[1, 2], [1, 2]]) == 2
     assert shared_length([[], [1]]) == 0

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.errors import CourseError
 from course_lib.locations import cache_folder, cache_trouble
-from course_lib.verbalizers import Verbalizer
+from course_lib.verbalizers import check_continuations
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +107,7 @@ class EndpointScorer:
         """
         import numpy as np
 
-        words = tuple(Verbalizer(label_words, separator="").label_words)
+        words = check_continuations(label_words)
         if self.space_in_prompt and not all(word.startswith(" ") and word.strip() for word in words):
             raise CourseError(
                 "`space_in_prompt` moves the space that every label begins with, and one does not.",

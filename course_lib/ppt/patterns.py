@@ -111,6 +111,11 @@ class Pattern:
             ) from error
         return tuple(dict.fromkeys(field for _, field, _, _ in parsed if field is not None))
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that the fields are read from."""
+        return tuple("options" if field in _OPTION_FIELDS else field for field in self.fields)
+
     def text(self, row: Mapping[str, Any]) -> str:
         """Write one row, up to its label word and without the virtual tokens.
 
@@ -157,7 +162,7 @@ class Pattern:
 
     def _field_text(self, row: Mapping[str, Any], field: str) -> str:
         write_options = _OPTION_FIELDS.get(field)
-        column = field if write_options is None else "options"
+        column = "options" if write_options else field
         value = row.get(column)
         if value is None:
             raise CourseError(

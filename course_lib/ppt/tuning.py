@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from course_lib.errors import CourseError
 from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
@@ -12,12 +12,9 @@ from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.pretraining import PromptTrainingResult, PromptTrainingSettings, train_prompt
 from course_lib.ppt.soft_prompt import KINDS, initialise
 from course_lib.ppt.tasks import write_examples
+from course_lib.user_files import number_labels, read_rows
 from course_lib.verbalizers import Verbalizer
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_READERS = {".csv": "read_csv", ".jsonl": "read_json", ".parquet": "read_parquet"}
 DEVELOPMENT_SHARE = 0.5
 
 
@@ -38,7 +35,7 @@ def tune_prompt(
     """Tune a soft prompt on half of a file's rows, choose the step on the other half, and save it.
 
     Args:
-        texts: a CSV, JSON lines or parquet file with `label` and the columns that the template names.
+        texts: a file that `read_rows` reads, with `label` and the columns that the template names.
         out: the folder for the PEFT adapter.
         words: label words, one a class.
         template: a pattern, see `Pattern`; it begins with {soft}.
@@ -64,7 +61,8 @@ def tune_prompt(
             "The template has no place for the soft prompt.", given=template, mend="Begin it with {soft}."
         )
     settings = settings or PromptTrainingSettings(num_steps=60, evaluate_every=10, keep="best")
-    train, development = _halves(_read_rows(Path(texts), labels, len(words)), len(words), settings.seed)
+    rows = _labelled_rows(texts, pattern, labels)
+    train, development = _halves(rows, pattern.verbalizer.num_labels, settings.seed)
     loaded = language_model or load_language_model(source)
     if start in KINDS:
         prompt = initialise(start, loaded, num_virtual_tokens, seed=settings.seed)
@@ -78,49 +76,11 @@ def tune_prompt(
     return result
 
 
-def _read_rows(file: Path, labels: Sequence[str] | None, num_classes: int) -> list[dict[str, Any]]:
-    table = _read_table(file)
-    if "label" not in table.columns:
-        raise CourseError("The file has no column `label`.", given=list(map(str, table.columns)))
-    known = {str(label): number for number, label in enumerate(labels or range(num_classes))}
-    if len(known) != num_classes:
-        raise CourseError(
-            "There must be as many labels as label words, none twice.",
-            given=list(known),
-            mend="Name a label for each word, in the same order.",
-        )
-    unknown = sorted(set(table["label"].astype(str)) - set(known))
-    if unknown:
-        raise CourseError(
-            f"The file has labels other than {', '.join(known)}.",
-            given=unknown[:10],
-            mend="Name the file's labels in the order of the label words.",
-        )
-    numbers = [known[label] for label in table["label"].astype(str)]
-    return [
-        {**{str(name): value for name, value in row.items()}, "label": number}
-        for row, number in zip(table.to_dict("records"), numbers, strict=True)
-    ]
-
-
-def _read_table(file: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    if file.suffix not in _READERS:
-        raise CourseError(
-            "Texts are read from .csv, .jsonl or .parquet.", given=str(file), mend="Save them as CSV."
-        )
-    options: dict[str, Any] = {"lines": True} if file.suffix == ".jsonl" else {}
-    # an empty field is an empty text, which the pattern refuses, and no number
-    options |= {"keep_default_na": False} if file.suffix == ".csv" else {}
-    try:
-        return getattr(pd, _READERS[file.suffix])(file, **options)
-    except (OSError, ValueError) as error:
-        raise CourseError(
-            f"These texts cannot be read: {error}.",
-            given=str(file),
-            mend="Give rows with `text` and `label`.",
-        ) from error
+def _labelled_rows(file: Path | str, pattern: Pattern, labels: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Read the columns that a pattern's fields name, and the labels as numbers."""
+    rows = read_rows(file, [*pattern.columns, "label"])
+    numbers = number_labels(rows, labels, pattern.verbalizer.num_labels)
+    return [{**row, "label": number} for row, number in zip(rows, numbers, strict=True)]
 
 
 def _halves(

@@ -326,4 +326,4 @@ def test_bad_addresses_and_labels_are_refused(scorer: Any) -> None:
     with pytest.raises(CourseError, match="at least two"):
         score(scorer(), words=[" 0"])
     with pytest.raises(CourseError, match="one does not"):
-        score(scorer(space_in_prompt=True), words=["0", " 1"])
+        score(scorer(space_in_prompt=True), words=["0", "1"])

@@ -232,6 +232,40 @@ def test_the_command_measures_texts_of_a_file(
     assert (rows.query("calibration == 'none'").num_h1 == 0).all()
 
 
+def test_texts_of_a_file_are_typed_for_the_hypotheses(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label,group,note\n007,01,1,\nNA,02,1,\n")
+    found = measuring.named_texts(str(tmp_path / "a.csv"), "sentiment", "sentiment.short", ["02", "01"])
+    assert found.to_list() == [
+        {"text": "007", "label": 1, "group": "1"},
+        {"text": "NA", "label": 0, "group": "1"},
+    ]
+    (tmp_path / "b.jsonl").write_text(
+        '{"text": "a", "label": 1, "muslim": 0.5, "jewish": 0}\n{"text": "b", "label": 0, "muslim": 0, "jewish": 1}\n'
+    )
+    found = measuring.named_texts(str(tmp_path / "b.jsonl"), "toxicity", "toxicity.religion_jewish")
+    assert found["muslim"][:] == [0.5, 0.0]
+    (tmp_path / "c.tsv").write_text("premise\thypothesis\tlabel\na b\ta\t2\na\tb\t-1\n")
+    assert measuring.named_texts(str(tmp_path / "c.tsv"), "nli", "nli.shorter")["label"][:] == [2, -1]
+
+
+@pytest.mark.parametrize(
+    ("content", "h2", "labels", "message"),
+    [
+        ("text,label\na,1\nb,2\n", "sentiment.short", None, "labels other than 0, 1.*'2'; first in row 2"),
+        ("text,label\na,-1\n", "sentiment.short", None, "labels other than"),
+        ("text,label\na,1\n", "sentiment.domain", None, "no column `domain`"),
+        ("text,label\na,1\n", "sentiment.short", ["0", "1", "2"], "There must be 2 labels"),
+        ("text,label\na,\n", "sentiment.short", None, "Row 1 has nothing in the column `label`"),
+    ],
+)
+def test_texts_of_a_file_that_do_not_fit_are_refused(
+    tmp_path: Path, content: str, h2: str, labels: list[str] | None, message: str
+) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(CourseError, match=message):
+        measuring.named_texts(str(tmp_path / "a.csv"), "sentiment", h2, labels)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

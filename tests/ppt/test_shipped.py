@@ -306,6 +306,30 @@ def test_the_command_tunes(tmp_path: Path, model_folder: Path, tiny: ModelAndTok
     assert "labels other than 0, 1" in result.stderr
 
 
+def test_spaces_behind_the_commas_change_nothing(tmp_path: Path, model_folder: Path) -> None:
+    """`--words "bad, good"` once scored " ␣good", and `--labels "01, 02"` was refused."""
+    texts = tmp_path / "texts.tsv"
+    rows = [f"it was {'the' if i % 2 else 'not'} film\t{'02' if i % 2 else '01'}" for i in range(12)]
+    texts.write_text("\n".join(["text\tlabel", *rows]) + "\n")
+    told = []
+    for number, (words, labels) in enumerate([("bad,good", "01,02"), ("bad, good", " 01 , 02")]):
+        arguments = ["--texts", str(texts), "--model", str(model_folder), "--num-virtual-tokens", "3"]
+        arguments += [
+            "--num-steps",
+            "2",
+            "--words",
+            words,
+            "--labels",
+            labels,
+            "--out",
+            str(tmp_path / str(number)),
+        ]
+        result = CliRunner().invoke(cli.app, ["ppt", "tune", *arguments])
+        assert result.exit_code == 0, result.stderr
+        told.append(result.stdout.partition("kept step")[0])
+    assert told[0] == told[1]
+
+
 def test_the_command_evaluates(
     tmp_path: Path, model_folder: Path, tiny: ModelAndTokenizer, labelled: PseudoLabels,
     monkeypatch: pytest.MonkeyPatch,
