@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from course_lib.errors import CourseError
-from tests.reliability.wrong_values import Kind
+from tests.reliability._wrong_values import Kind
 
 ROOMS = Path(__file__).parent / "calls"
 SECONDS = 10

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from course_lib.errors import CourseError
-from tests.reliability import wrong_values as wrong
+from tests.reliability import _wrong_values as wrong
 from tests.reliability.fuzz import ROOMS, Call, all_calls, try_calls
 
 

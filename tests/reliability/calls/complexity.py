@@ -9,8 +9,8 @@ import pandas as pd
 from datasets import Dataset
 
 from course_lib.complexity import capacity, descent, polynomial, ratio, updating
-from tests.reliability import parts
-from tests.reliability import wrong_values as wrong
+from tests.reliability import _parts as parts
+from tests.reliability import _wrong_values as wrong
 from tests.reliability.fuzz import Call
 
 POINTS = {"x": [-0.5, 0.0, 0.5], "y": [0.1, 0.2, 0.3]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from course_lib import statistics
-from tests.reliability import wrong_values as wrong
+from tests.reliability import _wrong_values as wrong
 from tests.reliability.fuzz import Call
 
 
