@@ -78,7 +78,7 @@ def test_every_part_of_the_package_has_its_place() -> None:
         ("models.py", "from course_lib.exercises import check", True),
         ("models.py", "from .pipeline import headline", True),
         ("models.py", "from course_lib.errors import CourseError", False),
-        ("cli.py", "from course_lib.smart import SmartTrainer", False),
+        ("cli/measuring.py", "from course_lib.smart import SmartTrainer", False),
         ("reference.py", "from course_lib.complexity import sweep", False),
     ],
 )

@@ -12,7 +12,7 @@ from course_lib.errors import CourseError
 from course_lib.locations import data_folder
 
 # These hold answers, or are of no use to a submission.
-LEFT_OUT = ("exercises", "pipeline", "grading", "reference.py", "cli.py", "__main__.py", "_data")
+LEFT_OUT = ("exercises", "pipeline", "grading", "reference.py", "cli", "__main__.py", "_data")
 # The worker's side of the judge.
 WORKER_FILES = ("grading/__init__.py", "grading/channel.py", "grading/worker.py")
 

@@ -1,0 +1,173 @@
+"""Commands of the lessons: run, build and open them, their assets, their progress."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from course_lib.errors import CourseError
+
+if TYPE_CHECKING:
+    from course_lib.pipeline.execute import LessonRun
+
+# The parts of the cache that the course makes; anything else in that folder is not ours to remove.
+_CACHE_PARTS = ("assets", "models", "runs", "texts")
+
+
+def run(
+    lessons: Annotated[
+        list[str] | None, typer.Argument(help="Numbers or names, as 01 or complexity; all by default.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="smoke, default or full; COURSE_PROFILE by default.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run what is up to date, too.")] = False,
+    solutions: Annotated[bool, typer.Option("--solutions", help="Run the notebooks with solutions.")] = False,
+) -> None:
+    """Run lessons and write each as an HTML page under build/."""
+    from rich.console import Console
+
+    from course_lib import runs
+    from course_lib.pipeline import catalogue, execute, pages
+    from course_lib.pipeline.build import build as build_notebooks
+
+    root = catalogue.course_root()
+    name = runs.profile(profile).name
+    found = catalogue.lessons(root)
+    chosen = catalogue.choose(found, lessons or [])
+    build_notebooks(root)
+    console = Console()
+    try:
+        results = execute.run_lessons(
+            chosen, root=root, profile=name, console=console, solutions=solutions, force=force
+        )
+    finally:
+        pages.write_pages(found, root=root, profile=name, solutions=solutions)
+    _print_results(results)
+    console.print(f"Pages: {root / 'build' / 'index.html'}", highlight=False, soft_wrap=True)
+
+
+def build(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 if a notebook is out of step.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite notebooks you have written in.")] = False,
+) -> None:
+    """Build the notebooks from notebooks/src/."""
+    from course_lib.pipeline import catalogue
+    from course_lib.pipeline.build import build as build_notebooks
+
+    root = catalogue.course_root()
+    changes = build_notebooks(root, write=not check, force=force)
+    out_of_step = [change for change in changes if change.state != "same"]
+    for change in out_of_step:
+        typer.echo(f"{change.state}: {change.path.relative_to(root)}")
+    if any(change.state == "kept" for change in changes):
+        typer.echo("Kept notebooks hold work of yours; `course build --force` overwrites them.")
+    if not out_of_step:
+        typer.echo(f"{len(changes)} notebooks are in step with their sources.")
+    if check and out_of_step:
+        typer.echo("Out of step with notebooks/src/: run `course build`.", err=True)
+        raise typer.Exit(1)
+
+
+def lab() -> None:
+    """Open JupyterLab on the notebooks."""
+    import importlib.util
+    import subprocess
+    import sys
+
+    from course_lib.pipeline.catalogue import LEARNER_FOLDER, course_root
+
+    folder = course_root() / LEARNER_FOLDER
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise CourseError("JupyterLab is not installed.", mend="pip install 'course-lib[notebooks]'")
+    raise typer.Exit(subprocess.run([sys.executable, "-m", "jupyterlab", str(folder)]).returncode)
+
+
+def list_assets(
+    fetch: Annotated[bool, typer.Option("--fetch", help="Download what is missing.")] = False,
+) -> None:
+    """List what the course downloads: package, licence, size, state and origin."""
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    from course_lib import assets
+    from course_lib.locations import cache_folder
+
+    if fetch:
+        assets.fetch_all(progress=True)
+    table = Table(show_lines=True)
+    for title in ("asset", "package", "licence", "size, state", "from"):
+        table.add_column(title, overflow="fold")
+    for row in assets.listing():
+        licences = f"{row.licence}\ncontent: {row.content_licence}"
+        size_and_state = f"{decimal(row.size)}\n{row.state}"
+        table.add_row(row.name, f"{row.package}\n{row.version}", licences, size_and_state, row.origin)
+    console = Console()
+    console.print(table)
+    console.print(f"Cache: {cache_folder()}", highlight=False, soft_wrap=True)
+
+
+def clean(
+    assets: Annotated[bool, typer.Option("--assets", help="Remove downloads and models, too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove build/, and with --assets what was downloaded."""
+    import shutil
+
+    from course_lib.locations import cache_folder
+    from course_lib.pipeline.catalogue import course_root
+
+    folders = [course_root() / "build"]
+    if assets:
+        folders += [cache_folder() / part for part in _CACHE_PARTS]
+    folders = [folder for folder in folders if folder.is_dir()]
+    if not folders:
+        typer.echo("Nothing to remove.")
+        return
+    for folder in folders:
+        typer.echo(f"to be removed: {folder}")
+    if not yes:
+        typer.confirm("Remove?", abort=True)
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def progress(
+    reset: Annotated[bool, typer.Option("--reset", help="Forget all progress.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Show which exercises are passed and which are open, lesson by lesson."""
+    from rich.console import Console
+
+    from course_lib import exercises
+    from course_lib.exercises import remembering
+
+    if not reset:
+        found = exercises.progress()
+        console = Console()
+        console.print(found.summary, highlight=False)
+        console.print(found.table())
+        if found.note:
+            console.print(found.note, highlight=False, markup=False, soft_wrap=True)
+        return
+    if not yes:
+        typer.confirm("Forget which exercises you have passed, and all attempts?", abort=True)
+    typer.echo("Forgotten." if remembering.forget() else "Nothing to forget.")
+
+
+def _print_results(results: list[LessonRun]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from course_lib.pipeline.progress import duration
+
+    table = Table("notebook", "seconds", "headline result")
+    for result in results:
+        table.add_row(result.name, f"{result.seconds:.1f}", result.headline)
+    total = sum(result.seconds for result in results)
+    table.caption = f"together: {duration(total)}"
+    Console().print(table)

@@ -1,0 +1,78 @@
+"""Commands that measure: the reference results, and the inductive bias of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from course_lib.errors import unknown_name
+
+
+def reference(
+    name: Annotated[str | None, typer.Argument(help="The reference result to make again.")] = None,
+    show: Annotated[bool, typer.Option("--list", help="List the reference results.")] = False,
+) -> None:
+    """Make a reference result of data/results/ again, at full size."""
+    from course_lib.reference import REFERENCES
+
+    if show or name is None:
+        for known in sorted(REFERENCES):
+            typer.echo(known)
+        return
+    if name not in REFERENCES:
+        raise unknown_name("reference result", name, sorted(REFERENCES))
+    typer.echo(f"written: {REFERENCES[name]().save()}")
+
+
+def bias(
+    h1: Annotated[str, typer.Option(help="The intended feature, for example sentiment.")],
+    h2: Annotated[str, typer.Option(help="Its competitor, for example sentiment.short.")],
+    out: Annotated[Path, typer.Option(help="The CSV file to write, a row for each set and calibration.")],
+    model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
+    texts: Annotated[
+        str,
+        typer.Option(help="embedded, names of texts joined by commas, or a CSV, JSON lines or parquet file."),
+    ] = "embedded",
+    intervention: Annotated[
+        str | None, typer.Option(help="instruction, verbalizer, explanation or disambiguation.")
+    ] = None,
+    towards: Annotated[str | None, typer.Option(help="h1 or h2: where the intervention steers to.")] = None,
+    num_demonstrations: Annotated[int, typer.Option(help="Demonstrations of a set.")] = 16,
+    test_size: Annotated[int, typer.Option(help="Test items of a set, at most.")] = 1200,
+    num_sets: Annotated[int, typer.Option(help="Sets of demonstrations.")] = 3,
+    batch_size: Annotated[int, typer.Option(help="Test items at a time.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+) -> None:
+    """Measure which of two features a language model follows (h-accuracy).
+
+    Several processes share the sets: torchrun --nproc-per-node 2 -m course_lib bias …
+    """
+    from accelerate import PartialState
+
+    from course_lib.icl import measuring
+    from course_lib.locations import written_whole
+
+    rows = measuring.measure_pair(
+        model,
+        measuring.named_texts(texts, h1, h2),
+        h1,
+        h2,
+        intervention,
+        towards,
+        num_sets=num_sets,
+        batch_size=batch_size,
+        num_demonstrations=num_demonstrations,
+        test_size=test_size,
+        seed=seed,
+        progress=True,
+    )
+    if not PartialState().is_main_process:
+        return
+    import pandas as pd
+
+    with written_whole(out) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+    typer.echo(measuring.bias_table(rows).to_string(index=False, float_format="{:.3f}".format))
+    typer.echo(f"written: {out}")
