@@ -18,7 +18,7 @@ from course_lib.icl.effects import (
     steering,
 )
 from course_lib.icl.endpoint import EndpointScorer
-from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, find_hypothesis, label_texts, pool_texts
+from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, find_hypothesis, label_texts
 from course_lib.icl.interventions import INTERVENTION_KINDS, find_intervention, interventions
 from course_lib.icl.invariance import equivariance_error, invariance_table
 from course_lib.icl.measuring import (
@@ -35,6 +35,7 @@ from course_lib.icl.measuring import (
     measure_split,
     prompt_for,
 )
+from course_lib.icl.pooling import pool_texts
 from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate, prompt_ids
 from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer, Scorer
 from course_lib.icl.underspecified import (

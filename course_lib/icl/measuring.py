@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.calibration import CALIBRATIONS, content_free_rows, decide
-from course_lib.icl.hypotheses import Hypothesis, find_hypothesis, pool_texts
+from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
 from course_lib.icl.interventions import (
     DIRECTIONS,
     INTERVENTION_KINDS,
@@ -23,6 +23,7 @@ from course_lib.icl.interventions import (
     Intervention,
     find_intervention,
 )
+from course_lib.icl.pooling import pool_texts
 from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate
 from course_lib.icl.scoring import PrefixCachedScorer, Scorer
 from course_lib.icl.underspecified import (

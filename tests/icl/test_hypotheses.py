@@ -13,23 +13,23 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_lib import texts as ground_texts
 from course_lib.errors import CourseError
+from course_lib.icl import pooling
 from course_lib.icl.hypotheses import (
     HYPOTHESES,
-    POOLED_COLUMNS,
     Hypothesis,
     competitors,
     domain_hypothesis,
     find_hypothesis,
     genre_hypothesis,
     label_texts,
-    pool_texts,
     words_of,
 )
+from course_lib.icl.pooling import POOLED_COLUMNS, pool_texts
 from course_lib.icl.underspecified import cell_counts
 from course_lib.texts import TEXT_SOURCES, load_texts, normalise
 from tests.hub_folders import write_hub_folder
+from tests.icl.feature_rows import FEATURE_ROWS
 from tests.smart.tiny import few
 
 each_hypothesis = pytest.mark.parametrize("name", HYPOTHESES)
@@ -122,7 +122,10 @@ EXAMPLES: dict[str, Examples] = {
     "toxicity.race_black": identities("black", "white"),
     "toxicity.race_asian": identities("asian", "white"),
     "toxicity.length": lengths("text", 40),
-    "toxicity.uppercase": UPPERCASE,
+    "toxicity.uppercase": UPPERCASE._replace(
+        one=[*UPPERCASE.one, *rows("text", "a 401K plan", "JJP58", "an MP3 player")],
+        none=[row for row in UPPERCASE.none if "MP3" not in row["text"]],
+    ),
     "nli": Examples(rows("label", 0), rows("label", 1, 2), rows("label", -1, None)),
     "nli.genre_fiction": Examples(
         rows("genre", "government"), rows("genre", "fiction"), rows("genre", "telephone", "slate")
@@ -152,16 +155,29 @@ EXAMPLES: dict[str, Examples] = {
         none=rows("question", "can it be", "are they", "isn't it", "has it", ""),
     ),
     "qa.overlap": Examples(
-        one=[question("is a dog red", "A red dog is here.")],
-        zero=[question("is a dog blue", "A red dog is here.")],
-        none=[question("?", "A red dog is here.")],
+        one=[
+            question("is a dog red", "A red dog is here."),
+            question("does the dog's owner", "A dog. An owner."),
+        ],
+        zero=[question("is a dog blue", "A red dog is here."), question("is he sad", "A red dog is here.")],
+        none=[
+            question("?", "A red dog."),
+            question("is it so", "A red dog."),
+            question("is a big dog red", "A red dog."),
+        ],
     ),
     "qa.same_as": Examples(
         one=rows("question", "is a hare the same as a rabbit", "Same as?"),
-        zero=rows("question", "is a hare as fast as a rabbit", "is this so"),
-        none=rows("question", "is a hare the same thing as a rabbit", "are they the same"),
+        zero=rows(
+            "question", "is a hare as fast as a rabbit", "is a hare the same thing as a rabbit", "the same"
+        ),
+        none=[],
     ),
-    "qa.length": lengths("passage", 50),
+    "qa.length": Examples(
+        one=[of_length("passage", n) for n in (66, 90, 200)],
+        zero=[of_length("passage", n) for n in (1, 7, 36)],
+        none=[of_length("passage", n) for n in (37, 50, 65)],
+    ),
 }
 
 
@@ -182,6 +198,15 @@ def test_worked_examples(name: str) -> None:
     label = HYPOTHESES[name].label
     for value, examples in zip((1, 0, None), EXAMPLES[name], strict=True):
         assert [(row, label(row)) for row in examples] == [(row, value) for row in examples]
+
+
+@each_hypothesis
+def test_twenty_rows_by_hand(name: str) -> None:
+    written = FEATURE_ROWS[name]
+    assert [(row, HYPOTHESES[name].label(row)) for row, _ in written] == written
+    assert len(written) == 20
+    # both labels, and the gap, except where there is none
+    assert {label for _, label in written} == ({0, 1} if name == "qa.same_as" else {0, 1, None})
 
 
 @each_hypothesis
@@ -321,7 +346,7 @@ def test_copies_with_different_labels_are_left_out(monkeypatch: pytest.MonkeyPat
         same = {key: ["x"] * 3 for key in ("document_id", "group", "split")}
         return Dataset.from_dict({"text": first[name], "label": labels[name], **same})
 
-    monkeypatch.setattr(ground_texts, "load_texts", load)
+    monkeypatch.setattr(pooling, "load_texts", load)
     pool = pool_texts(["imdb", "rotten_tomatoes"])
     assert list(zip(pool["text"], pool["domain"], strict=True)) == [
         ("Good film!", "imdb"),
