@@ -1,16 +1,20 @@
-"""Where the course keeps its files: the data that travels with it, and the cache outside it."""
+"""Where the course keeps its files: its data, the cache outside it, and the outputs that a user names."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from course_lib.errors import CourseError
 
 CACHE_VARIABLE = "COURSE_CACHE"
+# What the course wrote, as lines of `sha256  path`: in an output folder, and in the cache for files by themselves.
+RECORD_FILE = ".course_files.sha256"
+OUTPUTS_FILE = "outputs.sha256"
 
 
 def data_folder() -> Path:
@@ -56,7 +60,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         whatever stood at `path` before stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    temporary = path.with_name(_temporary_name(path))
     try:
         yield temporary
         os.replace(temporary, path)
@@ -81,4 +85,182 @@ def cache_trouble(what: str) -> Iterator[None]:
             f"The cache cannot take {what}: {error.strerror or error}.",
             given=str(cache_folder()),
             mend=f"Make room there or make it writable, or set {CACHE_VARIABLE} to another folder.",
+        ) from error
+
+
+# --- outputs: a place is tried before the work begins, and what the course did not write is never lost -----------
+
+
+def check_output_file(path: Path | str, *, suffix: str = "") -> Path:
+    """Refuse a place where a file could not be written in the end; call it before the work begins.
+
+    A file that stands there is replaced only if the course wrote it as it is, see `written_output`.
+
+    Args:
+        path: where the file is to be. Missing folders are no fault: `written_whole` makes them.
+        suffix: what its name must end in, for example ".csv"; any by default.
+
+    Returns:
+        The path. Nothing is left behind.
+
+    Raises:
+        CourseError: another ending; a folder, a file of somebody else's or something else is there; a folder
+            above it is a file, or cannot be written.
+    """
+    path = Path(path)
+    if suffix and path.suffix.lower() != suffix:
+        raise CourseError(
+            f"This is to be a {suffix} file.", given=str(path), mend=f"End its name in {suffix}."
+        )
+    with _output_trouble(path):
+        if path.is_dir():
+            raise CourseError(
+                "A folder stands where a file is to be written.", given=str(path), mend="Name a file in it."
+            )
+        if os.path.lexists(path) and not is_own_file(path):
+            raise CourseError(
+                "A file stands here that the course did not write, or that was changed since.",
+                given=str(path),
+                mend="Name another file, or move this one away.",
+            )
+        _try_to_write(path.parent, _temporary_name(path))
+    return path
+
+
+def check_output_folder(path: Path | str) -> Path:
+    """Refuse a place where a folder could not be written in the end; call it before the work begins.
+
+    A folder that stands there may hold only what the course wrote, as it is, see `written_output`.
+
+    Args:
+        path: where the folder is to be; missing folders above it are no fault.
+
+    Returns:
+        The path. Nothing is left behind.
+
+    Raises:
+        CourseError: a file or something else is there; the folder holds files of somebody else's; a folder above it
+            is a file, or cannot be written.
+    """
+    path = Path(path)
+    with _output_trouble(path):
+        if os.path.lexists(path) and not path.is_dir():
+            raise CourseError(
+                "A file stands where a folder is to be written.", given=str(path), mend="Name another place."
+            )
+        if strange := foreign_files(path):
+            more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+            raise CourseError(
+                "This folder holds files that the course did not write, or that were changed since.",
+                given=f"{path}: {', '.join(strange[:3])}{more}",
+                mend="Name a folder that does not exist yet, or move this one away.",
+            )
+        _try_to_write(path, _temporary_name(path))
+    return path
+
+
+@contextmanager
+def written_output(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Write a file as `written_whole` does, and record that it is the course's own.
+
+    Args:
+        path: where the file is to be.
+        folder: the output folder that it belongs to, which keeps the record; by default the cache does.
+
+    Yields:
+        The temporary path to write to.
+    """
+    with written_whole(path) as temporary:
+        yield temporary
+        record_own_file(path, temporary, folder)
+
+
+def record_own_file(path: Path, written: Path | None = None, folder: Path | None = None) -> None:
+    """Record that the course wrote a file, so that it may replace it.
+
+    Args:
+        path: the file.
+        written: where its bytes stand, if not there yet.
+        folder: the output folder that it belongs to; None for a file by itself.
+    """
+    line = _record_line(path, hashlib.sha256((written or path).read_bytes()).hexdigest(), folder)
+    record = _record_of(folder)
+    # A cache that cannot be written costs no result: the file is then kept as if it were somebody else's.
+    with suppress(OSError):
+        record.parent.mkdir(parents=True, exist_ok=True)
+        with record.open("ab") as file:
+            file.write(line + b"\n")
+
+
+def is_own_file(path: Path, folder: Path | None = None) -> bool:
+    """Say whether a file is, byte for byte, what the course wrote there; an empty one is nobody's work.
+
+    Args:
+        path: the file.
+        folder: the output folder that it belongs to; None for a file by itself.
+    """
+    if path.is_symlink() or not path.is_file():
+        return False
+    content = path.read_bytes()
+    line = _record_line(path, hashlib.sha256(content).hexdigest(), folder)
+    return not content or line in _recorded(_record_of(folder))
+
+
+def foreign_files(folder: Path) -> list[str]:
+    """List what in an output folder the course did not write, or what was changed since.
+
+    Args:
+        folder: the folder; it need not exist.
+
+    Returns:
+        Paths in the folder, sorted; links and special files among them.
+    """
+    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in found
+        if path.name != RECORD_FILE and not is_own_file(path, folder)
+    )
+
+
+def _record_of(folder: Path | None) -> Path:
+    return cache_folder() / OUTPUTS_FILE if folder is None else folder / RECORD_FILE
+
+
+def _recorded(record: Path) -> set[bytes]:
+    return set(record.read_bytes().splitlines()) if record.is_file() else set()
+
+
+def _record_line(path: Path, digest: str, folder: Path | None) -> bytes:
+    """Give a line as sha256sum writes it."""
+    shown = path.absolute() if folder is None else path.absolute().relative_to(folder.absolute())
+    return f"{digest}  ".encode() + os.fsencode(shown.as_posix())
+
+
+def _try_to_write(folder: Path, name: str) -> None:
+    """Make and remove an empty file in the folder, or in the nearest one above that exists."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise CourseError(
+            "A file stands where a folder is needed.", given=str(folder), mend="Name another place."
+        )
+    trial = folder / name
+    trial.touch(exist_ok=False)
+    trial.unlink()
+
+
+def _temporary_name(path: Path) -> str:
+    return f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+
+
+@contextmanager
+def _output_trouble(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise CourseError(
+            f"Nothing can be written here: {getattr(error, 'strerror', None) or error}.",
+            given=str(path),
+            mend="Name another place, or make this one writable.",
         ) from error
