@@ -41,6 +41,16 @@ __all__ = [
     "shown_source",
 ]
 
+# What a notebook may import unless its assignment says otherwise, and what pip installs for it.
+PACKAGES = {
+    "numpy": "numpy>=2.0.2",
+    "scipy": "scipy>=1.14",
+    "pandas": "pandas>=2.2.2",
+    "matplotlib": "matplotlib>=3.9",
+    "seaborn": "seaborn>=0.13.2",
+    "sklearn": "scikit-learn>=1.6.1",
+    "tqdm": "tqdm>=4.67.1",
+}
 # How the hint to a planted bug begins where it was handed in again.
 AS_GIVEN = "This behaves as the function that you were given. "
 
@@ -159,7 +169,8 @@ class Assignment:
         tasks: in the order of the notebook.
         blocked: modules and names of the course that are taken out of the sandbox, because the assignment asks
             to write them; see `copy_course`.
-        packages: what pip is to install where the assignment is graded on a bare machine (Gradescope).
+        packages: what a notebook may import, by the name that it imports, and what pip is to install for it where
+            the assignment is graded on a bare machine (Gradescope).
         limits: what a submission may use.
     """
 
@@ -167,7 +178,7 @@ class Assignment:
     title: str
     tasks: tuple[Task, ...]
     blocked: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ("numpy>=2.0.2",)
+    packages: Mapping[str, str] = field(default_factory=lambda: PACKAGES)
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -179,11 +190,13 @@ class Assignment:
         """Give what the source's placeholders stand for under a secret seed.
 
         Returns:
-            The texts of the tasks' variants, and `form`.
+            The texts of the tasks' variants, `form`, and `imports`: what a notebook may import.
         """
         chosen = [task.variant(secret_seed) for task in self.tasks]
         texts = {name: text for variant in chosen for name, text in variant.texts.items()}
-        return {**texts, "form": self.form(secret_seed)}
+        *names, last = (f"`{name}`" for name in self.packages)
+        imports = f"{', '.join(names)} and {last}" if names else last
+        return {**texts, "form": self.form(secret_seed), "imports": imports}
 
     def form(self, secret_seed: int) -> str:
         """Give the form of the assignment under a secret seed, which tells learners apart and no bug.

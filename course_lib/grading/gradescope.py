@@ -41,6 +41,8 @@ done
 /opt/course/bin/python -m pip install {packages}
 """
 
+# What the judge itself needs, beside what an assignment's notebooks may import.
+JUDGE_PACKAGES = ("ipython>=8.18", "numpy>=2.0.2")
 # The learner's code runs as another user, who is to see neither the judge nor what others handed in, even where
 # there is no sandbox.
 RUN = """\
@@ -73,7 +75,8 @@ def write_archive(assignment: str, out: Path) -> Path:
     if out.suffix != ".zip":
         raise CourseError("The archive is a ZIP file.", given=str(out), mend=f"Use --out {out.stem}.zip.")
     name, secret_seed = read_rubric(assignment)
-    packages = " ".join(shlex.quote(package) for package in load_assignment(name).packages)
+    needed = dict.fromkeys([*JUDGE_PACKAGES, *load_assignment(name).packages.values()])
+    packages = " ".join(shlex.quote(package) for package in needed)
     rubric = json.dumps({"assignment": name, "secret_seed": secret_seed}) + "\n"
     with written_whole(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "setup.sh", SETUP.format(packages=packages).encode(), executable=True)

@@ -1,12 +1,12 @@
 """What runs inside the sandbox: it loads a notebook, answers calls of its functions, and knows no answers.
 
 The learner's code shares this process, so nothing that is sent from here is trusted: the judge looks at the
-values alone. This file and `channel.py` are all of the judge that a sandbox can see.
+values alone. This file, `shell.py` and `channel.py` are all of the judge that a sandbox can see.
 """
 
 from __future__ import annotations
 
-import ast
+import importlib.util
 import itertools
 import json
 import os
@@ -32,6 +32,7 @@ from course_lib.grading.channel import (
     send_frame,
     to_bytes,
 )
+from course_lib.grading.shell import Shell
 
 MAX_MESSAGE = 600
 MAX_CELL_ERRORS = 20
@@ -46,8 +47,6 @@ TOO_LARGE = "The notebook is too large to read."
 NO_CELLS = "The notebook has no cells."
 NO_CODE_CELLS = "The notebook has no code cells."
 UNREADABLE = (NOT_UTF8, NOT_JSON, TOO_LARGE, NO_CELLS, NO_CODE_CELLS)
-# Cell magics under which plain Python stands; any other cell magic makes the cell something else.
-_PYTHON_MAGICS = ("%%time", "%%timeit", "%%capture", "%%prun")
 
 
 class UnreadableError(Exception):
@@ -85,6 +84,8 @@ def main(descriptor: int | None) -> None:
     Args:
         descriptor: the inherited socket to the judge; None if standard input and output are the channel.
     """
+    if importlib.util.find_spec("IPython") is None:
+        raise SystemExit("IPython is missing: without it, cells that Jupyter runs cannot be read.")
     channel = StandardChannel() if descriptor is None else _inherited(descriptor)
     limits = from_bytes(receive_frame(channel, MAX_REQUEST_BYTES))
     confine(limits)
@@ -100,7 +101,8 @@ def main(descriptor: int | None) -> None:
         send_frame(channel, to_bytes({"stuck": number}, MAX_REPLY_BYTES))
         os._exit(0)
 
-    namespace, errors, stopped = run_cells(cells, limits["cell_seconds"], limits["skipped"], give_up)
+    python = written_with(notebook)
+    namespace, errors, stopped = run_cells(cells, limits["cell_seconds"], limits["skipped"], give_up, python)
     ready = {"ready": errors, "form": stated_form(notebook), "stopped": stopped}
     send_frame(channel, to_bytes(ready, MAX_REPLY_BYTES))
     while True:
@@ -169,8 +171,8 @@ def code_cells(notebook: dict[str, Any]) -> list[str]:
     Raises:
         UnreadableError: if it has no code cells.
     """
-    cells = notebook.get("cells")
-    if not isinstance(cells, list) or not cells:
+    cells = _cells(notebook)
+    if not cells:
         raise UnreadableError(NO_CELLS)
     sources = [_source(cell) for cell in cells if isinstance(cell, dict) and cell.get("cell_type") == "code"]
     if not sources:
@@ -190,8 +192,16 @@ def stated_form(notebook: dict[str, Any]) -> str:
     return form if isinstance(form, str) and FORM.fullmatch(form) else ""
 
 
+def written_with(notebook: dict[str, Any]) -> str:
+    """Give the version of Python that a notebook says it was written with; empty if it does not say."""
+    metadata = notebook.get("metadata")
+    language = metadata.get("language_info") if isinstance(metadata, dict) else None
+    version = language.get("version") if isinstance(language, dict) else None
+    return version if isinstance(version, str) else ""
+
+
 def run_cells(
-    cells: list[str], seconds: float, skipped: Sequence[int], give_up: Callable[[int], None]
+    cells: list[str], seconds: float, skipped: Sequence[int], give_up: Callable[[int], None], python: str = ""
 ) -> tuple[dict[str, Any], list[str], list[int]]:
     """Run code cells one after the other; one that fails or runs too long does not stop the next.
 
@@ -200,12 +210,15 @@ def run_cells(
         seconds: wall-clock time for each.
         skipped: the numbers, from 1, of cells not to run.
         give_up: called with the number of a cell that catches every alarm; it is not to return.
+        python: as `written_with` gives it.
 
     Returns:
         The names they defined, what each failing cell said, and the numbers of those that ran too long.
     """
     module = types.ModuleType("__main__")
-    module.__dict__["display"] = print
+    shell = Shell(module.__dict__, python)
+    # What %%writefile writes can be imported, as in Jupyter.
+    sys.path.append(os.getcwd())
     sys.modules["__main__"] = module
     errors: list[str] = []
     stopped: list[int] = []
@@ -213,29 +226,14 @@ def run_cells(
         if number in skipped:
             continue
         try:
-            message = _run_cell(source, number, module.__dict__, seconds, give_up)
+            messages = _run_cell(shell, source, number, seconds, give_up)
         except CellTimeoutError:
             # Again, since the alarm may have come before the last one was off.
             signal.setitimer(signal.ITIMER_REAL, 0)
-            message = too_long(number, seconds)
+            messages = [too_long(number, seconds)]
             stopped.append(number)
-        if message and len(errors) < MAX_CELL_ERRORS:
-            errors.append(message)
-    return module.__dict__, errors, stopped
-
-
-def plain_python(source: str) -> str:
-    """Take out what only Jupyter understands: magics, shell commands, help.
-
-    Example:
-        >>> plain_python("%matplotlib inline\\nx = 1")
-        '\\nx = 1'
-    """
-    lines = source.splitlines()
-    first = next((line.split()[0] for line in lines if line.strip()), "")
-    if first.startswith("%%") and first not in _PYTHON_MAGICS:
-        return ""
-    return "\n".join("" if line.lstrip().startswith(("%", "!", "?")) else line for line in lines)
+        errors += messages
+    return module.__dict__, errors[:MAX_CELL_ERRORS], stopped
 
 
 def _inherited(descriptor: int) -> socket.socket:
@@ -255,8 +253,17 @@ def _lower(resource: Any, which: int, value: int) -> None:
         print(f"limit {which} not set: {error}", file=sys.stderr)
 
 
+def _cells(notebook: dict[str, Any]) -> list[Any]:
+    """Give a notebook's cells; those of the old formats 2 and 3 lie in work sheets."""
+    sheets = notebook.get("worksheets")
+    parts = [notebook, *(sheets if isinstance(sheets, list) else [])]
+    found = [part.get("cells") for part in parts if isinstance(part, dict)]
+    return [cell for cells in found if isinstance(cells, list) for cell in cells]
+
+
 def _source(cell: dict[str, Any]) -> str:
-    source = cell.get("source", "")
+    # Formats 2 and 3 call it input.
+    source = cell.get("source", cell.get("input", ""))
     if isinstance(source, list):
         return "".join(part for part in source if isinstance(part, str))
     return source if isinstance(source, str) else ""
@@ -268,8 +275,9 @@ def too_long(number: int, seconds: float) -> str:
 
 
 def _run_cell(
-    source: str, number: int, namespace: dict[str, Any], seconds: float, give_up: Callable[[int], None]
-) -> str:
+    shell: Shell, source: str, number: int, seconds: float, give_up: Callable[[int], None]
+) -> list[str]:
+    """Run a cell, and give what it said of its failures."""
     name = f"code cell {number}"
     alarms = itertools.count(1)
 
@@ -278,26 +286,20 @@ def _run_cell(
             give_up(number)
         raise CellTimeoutError
 
-    try:
+    def start() -> None:
         signal.signal(signal.SIGALRM, stop)
         # Again and again: a bare `except` in a loop catches one after the other.
         signal.setitimer(signal.ITIMER_REAL, seconds, _NEXT_ALARM_SECONDS)
-        code = compile(_parsed(source, name), name, "exec", dont_inherit=True)
-        exec(code, namespace)
+
+    try:
+        absent = shell.run(source, name, start)
     except CellTimeoutError:
         raise
     except BaseException as error:
-        return f"{name}: {_described(error)}"
+        return [f"{name}: {_described(error)}"]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    return ""
-
-
-def _parsed(source: str, name: str) -> ast.Module:
-    try:
-        return ast.parse(source, name)
-    except SyntaxError:
-        return ast.parse(plain_python(source), name)
+    return [f"{name}: {what[:MAX_MESSAGE]}. The cell went on without it." for what in absent]
 
 
 def _reply(request: dict[str, Any], namespace: dict[str, Any]) -> bytes:

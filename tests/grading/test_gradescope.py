@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -124,3 +126,16 @@ def test_one_course_gives_one_archive(tmp_path: Path) -> None:
         text = zipfile.ZipFile(tmp_path / "1.zip").read(script)
         subprocess.run(["bash", "-n"], input=text, check=True)
         assert text.startswith(b"#!/usr/bin/env bash\n")
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=lambda assignment: assignment.name)
+def test_what_may_be_imported_is_said_and_installed(assignment: Assignment, tmp_path: Path) -> None:
+    script = zipfile.ZipFile(write_archive(assignment.name, tmp_path / "a.zip")).read("setup.sh").decode()
+    installed = shlex.split(script.rpartition("pip install ")[2])
+    text = build_assignment(ROOT, assignment.name, SECRET_SEED)
+    for name, requirement in assignment.packages.items():
+        assert importlib.util.find_spec(name) is not None
+        assert requirement in installed
+        assert f"`{name}`" in text
+    # Without IPython no worker starts.
+    assert any(requirement.startswith("ipython") for requirement in installed)

@@ -8,6 +8,8 @@
 # - Cells run from top to bottom, once. A cell that fails does not stop the others. One that runs for more than ten seconds
 #   is stopped; all together have thirty, and where they take more no task can be marked.
 # - A function's result alone counts. It must be plain data: numbers, texts, lists, tuples, dictionaries, arrays.
+# - You may import <<imports>>.
+#   Anything else may be missing where the notebook is marked; what uses it there has no marks.
 # - The lines under a task are examples, not the marking: a function that is right on them alone earns nothing.
 # - A task earns its marks if it is right on all hidden inputs; the open task at the end earns them part by part.
 # - NumPy is enough. What the course has of these tasks is not there when your notebook is marked.
