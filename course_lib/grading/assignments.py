@@ -14,7 +14,7 @@ import json
 import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,9 @@ __all__ = [
     "assignment_names",
     "first_problem",
     "load_assignment",
+    "load_rubric",
     "read_rubric",
+    "rubric_of",
     "shown_source",
 ]
 
@@ -51,6 +53,9 @@ PACKAGES = {
     "sklearn": "scikit-learn>=1.6.1",
     "tqdm": "tqdm>=4.67.1",
 }
+# The file of an assignment that was set; what marks are in it is the instructor's to change.
+RUBRIC = "rubric.json"
+MAX_MARKS = 1000
 # How the hint to a planted bug begins where it was handed in again.
 AS_GIVEN = "This behaves as the function that you were given. "
 
@@ -233,29 +238,94 @@ def load_assignment(name: str) -> Assignment:
     return assignment
 
 
+def rubric_of(assignment: Assignment, secret_seed: int) -> dict[str, Any]:
+    """Give what `rubric.json` says: assignment, seed, the form of each task that they pick, and its marks."""
+    return {
+        "assignment": assignment.name,
+        "secret_seed": secret_seed,
+        "variants": {task.name: task.variant(secret_seed).name for task in assignment.tasks},
+        "marks": {task.name: task.marks for task in assignment.tasks},
+    }
+
+
 def read_rubric(given: str) -> tuple[str, int]:
     """Give the assignment and the secret seed that `course grade --assignment` names.
+
+    Args:
+        given: as for `load_rubric`.
+
+    Raises:
+        CourseError: as `load_rubric` does.
+    """
+    assignment, secret_seed = load_rubric(given)
+    return assignment.name, secret_seed
+
+
+def load_rubric(given: str) -> tuple[Assignment, int]:
+    """Give the assignment, with the rubric's marks, and the secret seed that `course grade --assignment` names.
 
     Args:
         given: an assignment ("a1": its public form), or the `rubric.json` that `course assignment` wrote, or that
             file's folder.
 
     Raises:
-        CourseError: if it is neither.
+        CourseError: if it is neither, or the file says anything that cannot be followed.
     """
     path = Path(given)
-    path = path / "rubric.json" if path.is_dir() else path
+    path = path / RUBRIC if path.is_dir() else path
     if path.suffix != ".json":
-        return load_assignment(given).name, 0
+        return load_assignment(given), 0
     try:
-        rubric = json.loads(path.read_text(encoding="utf-8"))
-        return load_assignment(rubric["assignment"]).name, int(rubric["secret_seed"])
+        rubric = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_no_name_twice)
+        assignment, secret_seed = load_assignment(rubric["assignment"]), rubric["secret_seed"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CourseError(
             "This rubric cannot be read.",
             given=given,
-            mend="Name the rubric.json that `course assignment` wrote.",
+            mend=f"Name the {RUBRIC} that `course assignment` wrote.",
         ) from error
+    if type(secret_seed) is not int or secret_seed < 0:
+        raise _refused_rubric("The secret seed is a whole number from 0.", f"secret_seed {secret_seed!r}")
+    expected = rubric_of(assignment, secret_seed)
+    if unknown := sorted(set(rubric) - set(expected)):
+        raise _refused_rubric("The rubric says something that grading does not know.", unknown)
+    if rubric.get("variants", expected["variants"]) != expected["variants"]:
+        raise _refused_rubric(
+            "The seed picks the form of each task, and with this course it picks others.", rubric["variants"]
+        )
+    return _with_marks(assignment, rubric.get("marks", expected["marks"])), secret_seed
+
+
+def _with_marks(assignment: Assignment, marks: Any) -> Assignment:
+    """Give the assignment with other marks for its tasks."""
+    names = [task.name for task in assignment.tasks]
+    if not isinstance(marks, dict) or sorted(marks) != sorted(names):
+        raise _refused_rubric(f"Each task has its marks: {', '.join(names)}, and nothing else has.", marks)
+    if not all(type(mark) is int and 0 <= mark <= MAX_MARKS for mark in marks.values()):
+        raise _refused_rubric(f"Marks are whole numbers from 0 to {MAX_MARKS}.", marks)
+    if not any(marks.values()):
+        raise _refused_rubric("A task at least has marks.", marks)
+    for task in assignment.tasks:
+        if task.measure is not None and marks[task.name] % task.marks:
+            raise _refused_rubric(
+                f"{task.name} earns its {task.marks} marks property by property, and has a multiple of them.",
+                marks[task.name],
+            )
+    return replace(
+        assignment, tasks=tuple(replace(task, marks=marks[task.name]) for task in assignment.tasks)
+    )
+
+
+def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a name stands twice")
+    return dict(pairs)
+
+
+def _refused_rubric(problem: str, given: object) -> CourseError:
+    return CourseError(
+        problem, given=given, mend=f"Change it in {RUBRIC}, or take the file as it was written."
+    )
 
 
 def first_problem(problems: Iterable[str]) -> str:

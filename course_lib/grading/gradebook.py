@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.errors import CourseError
-from course_lib.grading.assignments import Assignment, load_assignment, read_rubric
+from course_lib.grading.assignments import Assignment, load_rubric
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import PlannedTask, plan
 from course_lib.grading.journal import NUM_SEEDS, Graded, Journal, Setting
@@ -68,7 +68,7 @@ def grade_class(
 
     Args:
         submissions: as for `find_submissions`.
-        assignment: as for `read_rubric`.
+        assignment: as for `load_rubric`.
         out: the CSV file to write; marks that stand there already are kept.
         seed: draws the hidden cases, from 0 to `NUM_SEEDS` - 1; None goes on with the stopped run's, or draws a
             fresh one.
@@ -105,10 +105,10 @@ def grade_class(
     if out.suffix != ".csv":
         raise CourseError("The gradebook is a CSV file.", given=str(out), mend=f"Use --out {out.stem}.csv.")
     remove_left_over()
-    name, secret_seed = read_rubric(assignment)
+    loaded, secret_seed = load_rubric(assignment)
     found = find_submissions(submissions)
-    journal = Journal(out, name, secret_seed, seed, patience=patience, replace=replace)
-    loaded = load_assignment(name)
+    marks = [task.marks for task in loaded.tasks]
+    journal = Journal(out, loaded.name, secret_seed, seed, marks=marks, patience=patience, replace=replace)
     with temporary_folder("grade") as folder:
         # The sandbox's user is another one; it has to get at the course's copy.
         os.chmod(folder, 0o755)

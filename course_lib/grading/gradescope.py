@@ -17,7 +17,7 @@ from typing import Any
 
 import course_lib
 from course_lib.errors import CourseError
-from course_lib.grading.assignments import load_assignment, read_rubric
+from course_lib.grading.assignments import load_rubric, rubric_of
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import plan
 from course_lib.grading.journal import fresh_seed
@@ -63,7 +63,7 @@ def write_archive(assignment: str, out: Path) -> Path:
     """Write the autograder archive of an assignment.
 
     Args:
-        assignment: as for `read_rubric`; the archive holds its secret seed.
+        assignment: as for `load_rubric`; the archive holds its secret seed.
         out: the .zip file.
 
     Returns:
@@ -74,10 +74,10 @@ def write_archive(assignment: str, out: Path) -> Path:
     """
     if out.suffix != ".zip":
         raise CourseError("The archive is a ZIP file.", given=str(out), mend=f"Use --out {out.stem}.zip.")
-    name, secret_seed = read_rubric(assignment)
-    needed = dict.fromkeys([*JUDGE_PACKAGES, *load_assignment(name).packages.values()])
+    loaded, secret_seed = load_rubric(assignment)
+    needed = dict.fromkeys([*JUDGE_PACKAGES, *loaded.packages.values()])
     packages = " ".join(shlex.quote(package) for package in needed)
-    rubric = json.dumps({"assignment": name, "secret_seed": secret_seed}) + "\n"
+    rubric = json.dumps(rubric_of(loaded, secret_seed)) + "\n"
     with written_whole(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "setup.sh", SETUP.format(packages=packages).encode(), executable=True)
         _add(archive, "run_autograder", RUN.encode(), executable=True)
@@ -100,18 +100,17 @@ def grade_submission(root: Path, seed: int | None = None) -> dict[str, Any]:
     Raises:
         CourseError: if the rubric is damaged, or no worker starts here.
     """
-    name, secret_seed = read_rubric(str(root / "source" / "rubric.json"))
-    assignment = load_assignment(name)
+    assignment, secret_seed = load_rubric(str(root / "source" / "rubric.json"))
     seed = fresh_seed() if seed is None else seed
     # The instructor sees what is printed, learners do not: with this seed a run can be repeated.
-    print(f"assignment {name}, hidden inputs of seed {seed}")
+    print(f"assignment {assignment.name}, hidden inputs of seed {seed}")
     with temporary_folder("grade") as folder:
         os.chmod(folder, 0o755)
         course = copy_course(Path(folder, "course"), assignment.blocked)
         isolation = find_isolation(course, hidden=[root / "source" / "rubric.json"])
         print(f"isolation: {isolation.kind}. {isolation.note}")
         try:
-            notebook = _the_submission(root / "submission", name).read()
+            notebook = _the_submission(root / "submission", assignment.name).read()
         except (UnreadableSubmissionError, CourseError) as error:
             results = results_json(Report(problem=str(error)), assignment.marks)
         else:

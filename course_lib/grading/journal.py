@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ class Setting:
         assignment: its name.
         secret_seed: the instructor's, for the form of each task.
         seed: the run's, for the hidden cases.
+        marks: what each task is worth.
     """
 
     assignment: str
     secret_seed: int
     seed: int
+    marks: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Journal:
         assignment: its name.
         secret_seed: the instructor's.
         seed: the run's; None goes on with that of a stopped run of this assignment, or draws a fresh one.
+        marks: what each task is worth.
         patience: what the time limits are multiplied by: with more of it, timeouts are not kept.
         replace: whether a finished gradebook, or a stopped run with another setting, may be lost.
 
@@ -77,6 +81,7 @@ class Journal:
         secret_seed: int,
         seed: int | None,
         *,
+        marks: Sequence[int] = (),
         patience: float = 1.0,
         replace: bool = False,
     ) -> None:
@@ -88,7 +93,7 @@ class Journal:
         if seed is None:
             same = (known.get("assignment"), known.get("secret_seed")) == (assignment, secret_seed)
             seed = known["seed"] if same else fresh_seed()
-        self.setting = Setting(assignment, secret_seed, seed)
+        self.setting = Setting(assignment, secret_seed, seed, list(marks))
         self.is_resumed = known == asdict(self.setting)
         labelled = {entry["label"]: entry for entry in parsed if "label" in entry}
         self.entries = labelled if self.is_resumed else {}
@@ -97,7 +102,8 @@ class Journal:
             return
         if labelled and not self.is_resumed:
             raise CourseError(
-                "A run with another assignment or seed was stopped here, and what it graded would be lost.",
+                "A run with another assignment, other marks or another seed was stopped here, and what it graded "
+                "would be lost.",
                 given=str(self.path),
                 mend="Start that one again, name another file with --out, or add --replace.",
             )

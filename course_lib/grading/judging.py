@@ -317,7 +317,9 @@ def _measured(planned: PlannedTask, values: list[Any], errors: list[str]) -> Tas
     if properties is None:
         message = f"The answer has not the form that is asked for; it begins {show(values[0])[:200]}."
         return _result(planned, "failed", message, hint=planned.task.hint)
-    marks = sum(part.marks for part in properties if part.passed)
+    # A rubric may give the task another worth; each property has its share of it.
+    declared = sum(part.marks for part in properties)
+    marks = sum(part.marks for part in properties if part.passed) * planned.task.marks // declared
     # One property a line.
     message = "\n".join(f"{'✓' if part.passed else '✗'} {part.name}: {part.message}" for part in properties)
     passed = all(part.passed for part in properties)

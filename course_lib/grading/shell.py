@@ -199,7 +199,7 @@ class Shell:
         import IPython
         from IPython.core import getipython
 
-        IPython.get_ipython = getipython.get_ipython = lambda: self  # type: ignore[assignment]
+        IPython.get_ipython = getipython.get_ipython = lambda: self  # type: ignore[assignment,return-value]
 
     def _run(self, tree: ast.Module, name: str) -> None:
         for statement in (part for whole in tree.body for part in _one_import_each(whole)):

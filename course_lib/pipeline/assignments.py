@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from course_lib.errors import CourseError
-from course_lib.grading.assignments import Assignment, load_assignment, read_rubric
+from course_lib.grading.assignments import RUBRIC, Assignment, load_assignment, rubric_of
 from course_lib.grading.worker import FORM_KEY
 from course_lib.locations import written_whole
 from course_lib.pipeline.build import checked_cells, notebook_text, with_colab, with_solutions
@@ -28,7 +28,6 @@ STUDENT_FOLDER = Path("notebooks", "assignments")
 INSTRUCTOR_FOLDER = STUDENT_FOLDER / "instructor"
 # The form that lies in the repository. It is public: who gives marks draws a form of their own.
 PUBLIC_SEED = 0
-RUBRIC = "rubric.json"
 
 _PLACEHOLDER = re.compile(r"(?P<before>^[ #]*)?<<(?P<name>[a-z0-9_.]+)>>", re.MULTILINE)
 
@@ -107,17 +106,10 @@ def write_assignment(name: str, secret_seed: int, folder: Path, root: Path | Non
         `course grade --assignment` takes, to keep.
 
     Raises:
-        CourseError: as `build_assignment` does; another assignment or seed in this folder.
+        CourseError: as `build_assignment` does; if a file of these is there and says anything else.
     """
-    _refuse_another_rubric(folder / RUBRIC, name, secret_seed)
     root = root or course_root()
     assignment, repository = load_assignment(name), course_repository(root)
-    rubric = {
-        "assignment": name,
-        "secret_seed": secret_seed,
-        "variants": {task.name: task.variant(secret_seed).name for task in assignment.tasks},
-        "marks": {task.name: task.marks for task in assignment.tasks},
-    }
     texts = {
         folder / "student" / f"{name}.ipynb": build_assignment(
             root, name, secret_seed, repository=repository
@@ -126,21 +118,24 @@ def write_assignment(name: str, secret_seed: int, folder: Path, root: Path | Non
             root, name, secret_seed, repository=repository, solutions=True
         ),
         folder / "rubric.md": f"# {assignment.title}\n\n{rubric_table(assignment, secret_seed)}\n",
-        folder / RUBRIC: json.dumps(rubric, indent=1) + "\n",
+        folder / RUBRIC: json.dumps(rubric_of(assignment, secret_seed), indent=1) + "\n",
     }
+    _refuse_others(texts)
     for path, text in texts.items():
         with written_whole(path) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
     return list(texts)
 
 
-def _refuse_another_rubric(path: Path, name: str, secret_seed: int) -> None:
-    """Keep the seed of an assignment that may be handed out already."""
-    if path.is_file() and read_rubric(str(path)) != (name, secret_seed):
+def _refuse_others(texts: Mapping[Path, str]) -> None:
+    """Keep what is there: it may be handed out already, and changed since; no other seed could grade it."""
+    others = [
+        str(path) for path, text in texts.items() if path.exists() and path.read_bytes() != text.encode()
+    ]
+    if others:
         raise CourseError(
-            "This folder holds another assignment, or this one of another seed: without its rubric nothing of it "
-            "could be graded.",
-            given=str(path),
+            "This folder holds another assignment, this one of another seed, or files that were changed.",
+            given=others,
             mend="Name another folder with --out.",
         )
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from course_lib import cli
 from course_lib.errors import CourseError
 from course_lib.grading import feedback_pages, gradebook
-from course_lib.grading.assignments import read_rubric
+from course_lib.grading.assignments import load_assignment, load_rubric, read_rubric
 from course_lib.grading.class_summary import summary_page, verdict_counts
 from course_lib.grading.feedback_pages import page_name, write_feedback
 from course_lib.grading.gradebook import (
@@ -374,9 +374,101 @@ def test_a_rubric_names_assignment_and_seed(tmp_path: Path, rubric: str) -> None
             read_rubric(given)
 
 
-def graded_class(*reports: tuple[str, Report]) -> GradedClass:
-    from course_lib.grading.assignments import load_assignment
+def changed(rubric: str, **fields: object) -> str:
+    """Write a rubric with other fields, and give its path."""
+    path = Path(rubric).with_name("changed.json")
+    path.write_text(json.dumps({**json.loads(Path(rubric).read_text()), **fields}))
+    return str(path)
 
+
+def marks_of(name: str, **marks: object) -> dict[str, object]:
+    declared = {task.name: task.marks for task in load_assignment(name).tasks}
+    return {**declared, **{f"{name}.{task}": mark for task, mark in marks.items()}}
+
+
+@pytest.mark.usefixtures("judge")
+def test_marks_that_a_rubric_changes_are_given(rubric: str, tmp_path: Path, solved: list[str]) -> None:
+    tasks = load_assignment("a1").tasks
+    half = marks_of("a1", compare_models=10, choose_degree=2 * tasks[-1].marks)
+    assert tasks[-1].name == "a1.choose_degree"
+    (tmp_path / "alice.ipynb").write_bytes(notebook(*solved))
+    out = tmp_path / "g.csv"
+    result = grade_class(
+        tmp_path / "alice.ipynb", changed(rubric, marks=half), out, patience=PATIENCE, progress=False
+    )
+    row = rows(out)["alice"]
+    assert (row[f"{MARKED} marks"], row["a1.choose_degree marks"]) == ("10", str(2 * tasks[-1].marks))
+    assert row["marks"] == row["out of"] == str(sum(half.values()))  # type: ignore[arg-type]
+    assert f"{result.assignment.marks} of {result.assignment.marks} marks" in feedback_pages.feedback_page(
+        result.graded[0], result.assignment
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"marks": {}}, "Each task has its marks"),
+        ({"marks": {"a1.descend": 5}}, "Each task has its marks"),
+        ({"marks": marks_of("a1", nothing=1)}, "Each task has its marks"),
+        ({"marks": [1, 2, 3]}, "Each task has its marks"),
+        ({"marks": None}, "Each task has its marks"),
+        ({"marks": marks_of("a1", descend=2.5)}, "whole numbers"),
+        ({"marks": marks_of("a1", descend=True)}, "whole numbers"),
+        ({"marks": marks_of("a1", descend="5")}, "whole numbers"),
+        ({"marks": marks_of("a1", descend=-1)}, "whole numbers"),
+        ({"marks": marks_of("a1", descend=10**9)}, "whole numbers"),
+        ({"marks": dict.fromkeys(marks_of("a1"), 0)}, "has marks"),
+        ({"marks": marks_of("a1", choose_degree=1)}, "property by property"),
+        ({"variants": {}}, "The seed picks the form"),
+        ({"secret_seed": SECRET_SEED + 1}, "The seed picks the form"),
+        ({"secret_seed": 3.7}, "whole number"),
+        ({"secret_seed": "3"}, "whole number"),
+        ({"secret_seed": True}, "whole number"),
+        ({"secret_seed": -1}, "whole number"),
+        ({"assignment": "a2"}, "The seed picks the form"),
+        ({"assignment": "a9"}, "a9"),
+        ({"assignment": ["a1"]}, "a1"),
+        ({"penalty": 3}, "does not know"),
+        ({"total": 100}, "does not know"),
+    ],
+)
+def test_what_cannot_be_followed_in_a_rubric_is_refused(
+    rubric: str, fields: dict[str, object], said: str
+) -> None:
+    with pytest.raises(CourseError, match=said):
+        load_rubric(changed(rubric, **fields))
+
+
+def test_a_rubric_says_each_thing_once_and_may_have_a_byte_order_mark(rubric: str, tmp_path: Path) -> None:
+    text = Path(rubric).read_text()
+    (tmp_path / "twice.json").write_text(text.replace('"a1.descend":', '"a1.descend": 9, "a1.descend":'))
+    with pytest.raises(CourseError, match="cannot be read"):
+        load_rubric(str(tmp_path / "twice.json"))
+    (tmp_path / "marked.json").write_text("\ufeff" + text, encoding="utf-8")
+    assert load_rubric(str(tmp_path / "marked.json"))[1] == SECRET_SEED
+
+
+def test_other_marks_are_another_run(tmp_path: Path) -> None:
+    out = tmp_path / "g.csv"
+    with Journal(out, "a1", 0, 5, marks=[3, 4]) as journal:
+        journal.append(graded("alice", "failed"))
+    with pytest.raises(CourseError, match="other marks"):
+        Journal(out, "a1", 0, None, marks=[3, 5])
+    assert Journal(out, "a1", 0, None, marks=[3, 4]).entries
+
+
+def test_a_folder_keeps_what_was_changed_in_it(rubric: str) -> None:
+    folder = Path(rubric).parent
+    for name in ("rubric.json", "student/a1.ipynb", "rubric.md"):
+        before = (folder / name).read_bytes()
+        (folder / name).write_bytes(before + b" ")
+        with pytest.raises(CourseError, match="another folder"):
+            write_assignment("a1", SECRET_SEED, folder, ROOT)
+        assert (folder / name).read_bytes() == before + b" "
+        (folder / name).write_bytes(before)
+
+
+def graded_class(*reports: tuple[str, Report]) -> GradedClass:
     graded = [Graded(label, "ab" * 32, "bubblewrap", report) for label, report in reports]
     return GradedClass(
         Setting("a1", 0, 1), load_assignment("a1"), Isolation("plain process", "WEAKER"), graded
@@ -387,8 +479,6 @@ EVIL = "<script>alert('x')</script>"
 
 
 def report(verdict: str, marks: int, hint: str = "") -> Report:
-    from course_lib.grading.assignments import load_assignment
-
     results = [
         TaskResult(task.name, verdict, marks, task.marks, EVIL, hint) for task in load_assignment("a1").tasks
     ]

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from course_lib.grading.assignments import Assignment, assignment_names, load_assignment
+from course_lib.grading.assignments import Assignment, assignment_names, load_assignment, load_rubric
 from course_lib.grading.gradescope import write_archive
 from course_lib.pipeline.assignments import build_assignment, write_assignment
 from tests.grading.conftest import ROOT, SECRET_SEED, code_cells, notebook
@@ -139,3 +139,16 @@ def test_what_may_be_imported_is_said_and_installed(assignment: Assignment, tmp_
         assert f"`{name}`" in text
     # Without IPython no worker starts.
     assert any(requirement.startswith("ipython") for requirement in installed)
+
+
+def test_the_archive_has_the_marks_of_its_rubric(tmp_path: Path) -> None:
+    write_assignment("a1", SECRET_SEED, tmp_path / "set", ROOT)
+    path = tmp_path / "set" / "rubric.json"
+    rubric = json.loads(path.read_text())
+    rubric["marks"]["a1.descend"] = 9
+    path.write_text(json.dumps(rubric))
+    with zipfile.ZipFile(write_archive(str(path), tmp_path / "a.zip")) as file:
+        file.extract("rubric.json", tmp_path / "unpacked")
+    inside, seed = load_rubric(str(tmp_path / "unpacked" / "rubric.json"))
+    assert (inside.tasks, seed) == (load_rubric(str(path))[0].tasks, SECRET_SEED)
+    assert {task.name: task.marks for task in inside.tasks} == rubric["marks"]
