@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import itertools
 import os
 import secrets
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +19,8 @@ CACHE_VARIABLE = "COURSE_CACHE"
 # What the course wrote, as lines of `sha256  path`: in an output folder, and in the cache for files by themselves.
 RECORD_FILE = ".course_files.sha256"
 OUTPUTS_FILE = "outputs.sha256"
+# Of the calls that exchange two folders: "from the current folder on", and "exchange".
+_AT_CURRENT, _SWAP = -100, 2
 
 
 def data_folder() -> Path:
@@ -148,11 +154,10 @@ def check_output_folder(path: Path | str) -> Path:
             raise CourseError(
                 "A file stands where a folder is to be written.", given=str(path), mend="Name another place."
             )
-        if strange := foreign_files(path):
-            more = f" and {len(strange) - 3} more" if len(strange) > 3 else ""
+        if strange := list(itertools.islice(foreign_files(path), 4)):
             raise CourseError(
                 "This folder holds files that the course did not write, or that were changed since.",
-                given=f"{path}: {', '.join(strange[:3])}{more}",
+                given=f"{path}: {', '.join(strange[:3])}{' and others' if len(strange) > 3 else ''}",
                 mend="Name a folder that does not exist yet, or move this one away.",
             )
         _try_to_write(path, _temporary_name(path))
@@ -206,21 +211,72 @@ def is_own_file(path: Path, folder: Path | None = None) -> bool:
     return not content or line in _recorded(_record_of(folder))
 
 
-def foreign_files(folder: Path) -> list[str]:
-    """List what in an output folder the course did not write, or what was changed since.
+def foreign_files(folder: Path) -> Iterator[str]:
+    """Find what in an output folder the course did not write, or what was changed since.
 
     Args:
         folder: the folder; it need not exist.
 
-    Returns:
-        Paths in the folder, sorted; links and special files among them.
+    Yields:
+        Paths in the folder, links and special files among them. In the root of a disk the first comes at once.
     """
-    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    return sorted(
-        path.relative_to(folder).as_posix()
-        for path in found
-        if path.name != RECORD_FILE and not is_own_file(path, folder)
-    )
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        for path in (Path(place, name) for name in sorted([*names, *links])):
+            if path != folder / RECORD_FILE and not is_own_file(path, folder):
+                yield path.relative_to(folder).as_posix()
+
+
+def replace_folder(folder: Path, new: Path) -> None:
+    """Put a new folder in the place of one that the course wrote: a reader finds the old one or the new one, whole.
+
+    Where the system cannot exchange two folders in one step there is a moment between two renames; who is killed in
+    it finds the old folder beside, under a name that ends in `.old`.
+
+    Args:
+        folder: the place; nothing, an empty folder, or one that `check_output_folder` accepts.
+        new: the folder to put there, beside it.
+    """
+    old = new.with_name(f"{new.name}.old")
+    if not folder.is_dir():
+        new.rename(folder)
+    elif _exchange(folder, new):
+        new.rename(old)
+    else:
+        folder.rename(old)
+        new.rename(folder)
+    _remove_own_files(old)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step, and say whether the system could."""
+    if sys.platform not in ("linux", "darwin"):
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    system = ctypes.CDLL(None)
+    try:
+        if sys.platform == "darwin":
+            return system.renamex_np(*names, _SWAP) == 0
+        return system.renameat2(_AT_CURRENT, names[0], _AT_CURRENT, names[1], _SWAP) == 0
+    except AttributeError:
+        return False
+
+
+def _remove_own_files(folder: Path) -> None:
+    """Remove an output folder, but nothing that someone has put there meanwhile."""
+    if not folder.is_dir():
+        return
+    strange = set(foreign_files(folder))
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif path.relative_to(folder).as_posix() not in strange and path != folder / RECORD_FILE:
+            path.unlink()
+    if not strange:
+        (folder / RECORD_FILE).unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _record_of(folder: Path | None) -> Path:
@@ -238,16 +294,25 @@ def _record_line(path: Path, digest: str, folder: Path | None) -> bytes:
 
 
 def _try_to_write(folder: Path, name: str) -> None:
-    """Make and remove an empty file in the folder, or in the nearest one above that exists."""
-    while not os.path.lexists(folder):
+    """Open a file without a name in the folder, or in the nearest one above that exists."""
+    while not _exists(folder):
         folder = folder.parent
     if not folder.is_dir():
         raise CourseError(
             "A file stands where a folder is needed.", given=str(folder), mend="Name another place."
         )
-    trial = folder / name
-    trial.touch(exist_ok=False)
-    trial.unlink()
+    _exists(folder / name)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
+def _exists(path: Path) -> bool:
+    """Say whether something is there; a name that no system would take is an error."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _temporary_name(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,7 +144,7 @@ def test_a_read_only_place_is_refused(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(Path, "touch", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(CourseError, match="Nothing can be written here: Read-only file system"):
         check(tmp_path / "new")
 
@@ -203,7 +204,7 @@ def test_an_output_folder_holds_only_what_the_course_wrote(tmp_path: Path) -> No
     check_output_folder(moved)
     (moved / "in" / "notes.txt").write_text("mine")
     (moved / "a.txt").write_text("a, with a note")
-    assert foreign_files(moved) == ["a.txt", "in/notes.txt"]
+    assert list(foreign_files(moved)) == ["a.txt", "in/notes.txt"]
     with pytest.raises(CourseError) as caught:
         check_output_folder(moved)
     assert "a.txt, in/notes.txt" in str(caught.value.given)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.errors import CourseError
+from course_lib.locations import RECORD_FILE, check_output_folder, record_own_file, replace_folder
 from course_lib.ppt.fingerprint import ModelFingerprint
 
 if TYPE_CHECKING:
@@ -37,31 +38,56 @@ class Adapter(NamedTuple):
     fingerprint: ModelFingerprint | None
 
 
-def write_adapter(folder: Path, adapter: Adapter) -> None:
+def write_adapter(folder: Path, adapter: Adapter, more: Mapping[str, str] | None = None) -> None:
     """Write an adapter that `PeftModel.from_pretrained` loads, whole or not at all.
 
     Args:
-        folder: where; an adapter that stands there is replaced once the new one is whole.
+        folder: where; an adapter that the course wrote there is replaced once the new one is whole.
         adapter: what to write, with its fingerprint.
+        more: further files by name, each a text.
 
     Raises:
-        CourseError: the folder holds something else.
+        CourseError: as `check_adapter_folder`.
     """
-    if folder.exists() and (not folder.is_dir() or _is_other_folder(folder)):
-        raise CourseError(
-            "There is something else than an adapter in this place.",
-            given=str(folder),
-            mend="Name a folder that does not exist yet.",
-        )
+    more = more or {}
+    folder = check_adapter_folder(folder, tuple(more))
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     try:
         _write_files(partial, adapter)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        for name, text in more.items():
+            (partial / name).write_text(text, encoding="utf-8")
+        for path in sorted(partial.iterdir()):
+            record_own_file(path, folder=partial)
+        replace_folder(folder, partial)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_adapter_folder(folder: Path | str, more: Sequence[str] = ()) -> Path:
+    """Refuse a folder that an adapter may not replace; call it before the training.
+
+    Args:
+        folder: where an adapter is to be written.
+        more: the names of further files that will lie there.
+
+    Returns:
+        The folder, with links resolved.
+
+    Raises:
+        CourseError: as `check_output_folder`; or the folder holds another kind of thing that the course wrote.
+    """
+    folder = check_output_folder(folder).resolve()
+    names = {CONFIG_FILE, WEIGHTS_FILE, COURSE_FILE, RECORD_FILE, *more}
+    if folder.is_dir() and (
+        other := sorted(path.name for path in folder.iterdir() if path.name not in names)
+    ):
+        raise CourseError(
+            "This folder holds something else than such an adapter.",
+            given=f"{folder}: {', '.join(other[:3])}",
+            mend="Name a folder that does not exist yet.",
+        )
+    return folder
 
 
 def read_adapter(folder: Path) -> Adapter:
@@ -115,10 +141,6 @@ def _write_files(folder: Path, adapter: Adapter) -> None:
     safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     record = {"initialisation": initialisation, "fingerprint": asdict(fingerprint)}
     (folder / COURSE_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-
-
-def _is_other_folder(folder: Path) -> bool:
-    return any(folder.iterdir()) and not (folder / CONFIG_FILE).is_file()
 
 
 def _read_json(file: Path) -> dict[str, Any]:

@@ -6,9 +6,7 @@ import functools
 import hashlib
 import json
 import os
-import secrets
 import shlex
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_folder, data_folder
 from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
 from course_lib.ppt import tasks
-from course_lib.ppt.adapter_files import CONFIG_FILE, WEIGHTS_FILE
+from course_lib.ppt.adapter_files import WEIGHTS_FILE, check_adapter_folder
 from course_lib.ppt.fingerprint import model_name
 from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.pretraining import (
@@ -151,8 +149,7 @@ def pretrain_task(
     Source: Gu et al., ACL 2022, section 3.
     """
     chosen = _settings(task, settings)
-    target = Path(folder or shipped_folder(task))
-    _refuse_other_folder(target)
+    target = check_adapter_folder(folder or shipped_folder(task), [TRAINING_FILE])
     loaded = language_model or load_language_model(source)
     if task != "single":
         labelled = None
@@ -180,7 +177,8 @@ def pretrain_task(
     )
     if int(os.environ.get("RANK", "0")) == 0:
         record = _training_record(task, chosen, source, loaded, labelled, sizes, result)
-        _write_prompt(target, result.prompt, loaded, record)
+        # Adapter and record together, so that no adapter stands without its record.
+        result.prompt.save(target, loaded, more={TRAINING_FILE: json.dumps(record, indent=1) + "\n"})
     return target
 
 
@@ -280,31 +278,6 @@ def _training_record(
         "versions": package_versions(),
         "machine": machine_summary(),
     }
-
-
-def _refuse_other_folder(folder: Path) -> None:
-    if folder.exists() and not (folder / CONFIG_FILE).is_file():
-        raise CourseError(
-            "There is something else than a prompt in this place.",
-            given=str(folder),
-            mend="Name a folder that does not exist yet.",
-        )
-
-
-def _write_prompt(
-    folder: Path, prompt: SoftPrompt, language_model: ModelAndTokenizer, record: dict[str, Any]
-) -> None:
-    """Write adapter and record together, so that no adapter stands without its record."""
-    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    try:
-        prompt.save(partial, language_model)
-        text = json.dumps(record, indent=1) + "\n"
-        (partial / TRAINING_FILE).write_text(text, encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_training(folder: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ ever trained.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,24 +102,33 @@ class SoftPrompt:
                 mend="Load that model, or initialise a new prompt for this one.",
             )
 
-    def save(self, folder: Path | str, language_model: ModelAndTokenizer, *, name: str | None = None) -> Path:
+    def save(
+        self,
+        folder: Path | str,
+        language_model: ModelAndTokenizer,
+        *,
+        name: str | None = None,
+        more: Mapping[str, str] | None = None,
+    ) -> Path:
         """Save as a PEFT prompt-tuning adapter, which `PeftModel.from_pretrained` loads.
 
         Args:
-            folder: where; an adapter that stands there is replaced once the new one is whole.
+            folder: where; an adapter that the course wrote there is replaced once the new one is whole.
             language_model: the model that the prompt is for.
             name: what to call the model in the files, such as its hub id; by default the name it was
                 loaded by. A folder's place on this machine is not written down.
+            more: further files by name, each a text.
 
         Returns:
             The folder.
 
         Raises:
-            CourseError: the prompt is not for this model, or the folder holds something else.
+            CourseError: the prompt is not for this model, or the folder holds something that the course did not
+                write, or that was changed since.
         """
         self.check_fits(language_model.model)
         fingerprint = model_fingerprint(language_model.model, name=name)
-        write_adapter(Path(folder), Adapter(self.embeddings, self.initialisation, fingerprint))
+        write_adapter(Path(folder), Adapter(self.embeddings, self.initialisation, fingerprint), more)
         return Path(folder)
 
 

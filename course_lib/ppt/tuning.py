@@ -8,6 +8,7 @@ from typing import Any
 
 from course_lib.errors import CourseError
 from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
+from course_lib.ppt.adapter_files import check_adapter_folder
 from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.pretraining import PromptTrainingResult, PromptTrainingSettings, train_prompt
 from course_lib.ppt.soft_prompt import KINDS, initialise
@@ -52,14 +53,15 @@ def tune_prompt(
         The prompt and its curves.
 
     Raises:
-        CourseError: a file that cannot be read, labels that are none, a class with fewer than two rows, a
-            pattern without {soft}, and as `train_prompt`.
+        CourseError: a folder that may not be replaced, see `check_adapter_folder`; a file that cannot be read,
+            labels that are none, a class with fewer than two rows, a pattern without {soft}, and as `train_prompt`.
     """
     pattern = Pattern("own", template, Verbalizer(words))
     if not pattern.is_soft:
         raise CourseError(
             "The template has no place for the soft prompt.", given=template, mend="Begin it with {soft}."
         )
+    check_adapter_folder(out)
     settings = settings or PromptTrainingSettings(num_steps=60, evaluate_every=10, keep="best")
     rows = _labelled_rows(texts, pattern, labels)
     train, development = _halves(rows, pattern.verbalizer.num_labels, settings.seed)

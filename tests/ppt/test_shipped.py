@@ -162,7 +162,7 @@ def test_a_prompt_may_start_as_a_copy_of_another(
 def test_another_thing_in_the_folder_is_left_alone(tmp_path: Path, tiny: ModelAndTokenizer) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    with pytest.raises(CourseError, match="something else"):
+    with pytest.raises(CourseError, match="files that the course did not write"):
         pretrain_task("pair", folder=tmp_path / "mine", language_model=tiny, **QUICK)
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 
@@ -191,9 +191,8 @@ def test_a_prompt_is_measured_beside_an_untrained_one_and_the_best_hard_pattern(
     # what the row calls trained is what stands in the folder, here the prompt as it began
     settings = ShippedSettings(**json.loads((folder / "training.json").read_text())["settings"])
     start = initialise("sample_vocab", tiny, 3, seed=settings.seed)
-    record = (folder / "training.json").read_bytes()
-    start.save(folder, tiny)
-    (folder / "training.json").write_bytes(record)
+    record = (folder / "training.json").read_text()
+    start.save(folder, tiny, more={"training.json": record})
     (row,) = evaluate_task(
         task, folder=folder.parent, num_test=30, num_development=10, language_model=tiny, labelled=labelled
     )

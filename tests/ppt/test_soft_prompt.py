@@ -205,7 +205,7 @@ def test_an_adapter_is_replaced_but_nothing_else_is(tiny: ModelAndTokenizer, tmp
     assert [path.name for path in tmp_path.iterdir()] == ["prompt"]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("work of years")
-    with pytest.raises(CourseError, match="something else"):
+    with pytest.raises(CourseError, match="files that the course did not write"):
         prompt.save(tmp_path / "thesis", tiny)
     assert (tmp_path / "thesis" / "chapter.tex").exists()
 
