@@ -443,13 +443,29 @@ def measure_pair(
         raise CourseError("num_sets must be at least 1.", given=num_sets, mend="Use 3.")
     processes = _launched_processes()
     scorer = find_scorer(model, batch_size)
-    with processes.split_between_processes(list(range(num_sets))) as mine:
-        rows = [
-            row
-            for number in mine
-            for row in measure_set(scorer, texts, h1, h2, number, kind, direction, **options)
-        ]
+    rows = [
+        row
+        for number in own_share(num_sets, processes.process_index, processes.num_processes)
+        for row in measure_set(scorer, texts, h1, h2, number, kind, direction, **options)
+    ]
     return sorted(gather_object(rows), key=lambda row: int(row["set"]))
+
+
+def own_share(count: int, process_index: int, num_processes: int) -> range:
+    """Give the numbers below `count` that are this process's: each number is one process's, whatever the counts.
+
+    Accelerate's own `split_between_processes` gave the last element to every idle process until 1.14.
+
+    Args:
+        count: how many things are shared.
+        process_index: which process this is, from 0.
+        num_processes: how many there are.
+
+    Example:
+        >>> [list(own_share(5, index, 3)) for index in range(3)]
+        [[0, 3], [1, 4], [2]]
+    """
+    return range(process_index, count, num_processes)
 
 
 def _launched_processes() -> PartialState:

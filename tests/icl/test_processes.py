@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import transformers
 from typer.testing import CliRunner
 
 from course_lib import cli
+from course_lib.icl import measuring
 from course_lib.icl.measuring import measure_set, named_texts
 from course_lib.icl.scoring import NaiveScorer
 from course_lib.models import load_language_model
@@ -138,3 +141,38 @@ def test_any_model_folder_is_measured(
         tables.append(table)
     one, other = tables
     assert (one.num_h1 != other.num_h1).any()
+
+
+@pytest.mark.parametrize("num_sets", [1, 2, 3, 5])
+@pytest.mark.parametrize("num_processes", [1, 2, 4])
+def test_every_set_is_measured_once_however_many_processes_there_are(
+    num_sets: int, num_processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accelerate 1.13 gave each idle process the last set once more; the stand-in for its state does that."""
+    measured_by: list[list[int]] = []
+
+    class Launched:
+        """One process of several, with the sharing of Accelerate 1.13."""
+
+        def __init__(self, process_index: int) -> None:
+            self.process_index, self.num_processes = process_index, num_processes
+
+        @contextlib.contextmanager
+        def split_between_processes(self, inputs: list[int]) -> Iterator[list[int]]:
+            size, extras = divmod(len(inputs), self.num_processes)
+            start = self.process_index * size + min(self.process_index, extras)
+            own = inputs[start : start + size + (self.process_index < extras)]
+            yield own if start < len(inputs) else inputs[-1:]
+
+    def measure(scorer: Any, texts: Any, h1: str, h2: str, number: int, *rest: Any) -> list[dict[str, int]]:
+        measured_by[-1].append(number)
+        return [{"set": number}]
+
+    monkeypatch.setattr(measuring, "find_scorer", lambda *_: None)
+    monkeypatch.setattr(measuring, "measure_set", measure)
+    for index in range(num_processes):
+        measured_by.append([])
+        monkeypatch.setattr(measuring, "_launched_processes", lambda index=index: Launched(index))
+        measuring.measure_pair("embedded", None, "sentiment", "sentiment.short", num_sets=num_sets)
+    assert sorted(number for own in measured_by for number in own) == list(range(num_sets))
+    assert max(map(len, measured_by)) - min(map(len, measured_by)) <= 1
