@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from course_lib import assets
 from course_lib.checks import check_seed, check_texts
 from course_lib.errors import CourseError, unknown_name
+from course_lib.hardware import warn_of_slow_bfloat16
 from course_lib.locations import cache_trouble
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def load_language_model(
 
     Returns:
         The model, which maps token ids [B, T] to logits [B, T, V], and its tokenizer. The tokenizer
-        has a padding token and pads on the right.
+        has a padding token and pads on the right. Where bfloat16 is asked for and not native, a warning says so.
 
     Raises:
         CourseError: if the source is no model, or cannot be fetched, or the dtype is unknown.
@@ -157,6 +158,7 @@ def load_language_model(
     loaded = _load(
         AutoModelForCausalLM, source, _embedded_language_model, device, dtype=floating_dtype(dtype)
     )
+    warn_of_slow_bfloat16(loaded.model.dtype, loaded.model.device.type)
     if loaded.tokenizer.pad_token is None:
         loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
     loaded.tokenizer.padding_side = "right"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from course_lib.checks import check_seed
 from course_lib.errors import CourseError, unknown_name
+from course_lib.hardware import machine_summary
 from course_lib.locations import cache_folder, data_folder, written_whole
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class ResultRecord:
         rows: the table, one mapping a row.
         seconds: how long the measured work took, summed over resumed parts.
         versions: package versions.
-        machine: processor, cores, device.
+        machine: processor, whether it computes in bfloat16 natively, cores, device; see `machine_summary`.
         created: date in UTC.
     """
 
@@ -181,7 +182,7 @@ class ResultRecord:
     rows: list[dict[str, Any]]
     seconds: float
     versions: dict[str, str] = field(default_factory=lambda: package_versions())
-    machine: dict[str, Any] = field(default_factory=lambda: machine_summary())
+    machine: dict[str, Any] = field(default_factory=machine_summary)
     created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d"))
 
     def table(self) -> pd.DataFrame:
@@ -368,19 +369,6 @@ def package_versions() -> dict[str, str]:
     installed = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
     versions = {name: installed[name] for name in names if name in installed}
     return {"python": platform.python_version(), **versions}
-
-
-def machine_summary() -> dict[str, Any]:
-    """Give what the numbers of a run depend on: system, processor, cores, threads, device."""
-    import torch
-
-    return {
-        "system": platform.system(),
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-    }
 
 
 def _plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ PACKAGE = Path(course_lib.__file__).resolve().parent
 CHAPTERS = {"complexity", "smart", "ppt", "icl"}
 GROUND = {
     "checks", "errors", "locations", "assets", "models", "texts", "verbalizers", "finetuning", "statistics", "runs",
-    "user_files",
+    "user_files", "fingerprint", "hardware",
 }  # fmt: skip
 UPPER = {"plotting", "exercises", "grading", "pipeline", "cli", "reference"}
 # What each part of the package may not import. cli and reference are the roof: they may import everything.

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from course_lib.errors import CourseError
+from course_lib.hardware import warn_of_slow_bfloat16
 from course_lib.models import find_context_length, floating_dtype, output_only_at, refuse_too_long
 from course_lib.verbalizers import Reading, Rows, find_label_ids, lay_out_rows, shared_length, text_ids
 
@@ -179,6 +180,7 @@ class PrefixCachedScorer:
         if self.dtype is not None and floating_dtype(self.dtype) != self.model.dtype:
             model: Any = copy.deepcopy(self.model)
             self.model = model.to(floating_dtype(self.dtype))
+            warn_of_slow_bfloat16(self.model.dtype, self.model.device.type)
 
     def log_probabilities(
         self, prefix: str, items: Sequence[str], label_words: Sequence[str], progress: bool = True

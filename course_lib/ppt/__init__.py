@@ -1,5 +1,10 @@
 """Chapter 3: pre-trained prompt tuning."""
 
+from course_lib.fingerprint import (
+    ModelFingerprint,
+    model_fingerprint,
+    weights_hash,
+)
 from course_lib.ppt.corpus import (
     Labeller,
     build_cls_examples,
@@ -30,11 +35,6 @@ from course_lib.ppt.fewshot_tasks import (
     few_shot_split,
 )
 from course_lib.ppt.fewshot_tuning import finetune_language_model
-from course_lib.ppt.fingerprint import (
-    ModelFingerprint,
-    model_fingerprint,
-    weights_hash,
-)
 from course_lib.ppt.label_scoring import (
     label_loss,
     label_scores,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError
+from course_lib.fingerprint import embedding_table
 from course_lib.models import output_only_at
-from course_lib.ppt.fingerprint import embedding_table
 from course_lib.ppt.soft_prompt import SoftPrompt
 from course_lib.verbalizers import LabelIds, lay_out_rows, shared_length
 

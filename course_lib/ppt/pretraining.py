@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 from course_lib.checks import check_seed
 from course_lib.errors import CourseError
 from course_lib.finetuning import Evaluation
+from course_lib.fingerprint import model_fingerprint
+from course_lib.hardware import warn_of_slow_bfloat16
 from course_lib.models import ModelAndTokenizer, floating_dtype
 from course_lib.ppt.checkpoints import CHECKPOINT_FILE, read_checkpoint, tensors_hash, write_checkpoint
-from course_lib.ppt.fingerprint import model_fingerprint
 from course_lib.ppt.label_scoring import label_loss
 from course_lib.ppt.processes import Processes
 from course_lib.ppt.prompt_examples import Batches, Examples, HeldOut, TaskTokens, read_examples
@@ -535,6 +536,7 @@ def _frozen(language_model: ModelAndTokenizer, dtype: str | None) -> Iterator[Mo
     model: Any = language_model.model
     if dtype is not None and floating_dtype(dtype) != model.dtype:
         model = copy.deepcopy(model).to(floating_dtype(dtype))
+        warn_of_slow_bfloat16(model.dtype, model.device.type)
     was_training = model.training
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     model.eval()

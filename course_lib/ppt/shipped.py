@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
+from course_lib.fingerprint import model_name
+from course_lib.hardware import machine_summary
 from course_lib.locations import cache_folder, data_folder
 from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
 from course_lib.ppt import tasks
 from course_lib.ppt.adapter_files import WEIGHTS_FILE, check_adapter_folder
-from course_lib.ppt.fingerprint import model_name
 from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.pretraining import (
     PromptTrainingResult,
@@ -26,7 +27,7 @@ from course_lib.ppt.pretraining import (
     pretrain_prompt,
 )
 from course_lib.ppt.soft_prompt import DEFAULT_NUM_VIRTUAL_TOKENS, SoftPrompt, initialise, load_soft_prompt
-from course_lib.runs import ResultRecord, machine_summary, package_versions, run_resumable
+from course_lib.runs import ResultRecord, package_versions, run_resumable
 from course_lib.statistics import Interval, mean_interval
 
 if TYPE_CHECKING:

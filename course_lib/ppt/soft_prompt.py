@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from course_lib.checks import check_seed
 from course_lib.errors import CourseError, unknown_name
+from course_lib.fingerprint import ModelFingerprint, embedding_table, model_fingerprint, model_name
 from course_lib.models import ModelAndTokenizer
 from course_lib.ppt.adapter_files import Adapter, read_adapter, write_adapter
-from course_lib.ppt.fingerprint import ModelFingerprint, embedding_table, model_fingerprint, model_name
 
 if TYPE_CHECKING:
     import torch

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from course_lib.errors import CourseError
 from course_lib.finetuning import Evaluation
+from course_lib.fingerprint import weights_hash
 from course_lib.models import count_parameters
 from course_lib.ppt import fewshot, fewshot_tuning
 from course_lib.ppt.fewshot import (
@@ -37,7 +38,6 @@ from course_lib.ppt.fewshot_tasks import (
     learning_rates,
 )
 from course_lib.ppt.fewshot_tuning import finetune_language_model, start_prompt
-from course_lib.ppt.fingerprint import weights_hash
 from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.pretraining import PromptTrainingSettings, evaluate_prompt
 from course_lib.ppt.prompt_examples import PromptExample

@@ -16,10 +16,10 @@ import torch
 from datasets import Dataset
 
 from course_lib.errors import CourseError
+from course_lib.fingerprint import weights_hash
 from course_lib.models import ModelAndTokenizer
 from course_lib.ppt import prompt_examples
 from course_lib.ppt.checkpoints import CHECKPOINT_FILE
-from course_lib.ppt.fingerprint import weights_hash
 from course_lib.ppt.label_scoring import label_loss, label_scores, make_label_batch
 from course_lib.ppt.pretraining import (
     LAST_GOOD_FOLDER,
