@@ -273,7 +273,7 @@ def run_resumable(
     """
     from tqdm.auto import tqdm
 
-    journal = _Journal((folder or cache_folder() / "runs") / f"{name}.jsonl", dict(settings))
+    journal = Journal((folder or cache_folder() / "runs") / f"{name}.jsonl", dict(settings))
     todo = [dict(task) for task in tasks]
     missing = [task for task in todo if journal.find(task) is None]
     bar = tqdm(
@@ -331,8 +331,15 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-class _Journal:
-    """Finished tasks of one run as lines of JSON; a torn last line counts as not written."""
+class Journal:
+    """Finished tasks of one run as lines of JSON; a torn last line counts as not written.
+
+    Several processes may add to one journal: each line is written at once.
+
+    Args:
+        path: the file; it need not exist yet.
+        settings: what all tasks share; lines with other settings are as if not there.
+    """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
@@ -348,14 +355,15 @@ class _Journal:
                 self.entries[_key(entry["task"])] = entry
 
     def find(self, task: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Give what was written of a task: its `rows` and `seconds`; None if it is not finished."""
         return self.entries.get(_key(task))
 
     def append(self, task: Mapping[str, Any], rows: list[dict[str, Any]], seconds: float) -> None:
+        """Write down a finished task."""
         entry = _plain({"settings": self.settings, "task": dict(task), "rows": rows, "seconds": seconds})
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write("\n" * self._line_is_torn() + json.dumps(entry) + "\n")
-            file.flush()
+        with self.path.open("ab", buffering=0) as file:
+            file.write(("\n" * self._line_is_torn() + json.dumps(entry) + "\n").encode())
             os.fsync(file.fileno())
         self.entries[_key(task)] = entry
 

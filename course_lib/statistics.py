@@ -72,6 +72,32 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     return Interval(mean, mean - half, mean + half, n)
 
 
+@border(num_right=partial(check_count, least=0), n=check_count, confidence=_a_confidence)
+def share_interval(num_right: int, n: int, *, confidence: float = 0.95) -> Interval:
+    """Give a share of items with Wilson's interval, for items that are independent of each other.
+
+    Args:
+        num_right: items of one kind, at most n.
+        n: all items.
+        confidence: how often such an interval holds the true share.
+
+    Raises:
+        CourseError: counts that cannot be; a confidence that is not between 0 and 1.
+
+    Source: Wilson, 1927, "Probable inference, the law of succession, and statistical inference".
+
+    Example:
+        >>> str(share_interval(15, 20))
+        '0.750 [0.531, 0.888]'
+    """
+    from scipy import stats
+
+    if num_right > n:
+        raise CourseError("There cannot be more right items than items.", given=f"{num_right} of {n}")
+    found = stats.binomtest(num_right, n).proportion_ci(confidence, method="wilson")
+    return Interval(num_right / n, float(found.low), float(found.high), n)
+
+
 @border(
     values=each(check_numbers),
     confidence=_a_confidence,

@@ -30,10 +30,12 @@ app.command()(grading.grade)
 app.command()(grading.gradescope)
 
 ppt = typer.Typer(
-    help="Soft prompts: pre-train the shipped ones, tune one on your texts, evaluate.", no_args_is_help=True
+    help="Soft prompts: pre-train the shipped ones, tune one on your texts, predict, evaluate.",
+    no_args_is_help=True,
 )
 ppt.command()(prompts.pretrain)
 ppt.command()(prompts.tune)
+ppt.command()(prompts.predict)
 ppt.command()(prompts.evaluate)
 app.add_typer(ppt, name="ppt")
 

@@ -33,8 +33,13 @@ def bias(
     model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
     texts: Annotated[
         str,
-        typer.Option(help="embedded, names of texts joined by commas, or a CSV, JSON lines or parquet file."),
+        typer.Option(
+            help="embedded, names of texts joined by commas, or a CSV, TSV, JSON lines or parquet file."
+        ),
     ] = "embedded",
+    labels: Annotated[
+        str | None, typer.Option(help="The file's labels joined by commas, the first for 0; 0,1 by default.")
+    ] = None,
     intervention: Annotated[
         str | None, typer.Option(help="instruction, verbalizer, explanation or disambiguation.")
     ] = None,
@@ -44,19 +49,26 @@ def bias(
     num_sets: Annotated[int, typer.Option(help="Sets of demonstrations.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Test items at a time.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    dtype: Annotated[str | None, typer.Option(help="bfloat16 or float16 to compute in.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps; the fastest by default.")] = None,
 ) -> None:
-    """Measure which of two features a language model follows (h-accuracy).
+    """Measure which of two features a language model follows (h-accuracy); a stopped run goes on where it was.
 
     Several processes share the sets: torchrun --nproc-per-node 2 -m course_lib bias …
     """
     from accelerate import PartialState
 
-    from course_lib.icl import measuring
-    from course_lib.locations import written_whole
+    from course_lib.icl import pairs, tables, user_texts
+    from course_lib.locations import check_output_file, written_output
+    from course_lib.models import choose_device
+    from course_lib.user_files import split_names
 
-    rows = measuring.measure_pair(
+    check_output_file(out, suffix=".csv")
+    choose_device(device)
+    journal = pairs.journal_of(out)
+    rows = pairs.measure_pair(
         model,
-        measuring.named_texts(texts, h1, h2),
+        user_texts.named_texts(texts, h1, h2, None if labels is None else split_names("labels", labels)),
         h1,
         h2,
         intervention,
@@ -66,13 +78,17 @@ def bias(
         num_demonstrations=num_demonstrations,
         test_size=test_size,
         seed=seed,
+        dtype=dtype,
+        device=device,
+        journal=journal,
         progress=True,
     )
     if not PartialState().is_main_process:
         return
     import pandas as pd
 
-    with written_whole(out) as temporary:
+    with written_output(out) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
-    typer.echo(measuring.bias_table(rows).to_string(index=False, float_format="{:.3f}".format))
+    journal.unlink(missing_ok=True)
+    typer.echo(tables.bias_table(rows).to_string(index=False, float_format="{:.3f}".format))
     typer.echo(f"written: {out}")

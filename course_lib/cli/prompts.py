@@ -1,11 +1,17 @@
-"""Commands of soft prompts, `course ppt …`: pre-train, tune, evaluate."""
+"""Commands of soft prompts, `course ppt …`: pre-train, tune, predict, evaluate."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from course_lib.errors import CourseError
+from course_lib.locations import check_output_file, written_output
+
+if TYPE_CHECKING:
+    from course_lib.ppt.predicting import PromptPredictions
 
 
 def pretrain(
@@ -97,24 +103,104 @@ def tune(
     typer.echo(f"kept step {result.kept_step}, written: {out}")
 
 
+def predict(
+    prompt: Annotated[Path, typer.Option(help="The folder of a tuned prompt.")],
+    texts: Annotated[Path, typer.Option(help="A CSV, TSV, JSON lines or parquet file.")],
+    out: Annotated[Path, typer.Option(help="The CSV file to write, a row for each text.")],
+    model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
+    words: Annotated[str | None, typer.Option(help="Label words; those of the tuning by default.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="The classes' names in the words' order; as tuned.")
+    ] = None,
+    template: Annotated[str | None, typer.Option(help="The pattern; that of the tuning by default.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Texts at a time.")] = 32,
+    dtype: Annotated[str | None, typer.Option(help="bfloat16 or float16 to compute in.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps; the fastest by default.")] = None,
+) -> None:
+    """Predict the labels of your own texts behind a prompt that `course ppt tune` wrote."""
+    check_output_file(out, suffix=".csv")
+    options = {"batch_size": batch_size, "dtype": dtype, "device": device}
+    found = _predictions(prompt, texts, model, words, labels, template, labelled=False, **options)
+    typer.echo(found.shares().to_string(index=False, float_format="{:.3f}".format))
+    _write_predictions(found, out)
+
+
 def evaluate(
     folder: Annotated[Path | None, typer.Option(help="The prompts; data/prompts by default.")] = None,
     tasks: Annotated[str, typer.Option(help="Which, joined by commas.")] = "pair,choice,single,unified",
     model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
     num_test: Annotated[int, typer.Option(help="Held-out examples of each task.")] = 600,
     num_development: Annotated[int, typer.Option(help="Examples to choose the hard pattern on.")] = 200,
+    prompt: Annotated[Path | None, typer.Option(help="A tuned prompt of yours instead of these.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="For it: a file with `label`.")] = None,
+    out: Annotated[Path | None, typer.Option(help="For it: a CSV file for the predictions.")] = None,
+    words: Annotated[str | None, typer.Option(help="For it: label words; those of the tuning.")] = None,
+    labels: Annotated[str | None, typer.Option(help="For it: the file's labels; as tuned.")] = None,
+    template: Annotated[str | None, typer.Option(help="For it: the pattern; that of the tuning.")] = None,
+    batch_size: Annotated[int, typer.Option(help="For it: texts at a time.")] = 32,
+    dtype: Annotated[str | None, typer.Option(help="For it: bfloat16 or float16 to compute in.")] = None,
+    device: Annotated[str | None, typer.Option(help="For it: cpu, cuda or mps.")] = None,
 ) -> None:
-    """Measure pre-trained prompts on held-out documents, beside untrained ones and hard patterns."""
-    from course_lib.ppt.shipped import evaluate_shipped
+    """Measure pre-trained prompts on held-out documents; or, with --prompt, a tuned one on your own texts."""
     from course_lib.user_files import split_names
 
+    if prompt is None and texts is None:
+        _evaluate_shipped(folder, split_names("tasks", tasks), model, num_test, num_development)
+        return
+    if prompt is None or texts is None:
+        raise CourseError(
+            "A tuned prompt is evaluated on texts: --prompt and --texts go together.",
+            mend="Give both, or neither for the pre-trained prompts.",
+        )
+    if out is not None:
+        check_output_file(out, suffix=".csv")
+    options = {"batch_size": batch_size, "dtype": dtype, "device": device}
+    found = _predictions(prompt, texts, model, words, labels, template, labelled=True, **options)
+    typer.echo(f"accuracy {found.accuracy} of {found.accuracy.n} texts (95 %)")
+    typer.echo(found.shares().to_string(index=False, float_format="{:.3f}".format))
+    if out is not None:
+        _write_predictions(found, out)
+
+
+def _evaluate_shipped(
+    folder: Path | None, tasks: list[str], model: str, num_test: int, num_development: int
+) -> None:
+    from course_lib.ppt.shipped import evaluate_shipped
+
     record = evaluate_shipped(
-        folder,
-        task_names=split_names("tasks", tasks),
-        num_test=num_test,
-        num_development=num_development,
-        source=model,
+        folder, task_names=tasks, num_test=num_test, num_development=num_development, source=model
     )
     columns = ["task", "num_test", "guessing", "untrained_hybrid", "hard"]
     columns += ["trained_hybrid", "trained_hybrid_low", "trained_hybrid_high", "apart"]
     typer.echo(record.table()[columns].to_string(index=False, float_format="{:.3f}".format))
+
+
+def _predictions(
+    prompt: Path,
+    texts: Path,
+    model: str,
+    words: str | None,
+    labels: str | None,
+    template: str | None,
+    **options: Any,
+) -> PromptPredictions:
+    from course_lib.models import choose_device
+    from course_lib.ppt.predicting import predict_texts
+    from course_lib.user_files import split_names
+
+    choose_device(options["device"])
+    return predict_texts(
+        texts,
+        prompt,
+        source=model,
+        words=None if words is None else split_names("words", words),
+        labels=None if labels is None else split_names("labels", labels),
+        template=template,
+        **options,
+    )
+
+
+def _write_predictions(found: PromptPredictions, out: Path) -> None:
+    with written_output(out) as temporary:
+        found.table().to_csv(temporary, index=False)
+    typer.echo(f"written: {out}")

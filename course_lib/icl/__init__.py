@@ -24,20 +24,19 @@ from course_lib.icl.invariance import equivariance_error, invariance_table
 from course_lib.icl.measuring import (
     EMBEDDED_PAIRS,
     bias_run,
-    bias_table,
     bias_texts,
     feature_run,
-    feature_table,
     find_scorer,
     intervention_sweep,
-    measure_pair,
     measure_set,
     measure_split,
     prompt_for,
 )
+from course_lib.icl.pairs import measure_pair
 from course_lib.icl.pooling import pool_texts
 from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate, prompt_ids
 from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer, Scorer
+from course_lib.icl.tables import bias_table, compare_models, feature_table
 from course_lib.icl.underspecified import (
     cell_counts,
     disambiguating_demonstrations,
@@ -66,6 +65,7 @@ __all__ = [
     "bias_texts",
     "cell_counts",
     "choose_condition",
+    "compare_models",
     "condition_run",
     "condition_table",
     "content_free_rows",

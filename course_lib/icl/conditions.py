@@ -12,7 +12,8 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
-from course_lib.icl.measuring import bias_run, feature_run, table_of
+from course_lib.icl.measuring import bias_run, feature_run
+from course_lib.icl.tables import table_of_one_model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,7 +172,7 @@ def condition_table(rows: Sequence[Mapping[str, Any]], calibration: str = "media
     """
     import pandas as pd
 
-    table = table_of(rows, calibration)
+    table = table_of_one_model(rows, calibration)
     found = []
     for condition, part in table.groupby("condition", sort=False):
         alone, pairs = part[part.num_right.notna()], part[part.num_h1.notna()]

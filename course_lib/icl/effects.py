@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS
-from course_lib.icl.measuring import table_of
+from course_lib.icl.tables import table_of_one_model
 from course_lib.statistics import mean_interval
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "
     """Compare every intervention with the same demonstration sets without one.
 
     Args:
-        rows: what `bias_run` gave, with and without interventions, for the same sets.
+        rows: what `bias_run` gave for one model, with and without interventions, for the same sets.
         calibration: the calibration looked at.
 
     Returns:
@@ -97,7 +97,7 @@ def steering(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> 
     here, because it is the same in both directions.
 
     Args:
-        rows: what `bias_run` gave with every intervention in both directions, for the same sets.
+        rows: what `bias_run` gave for one model with every intervention in both directions, for the same sets.
         calibration: the calibration looked at.
 
     Returns:
@@ -134,7 +134,7 @@ def _over_sets(changes: Sequence[float]) -> dict[str, Any]:
 
 def _accuracies(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
     """Give the rows of one calibration as a table with h1_accuracy."""
-    table = table_of(rows, calibration)
+    table = table_of_one_model(rows, calibration)
     return table.assign(h1_accuracy=table.num_h1 / table.n)
 
 

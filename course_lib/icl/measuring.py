@@ -1,21 +1,19 @@
 """The measurement: a prompt for every set, the scores of its test items, the answers, one row for each set.
 
-Rows hold counts, not single answers: `bias_table` puts any number of them together, from one run or several.
+Rows hold counts, not single answers: `tables.bias_table` puts any number of them together, from one run or several.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.calibration import CALIBRATIONS, content_free_rows, decide
-from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
+from course_lib.icl.hypotheses import find_hypothesis
 from course_lib.icl.interventions import (
     DIRECTIONS,
     INTERVENTION_KINDS,
@@ -34,15 +32,11 @@ from course_lib.icl.underspecified import (
     single_feature_split,
     underspecified_split,
 )
-from course_lib.statistics import hierarchical_bootstrap
-from course_lib.texts import IDENTITIES, NLI_LABELS
-from course_lib.user_files import is_user_file, number_labels, read_rows, split_names
+from course_lib.models import load_language_model
 from course_lib.verbalizers import Verbalizer
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
-    from accelerate import PartialState
     from datasets import Dataset
 
 TASK_TEMPLATES = {
@@ -238,71 +232,6 @@ def bias_texts(h1: str, h2: str | None = None) -> Dataset:
     )
 
 
-def named_texts(names: str, h1: str, h2: str, labels: Sequence[str] | None = None) -> Dataset:
-    """Load the texts that a user names for a pair of hypotheses.
-
-    Args:
-        names: "embedded", names of `texts.TEXT_SOURCES` joined by commas, or a file that `read_rows` reads with
-            the columns of the hypotheses and of the task's template.
-        h1: name of the first hypothesis.
-        h2: name of the second.
-        labels: what the labels are called in a file, in the order of the task's: two, or three for "nli"; by
-            default whole numbers from 0. A pair of sentences without a label is -1, and left out.
-
-    Raises:
-        CourseError: neither a file nor a name; a file that cannot be read; labels for texts of the course.
-    """
-    from course_lib.texts import TEXT_SOURCES, load_texts
-
-    if is_user_file(names):
-        return _read_file(Path(names), find_hypothesis(h1), find_hypothesis(h2), labels)
-    if labels is not None:
-        raise CourseError("Labels are named for a file of one's own.", given=names, mend="Leave them out.")
-    if names == "embedded":
-        return bias_texts(h1, h2)
-    chosen = split_names("texts", names)
-    for name in chosen:
-        if name not in TEXT_SOURCES:
-            raise unknown_name("text", name, TEXT_SOURCES)
-    return load_texts(chosen[0]) if h1 != "sentiment" and len(chosen) == 1 else pool_texts(chosen)
-
-
-def _read_file(path: Path, h1: Hypothesis, h2: Hypothesis, labels: Sequence[str] | None) -> Dataset:
-    from datasets import Dataset
-
-    read = dict.fromkeys([*h1.columns, *h2.columns, *TASK_TEMPLATES[h1.task].fields])
-    rows = read_rows(path, list(read), optional=("group", "document_id"))
-    table = {name: [row[name] for row in rows] for name in rows[0]}
-    for name in set(table) & set(IDENTITIES):
-        table[name] = _shares(table[name], name)
-    if "label" in table:
-        table["label"] = _file_labels(rows, h1.task, labels)
-    return Dataset.from_dict(table)
-
-
-def _file_labels(rows: list[dict[str, Any]], task: str, labels: Sequence[str] | None) -> list[int]:
-    num_labels = len(NLI_LABELS) if task == "nli" else 2
-    unlabelled = [task == "nli" and row["label"].strip() == "-1" for row in rows]
-    known = [row for row, without in zip(rows, unlabelled, strict=True) if not without]
-    numbers = iter(number_labels(known, labels, num_labels))
-    return [-1 if without else next(numbers) for without in unlabelled]
-
-
-def _shares(values: list[str], name: str) -> list[float]:
-    for number, value in enumerate(values, start=1):
-        try:
-            share = float(value)
-        except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
-            raise CourseError(
-                f"Row {number} has no share from 0 to 1 in the column `{name}`.",
-                given=value,
-                mend="Write the share of raters who see this identity mentioned.",
-            )
-    return [float(value) for value in values]
-
-
 def measure_set(
     scorer: Scorer,
     texts: Dataset,
@@ -337,11 +266,60 @@ def measure_set(
         progress: whether to show a progress bar.
 
     Returns:
-        A row for each calibration: h1, h2, set, intervention, direction, and what `measure_split` gives.
+        A row for each calibration: h1, h2, set, seed, intervention, direction, and what `measure_split` gives.
 
     Raises:
         CourseError: unknown names, an intervention without a direction or the other way round, and as
             `underspecified_split` and `measure_split`.
+    """
+    drawn = draw_sets(
+        texts, h1, h2, set_number + 1, kind, direction,
+        num_demonstrations=num_demonstrations, test_size=test_size, seed=seed,
+    )  # fmt: skip
+    return measure_drawn(
+        scorer, drawn, set_number, template=template, alternating=alternating, progress=progress
+    )
+
+
+@dataclass(frozen=True)
+class DrawnSets:
+    """Sets of demonstrations, each with its test set, and what is to be measured on them."""
+
+    splits: list[UnderspecifiedSplit]
+    h1: str
+    h2: str
+    intervention: Intervention | None
+    seed: int
+
+
+def draw_sets(
+    texts: Dataset,
+    h1: str,
+    h2: str,
+    num_sets: int,
+    kind: str | None = None,
+    direction: str | None = None,
+    *,
+    num_demonstrations: int = 16,
+    test_size: int = 1200,
+    seed: int = 0,
+) -> DrawnSets:
+    """Draw the sets that a pair is measured on; no model is needed, so bad input shows before one is loaded.
+
+    Args:
+        texts: rows that both hypotheses can read.
+        h1: name of the first hypothesis.
+        h2: name of the second.
+        num_sets: sets of demonstrations.
+        kind: an intervention, or None.
+        direction: "h1" or "h2", where the intervention steers to.
+        num_demonstrations: demonstrations of a set.
+        test_size: test items at most.
+        seed: seed of the draws.
+
+    Raises:
+        CourseError: unknown names, an intervention without a direction or the other way round, and as
+            `underspecified_split`.
     """
     if (kind is None) != (direction is None):
         raise CourseError(
@@ -351,25 +329,61 @@ def measure_set(
         )
     first, second = find_hypothesis(h1), find_hypothesis(h2)
     intervention = find_intervention(kind, direction, first, second) if kind and direction else None
-    split = underspecified_split(
+    splits = underspecified_split(
         texts,
         first,
         second,
         num_demonstrations,
         test_size,
-        num_sets=set_number + 1,
+        num_sets=num_sets,
         seed=seed,
         num_held_back=2 * (num_demonstrations // 4),
-    )[set_number]
+    )
+    return DrawnSets(splits, h1, h2, intervention, seed)
+
+
+def measure_drawn(
+    scorer: Scorer,
+    drawn: DrawnSets,
+    set_number: int,
+    *,
+    template: str | None = None,
+    alternating: bool = False,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Measure one of the sets that `draw_sets` drew.
+
+    Args:
+        scorer: gives the log-probabilities of the label words.
+        drawn: the sets.
+        set_number: which of them, from 0.
+        template: as for `measure_set`.
+        alternating: as there.
+        progress: whether to show a progress bar.
+
+    Returns:
+        As `measure_set`.
+
+    Raises:
+        CourseError: as `measure_split`.
+    """
+    split, intervention = drawn.splits[set_number], drawn.intervention
     rows = measure_split(
         scorer,
         alternate(split) if alternating else split,
-        first.task,
+        find_hypothesis(drawn.h1).task,
         intervention=intervention,
         template=_find_template(template),
         progress=progress,
     )
-    names = {"h1": h1, "h2": h2, "set": set_number, "intervention": kind, "direction": direction}
+    names = {
+        "h1": drawn.h1,
+        "h2": drawn.h2,
+        "set": set_number,
+        "seed": drawn.seed,
+        "intervention": intervention.kind if intervention else None,
+        "direction": intervention.direction if intervention else None,
+    }
     return [{**names, **row} for row in rows]
 
 
@@ -397,88 +411,14 @@ def bias_run(
         **options: the other arguments of `measure_set`.
 
     Returns:
-        As `measure_set`.
+        The rows of `measure_set`, with a column model.
 
     Raises:
         CourseError: as `measure_set`.
     """
     scorer = find_scorer(model, batch_size)
-    return measure_set(scorer, _texts(h1, h2), h1, h2, set_number, kind, direction, **options)
-
-
-def measure_pair(
-    model: str,
-    texts: Dataset,
-    h1: str,
-    h2: str,
-    kind: str | None = None,
-    direction: str | None = None,
-    *,
-    num_sets: int = 3,
-    batch_size: int = 16,
-    **options: Any,
-) -> list[dict[str, Any]]:
-    """Measure a pair over several sets; processes started by a launcher share the sets among them.
-
-    Args:
-        model: "embedded", a folder, or a hub id.
-        texts: rows that both hypotheses can read.
-        h1: name of the first hypothesis.
-        h2: name of the second.
-        kind: an intervention, or None.
-        direction: "h1" or "h2", where the intervention steers to.
-        num_sets: sets of demonstrations.
-        batch_size: test items at a time.
-        **options: the other arguments of `measure_set`.
-
-    Returns:
-        The rows of `measure_set` for every set, in their order, in every process.
-
-    Raises:
-        CourseError: as `measure_set`; fewer than one set.
-    """
-    from accelerate.utils import gather_object
-
-    if num_sets < 1:
-        raise CourseError("num_sets must be at least 1.", given=num_sets, mend="Use 3.")
-    processes = _launched_processes()
-    scorer = find_scorer(model, batch_size)
-    rows = [
-        row
-        for number in own_share(num_sets, processes.process_index, processes.num_processes)
-        for row in measure_set(scorer, texts, h1, h2, number, kind, direction, **options)
-    ]
-    return sorted(gather_object(rows), key=lambda row: int(row["set"]))
-
-
-def own_share(count: int, process_index: int, num_processes: int) -> range:
-    """Give the numbers below `count` that are this process's: each number is one process's, whatever the counts.
-
-    Accelerate's own `split_between_processes` gave the last element to every idle process until 1.14.
-
-    Args:
-        count: how many things are shared.
-        process_index: which process this is, from 0.
-        num_processes: how many there are.
-
-    Example:
-        >>> [list(own_share(5, index, 3)) for index in range(3)]
-        [[0, 3], [1, 4], [2]]
-    """
-    return range(process_index, count, num_processes)
-
-
-def _launched_processes() -> PartialState:
-    """Join the processes that a launcher started, if one did.
-
-    Where there is no GPU, Accelerate must be told to join them on the CPU: each would else take itself for
-    the only one, measure every set, and write the file.
-    """
-    import torch
-    from accelerate import PartialState
-
-    # without a launcher the choice of the device is left to whoever trains in this process later
-    return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())
+    rows = measure_set(scorer, _texts(h1, h2), h1, h2, set_number, kind, direction, **options)
+    return [{"model": model, **row} for row in rows]
 
 
 def feature_run(
@@ -507,7 +447,7 @@ def feature_run(
         progress: as there.
 
     Returns:
-        A row for each calibration: feature, set, and what `measure_feature` gives.
+        A row for each calibration: model, feature, set, and what `measure_feature` gives.
 
     Raises:
         CourseError: as `bias_run`.
@@ -523,7 +463,7 @@ def feature_run(
         template=_find_template(template),
         progress=progress,
     )
-    return [{"feature": feature, "set": set_number, **row} for row in rows]
+    return [{"model": model, "feature": feature, "set": set_number, **row} for row in rows]
 
 
 def _find_template(name: str | None) -> InstanceTemplate | None:
@@ -562,107 +502,24 @@ def intervention_sweep(
 
 
 @lru_cache(maxsize=2)
-def find_scorer(model: str = "embedded", batch_size: int = 16) -> PrefixCachedScorer:
+def find_scorer(
+    model: str = "embedded", batch_size: int = 16, dtype: str | None = None, device: str | None = None
+) -> PrefixCachedScorer:
     """Give the scorer of a model; the last two are kept.
 
     Args:
         model: "embedded", a folder, or a hub id.
         batch_size: test items at a time.
+        dtype: what it computes in; "float32" by default.
+        device: see `choose_device`.
     """
-    from course_lib.models import load_language_model
-
-    loaded = load_language_model(model)
+    loaded = load_language_model(model, dtype=dtype or "float32", device=device)
     return PrefixCachedScorer(loaded.model, loaded.tokenizer, batch_size=batch_size)
 
 
 @lru_cache(maxsize=4)
 def _texts(h1: str, h2: str | None) -> Dataset:
     return bias_texts(h1, h2)
-
-
-# --- tables ----------------------------------------------------------------------------------------
-
-BIAS_KEYS = ("h1", "h2", "intervention", "direction", "calibration")
-
-
-def table_of(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
-    """Give the rows of one calibration as a table.
-
-    Args:
-        rows: of `bias_run` or `feature_run`.
-        calibration: the calibration to keep.
-
-    Raises:
-        CourseError: no rows of this calibration.
-    """
-    import pandas as pd
-
-    kept = [row for row in rows if row["calibration"] == calibration]
-    if not kept:
-        raise CourseError("There are no rows of this calibration.", given=calibration)
-    return pd.DataFrame(kept)
-
-
-def bias_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Put the rows of `bias_run` together: h1-accuracy over the sets, with its interval.
-
-    Args:
-        rows: of any number of pairs, sets, interventions and calibrations.
-
-    Returns:
-        A row for each pair, intervention, direction and calibration: h1_accuracy, low, high (95 %, drawn over
-        sets, then items), has_preference (whether the interval leaves out 0.5), share_of_1, num_sets,
-        num_items (of all sets), num_ties.
-
-    Raises:
-        CourseError: no rows.
-    """
-    return _over_sets(rows, BIAS_KEYS, "num_h1", "h1_accuracy").assign(
-        has_preference=lambda table: (table.low > 0.5) | (table.high < 0.5)
-    )
-
-
-def feature_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Put the rows of `feature_run` together: accuracy over the sets, with its interval.
-
-    Args:
-        rows: of any number of features, sets and calibrations.
-
-    Returns:
-        A row for each feature and calibration: accuracy, low, high, share_of_1, num_sets, num_items, num_ties.
-
-    Raises:
-        CourseError: no rows.
-    """
-    return _over_sets(rows, ("feature", "calibration"), "num_right", "accuracy")
-
-
-def _over_sets(
-    rows: Sequence[Mapping[str, Any]], keys: Sequence[str], counted: str, name: str
-) -> pd.DataFrame:
-    import pandas as pd
-
-    if not len(rows):
-        raise CourseError("There are no rows to put together.", given=0, mend="Measure at least one set.")
-    found = []
-    for values, part in pd.DataFrame(list(rows)).groupby(list(keys), dropna=False, sort=False):
-        # the bootstrap does not care which of a set's items agreed, only how many
-        counts = zip(part["n"].to_list(), part[counted].to_list(), strict=True)
-        agreed = [[1.0] * count + [0.0] * (n - count) for n, count in counts]
-        interval = hierarchical_bootstrap(agreed)
-        found.append(
-            {
-                **dict(zip(keys, values, strict=True)),
-                name: interval.mean,
-                "low": interval.low,
-                "high": interval.high,
-                "share_of_1": float((part["share_of_1"] * part["n"]).sum() / part["n"].sum()),
-                "num_sets": interval.n,
-                "num_items": int(part["n"].sum()),
-                "num_ties": int(part["num_ties"].sum()),
-            }
-        )
-    return pd.DataFrame(found)
 
 
 # The pairs that the embedded texts can be measured on. Those of the other tasks, genres and Yelp need texts of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from course_lib.icl.tables import checked_rows
 from course_lib.plotting.style import panels, series_style
 
 if TYPE_CHECKING:
@@ -29,6 +30,19 @@ def pair_name(h1: str, h2: str) -> str:
         'sentiment / domain'
     """
     return f"{h1} / {h2.rpartition('.')[2]}"
+
+
+def row_names(table: pd.DataFrame) -> list[str]:
+    """Name the rows of a table of pairs for an axis: by pair, and by model where there are several.
+
+    Args:
+        table: rows with h1, h2 and, if they have it, model.
+    """
+    pairs = [pair_name(h1, h2) for h1, h2 in zip(table.h1, table.h2, strict=True)]
+    models = list(table.model) if "model" in table else []
+    if len(set(models)) < 2:
+        return pairs
+    return [f"{pair}, {model or 'not named'}" for pair, model in zip(pairs, models, strict=True)]
 
 
 def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str], *, xlabel: str) -> Axes:
@@ -73,26 +87,34 @@ def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame | None = None) -> Fi
     """Draw the preference in every pair, and beside it how visible each feature is alone.
 
     Args:
-        pairs: what `icl.bias_table` gave.
+        pairs: what `icl.bias_table` gave; of several models each has a row of its own.
         features: what `icl.feature_table` gave; without it the second panel is left out.
 
     Returns:
         A figure of one or two panels.
     """
-    names = [pair_name(h1, h2) for h1, h2 in zip(pairs.h1, pairs.h2, strict=True)]
-    num_rows = len(set(names)) if features is None else features.feature.nunique()
+    names = row_names(pairs)
+    alone = [] if features is None else _feature_names(features)
+    num_rows = max(len(set(names)), len(set(alone)))
     num_panels = 1 if features is None else 2
     figure, axes = panels(1, num_panels, width=5.4, height=0.42 * num_rows + 1.5, squeeze=False)
     axes = axes[0]
     intervals(axes[0], pairs, "h1_accuracy", names, xlabel="h1-accuracy (0: follows h2, 1: follows h1)")
     axes[0].set_title("two features that agree in the demonstrations")
     if features is not None:
-        alone = [name.rpartition(".")[2] for name in features.feature]
         intervals(axes[1], features, "accuracy", alone, xlabel="accuracy on the feature alone")
         axes[1].set_title("one feature alone")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
+
+
+def _feature_names(features: pd.DataFrame) -> list[str]:
+    names = [name.rpartition(".")[2] for name in features.feature]
+    models = list(features.model) if "model" in features else []
+    if len(set(models)) < 2:
+        return names
+    return [f"{name}, {model or 'not named'}" for name, model in zip(names, models, strict=True)]
 
 
 def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
@@ -103,14 +125,14 @@ def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
         calibration: the calibration looked at.
     """
     looked_at = pairs[pairs.calibration == calibration]
-    found = looked_at[looked_at.has_preference]
     named = [
-        f"{pair_name(row['h1'], row['h2'])} {row['h1_accuracy']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
-        for row in found.to_dict("records")
+        f"{name} {row['h1_accuracy']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+        for name, row in zip(row_names(looked_at), looked_at.to_dict("records"), strict=True)
+        if row["has_preference"]
     ]
     which = ": " + "; ".join(named) if named else ""
     return (
-        f"Decided {CALIBRATION_NAMES[calibration]}, the interval leaves out 0.5 for {len(found)} of "
+        f"Decided {CALIBRATION_NAMES[calibration]}, the interval leaves out 0.5 for {len(named)} of "
         f"{len(looked_at)} pairs{which}."
     )
 
@@ -123,14 +145,15 @@ def visibility_sentence(pairs: pd.DataFrame, features: pd.DataFrame, calibration
         features: what `icl.feature_table` gave.
         calibration: the calibration looked at.
     """
-    accuracy = features[features.calibration == calibration].set_index("feature").accuracy
-    looked_at = pairs[pairs.calibration == calibration].to_dict("records")
+    alone = features[features.calibration == calibration].to_dict("records")
+    accuracy = {(row.get("model"), row["feature"]): row["accuracy"] for row in alone}
+    table = pairs[pairs.calibration == calibration]
     agrees = [
-        (row["h1_accuracy"] > 0.5) == bool(accuracy[row["h1"]] > accuracy[row["h2"]]) for row in looked_at
+        (row["h1_accuracy"] > 0.5)
+        == (accuracy[row.get("model"), row["h1"]] > accuracy[row.get("model"), row["h2"]])
+        for row in table.to_dict("records")
     ]
-    exceptions = [
-        pair_name(row["h1"], row["h2"]) for row, does in zip(looked_at, agrees, strict=True) if not does
-    ]
+    exceptions = [name for name, does in zip(row_names(table), agrees, strict=True) if not does]
     which = f" (not in {', '.join(exceptions)})" if exceptions else ""
     return (
         f"In {sum(agrees)} of {len(agrees)} pairs the model leans to the feature that it finds again more often "
@@ -148,11 +171,8 @@ def set_figure(rows: Sequence[Mapping[str, Any]], num_first: int = 3, calibratio
     """
     import pandas as pd
 
-    table = pd.DataFrame(list(rows)).query("calibration == @calibration")
-    table = table.assign(
-        accuracy=table.num_h1 / table.n,
-        pair=[pair_name(h1, h2) for h1, h2 in zip(table.h1, table.h2, strict=True)],
-    )
+    table = pd.DataFrame(checked_rows(rows)).query("calibration == @calibration")
+    table = table.assign(accuracy=table.num_h1 / table.n, pair=row_names(table))
     pairs = list(dict.fromkeys(table.pair))
     figure, axes = panels(1, 1, width=7.2, height=0.45 * len(pairs) + 1.6)
     parts = {f"sets 1 to {num_first}": table["set"] < num_first, "later sets": table["set"] >= num_first}
@@ -183,7 +203,7 @@ def published_figure(pairs: pd.DataFrame, published: pd.DataFrame, calibration: 
         calibration: of ours.
     """
     ours = pairs[pairs.calibration == calibration]
-    names = [pair_name(h1, h2) for h1, h2 in zip(ours.h1, ours.h2, strict=True)]
+    names = row_names(ours)
     figure, axes = panels(1, 1, width=7.2, height=0.45 * len(names) + 1.6)
     intervals(axes, ours, "h1_accuracy", names, xlabel="h1-accuracy (0: follows h2, 1: follows h1)")
     for number, model in enumerate(published.columns, start=1):

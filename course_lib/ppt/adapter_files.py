@@ -31,11 +31,13 @@ class Adapter(NamedTuple):
         rows: float tensor [num_virtual_tokens, width].
         initialisation: how the rows began.
         fingerprint: the model that they are for; None where PEFT wrote the folder.
+        task: how texts were written for it: template, words and labels; None where nothing was written down.
     """
 
     rows: torch.Tensor
     initialisation: str
     fingerprint: ModelFingerprint | None
+    task: Mapping[str, Any] | None = None
 
 
 def write_adapter(folder: Path, adapter: Adapter, more: Mapping[str, str] | None = None) -> None:
@@ -116,14 +118,14 @@ def read_adapter(folder: Path) -> Adapter:
         return Adapter(rows, "pretrained", None)
     record = _read_json(folder / COURSE_FILE)
     fingerprint = _read_fingerprint(folder, record)
-    return Adapter(rows, str(record.get("initialisation", "pretrained")), fingerprint)
+    return Adapter(rows, str(record.get("initialisation", "pretrained")), fingerprint, record.get("task"))
 
 
 def _write_files(folder: Path, adapter: Adapter) -> None:
     import safetensors.torch
     from peft import PromptTuningConfig, TaskType
 
-    rows, initialisation, fingerprint = adapter
+    rows, initialisation, fingerprint, task = adapter
     if fingerprint is None:
         raise CourseError("An adapter is written with the fingerprint of its model.", given=str(folder))
     config = PromptTuningConfig(
@@ -140,6 +142,7 @@ def _write_files(folder: Path, adapter: Adapter) -> None:
     tensors = {WEIGHTS_KEY: rows.detach().cpu().contiguous()}
     safetensors.torch.save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
     record = {"initialisation": initialisation, "fingerprint": asdict(fingerprint)}
+    record |= {} if task is None else {"task": dict(task)}
     (folder / COURSE_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from course_lib.checks import check_seed
 from course_lib.errors import CourseError, unknown_name
@@ -109,6 +109,7 @@ class SoftPrompt:
         *,
         name: str | None = None,
         more: Mapping[str, str] | None = None,
+        task: Mapping[str, Any] | None = None,
     ) -> Path:
         """Save as a PEFT prompt-tuning adapter, which `PeftModel.from_pretrained` loads.
 
@@ -118,6 +119,7 @@ class SoftPrompt:
             name: what to call the model in the files, such as its hub id; by default the name it was
                 loaded by. A folder's place on this machine is not written down.
             more: further files by name, each a text.
+            task: how texts were written for it, to be kept beside it.
 
         Returns:
             The folder.
@@ -128,7 +130,8 @@ class SoftPrompt:
         """
         self.check_fits(language_model.model)
         fingerprint = model_fingerprint(language_model.model, name=name)
-        write_adapter(Path(folder), Adapter(self.embeddings, self.initialisation, fingerprint), more)
+        adapter = Adapter(self.embeddings, self.initialisation, fingerprint, task)
+        write_adapter(Path(folder), adapter, more)
         return Path(folder)
 
 
@@ -147,9 +150,9 @@ def load_soft_prompt(folder: Path | str, language_model: ModelAndTokenizer) -> S
     Raises:
         CourseError: no adapter, another kind of adapter, damaged files, or a prompt for another model.
     """
-    rows, initialisation, fingerprint = read_adapter(Path(folder))
-    rows = rows.to(language_model.model.device)
-    prompt = SoftPrompt(rows, initialisation=initialisation, fingerprint=fingerprint)
+    adapter = read_adapter(Path(folder))
+    rows = adapter.rows.to(language_model.model.device)
+    prompt = SoftPrompt(rows, initialisation=adapter.initialisation, fingerprint=adapter.fingerprint)
     prompt.check_fits(language_model.model)
     return prompt
 

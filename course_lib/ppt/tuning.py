@@ -56,14 +56,10 @@ def tune_prompt(
         CourseError: a folder that may not be replaced, see `check_adapter_folder`; a file that cannot be read,
             labels that are none, a class with fewer than two rows, a pattern without {soft}, and as `train_prompt`.
     """
-    pattern = Pattern("own", template, Verbalizer(words))
-    if not pattern.is_soft:
-        raise CourseError(
-            "The template has no place for the soft prompt.", given=template, mend="Begin it with {soft}."
-        )
+    pattern = own_pattern(template, words)
     check_adapter_folder(out)
     settings = settings or PromptTrainingSettings(num_steps=60, evaluate_every=10, keep="best")
-    rows = _labelled_rows(texts, pattern, labels)
+    rows = labelled_rows(texts, pattern, labels)
     train, development = _halves(rows, pattern.verbalizer.num_labels, settings.seed)
     loaded = language_model or load_language_model(source)
     if start in KINDS:
@@ -74,12 +70,41 @@ def tune_prompt(
         loaded, prompt, write_examples(train, [pattern]), pattern.verbalizer, settings,
         development=write_examples(development, [pattern]), progress=progress,
     )  # fmt: skip
-    result.prompt.save(out, loaded)
+    result.prompt.save(
+        out, loaded, task={"template": template, "words": list(words), "labels": labels and list(labels)}
+    )
     return result
 
 
-def _labelled_rows(file: Path | str, pattern: Pattern, labels: Sequence[str] | None) -> list[dict[str, Any]]:
-    """Read the columns that a pattern's fields name, and the labels as numbers."""
+def own_pattern(template: str, words: Sequence[str]) -> Pattern:
+    """Give the pattern of a user's own soft prompt.
+
+    Args:
+        template: see `Pattern`; it begins with {soft}.
+        words: label words, one a class.
+
+    Raises:
+        CourseError: as `Pattern`; no place for the soft prompt.
+    """
+    pattern = Pattern("own", template, Verbalizer(words))
+    if not pattern.is_soft:
+        raise CourseError(
+            "The template has no place for the soft prompt.", given=template, mend="Begin it with {soft}."
+        )
+    return pattern
+
+
+def labelled_rows(file: Path | str, pattern: Pattern, labels: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Read the columns that a pattern's fields name, and the labels as numbers.
+
+    Args:
+        file: a file that `read_rows` reads.
+        pattern: how its rows are written.
+        labels: as for `number_labels`.
+
+    Raises:
+        CourseError: as `read_rows` and `number_labels`.
+    """
     rows = read_rows(file, [*pattern.columns, "label"])
     numbers = number_labels(rows, labels, pattern.verbalizer.num_labels)
     return [{**row, "label": number} for row, number in zip(rows, numbers, strict=True)]

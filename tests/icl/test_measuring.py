@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,16 +15,11 @@ from typer.testing import CliRunner
 
 from course_lib import cli
 from course_lib.errors import CourseError
-from course_lib.icl import measuring
+from course_lib.icl import measuring, pairs, user_texts
 from course_lib.icl.hypotheses import find_hypothesis
 from course_lib.icl.interventions import find_intervention, interventions
-from course_lib.icl.measuring import (
-    bias_table,
-    feature_table,
-    measure_feature,
-    measure_split,
-    prompt_for,
-)
+from course_lib.icl.measuring import measure_feature, measure_split, prompt_for
+from course_lib.icl.tables import bias_table, feature_table
 from course_lib.icl.underspecified import single_feature_split, underspecified_split
 
 SENTIMENT, SHORT = find_hypothesis("sentiment"), find_hypothesis("sentiment.short")
@@ -216,7 +213,7 @@ def test_an_intervention_and_its_direction_go_together(texts: Dataset, kind, dir
 def test_the_command_measures_texts_of_a_file(
     texts: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "find_scorer", lambda model, batch_size: KnownPreference(is_short))
+    monkeypatch.setattr(pairs, "find_scorer", lambda *_: KnownPreference(is_short))
     texts.to_csv(tmp_path / "texts.csv", index=False)
     found = CliRunner().invoke(
         cli.app,
@@ -234,7 +231,7 @@ def test_the_command_measures_texts_of_a_file(
 
 def test_texts_of_a_file_are_typed_for_the_hypotheses(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,label,group,note\n007,01,1,\nNA,02,1,\n")
-    found = measuring.named_texts(str(tmp_path / "a.csv"), "sentiment", "sentiment.short", ["02", "01"])
+    found = user_texts.named_texts(str(tmp_path / "a.csv"), "sentiment", "sentiment.short", ["02", "01"])
     assert found.to_list() == [
         {"text": "007", "label": 1, "group": "1"},
         {"text": "NA", "label": 0, "group": "1"},
@@ -242,10 +239,10 @@ def test_texts_of_a_file_are_typed_for_the_hypotheses(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text(
         '{"text": "a", "label": 1, "muslim": 0.5, "jewish": 0}\n{"text": "b", "label": 0, "muslim": 0, "jewish": 1}\n'
     )
-    found = measuring.named_texts(str(tmp_path / "b.jsonl"), "toxicity", "toxicity.religion_jewish")
+    found = user_texts.named_texts(str(tmp_path / "b.jsonl"), "toxicity", "toxicity.religion_jewish")
     assert found["muslim"][:] == [0.5, 0.0]
     (tmp_path / "c.tsv").write_text("premise\thypothesis\tlabel\na b\ta\t2\na\tb\t-1\n")
-    assert measuring.named_texts(str(tmp_path / "c.tsv"), "nli", "nli.shorter")["label"][:] == [2, -1]
+    assert user_texts.named_texts(str(tmp_path / "c.tsv"), "nli", "nli.shorter")["label"][:] == [2, -1]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +260,137 @@ def test_texts_of_a_file_that_do_not_fit_are_refused(
 ) -> None:
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(CourseError, match=message):
-        measuring.named_texts(str(tmp_path / "a.csv"), "sentiment", h2, labels)
+        user_texts.named_texts(str(tmp_path / "a.csv"), "sentiment", h2, labels)
+
+
+class Stopped(KnownPreference):
+    """Answers until it has scored so many sets."""
+
+    def __init__(self, num_sets: int) -> None:
+        super().__init__(is_short)
+        self.num_sets = num_sets
+
+    def log_probabilities(self, *arguments, **options) -> np.ndarray:
+        if len(self.calls) == self.num_sets:
+            raise KeyboardInterrupt
+        return super().log_probabilities(*arguments, **options)
+
+
+@pytest.fixture
+def command(
+    texts: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Any, KnownPreference]]:
+    """Runs `course bias` on four sets with a scorer of known preference, which it gives back."""
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    texts.to_csv(tmp_path / "texts.csv", index=False)
+
+    def run(out: str, scorer: KnownPreference, *options: str) -> tuple[Any, KnownPreference]:
+        monkeypatch.setattr(pairs, "find_scorer", lambda *_: scorer)
+        arguments = ["bias", "--h1", "sentiment", "--h2", "sentiment.short", "--out", out]
+        arguments += ["--texts", "texts.csv", "--test-size", "20", "--num-sets", "4", *options]
+        return CliRunner().invoke(cli.app, arguments), scorer
+
+    return run
+
+
+@pytest.mark.parametrize("num_finished", [0, 1, 3])
+def test_a_stopped_run_goes_on(command, tmp_path: Path, num_finished: int) -> None:
+    found, _ = command("whole.csv", KnownPreference(is_short))
+    assert found.exit_code == 0, found.output
+    found, _ = command("parts.csv", Stopped(num_finished))
+    assert found.exit_code == 130
+    assert not (tmp_path / "parts.csv").exists()
+    found, scorer = command("parts.csv", KnownPreference(is_short))
+    assert found.exit_code == 0, found.output
+    assert len(scorer.calls) == 4 - num_finished
+    assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    assert not list((tmp_path / "cache" / "runs").iterdir())
+
+
+@pytest.mark.parametrize("options", [("--seed", "1"), ("--batch-size", "4"), ("--num-demonstrations", "8")])
+def test_sets_of_other_settings_are_not_taken(command, options: tuple[str, str]) -> None:
+    command("out.csv", Stopped(3))
+    found, scorer = command("out.csv", KnownPreference(is_short), *options)
+    assert found.exit_code == 0, found.output
+    assert len(scorer.calls) == 4
+
+
+def test_sets_of_other_texts_are_not_taken(command, texts: Dataset, tmp_path: Path) -> None:
+    command("out.csv", Stopped(3))
+    texts.select(range(len(texts) - 1)).to_csv(tmp_path / "texts.csv", index=False)
+    assert len(command("out.csv", KnownPreference(is_short))[1].calls) == 4
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "message"),
+    [
+        (".", [], "csv"),
+        ("folder.csv", [], "folder stands"),
+        ("texts.csv", [], "did not write"),
+        ("texts.csv/out.csv", [], "Nothing can be written here|file stands"),
+        ("out.txt", [], r"\.csv"),
+        ("out.csv", ["--intervention", "instruction"], "direction"),
+        ("out.csv", ["--intervention", "instrucion", "--towards", "h1"], "instruction"),
+        ("out.csv", ["--test-size", "21"], "even"),
+        ("out.csv", ["--num-demonstrations", "400"], "not enough texts"),
+        ("out.csv", ["--batch-size", "0"], "batch_size"),
+        ("out.csv", ["--dtype", "bfloat"], "bfloat16"),
+        ("out.csv", ["--device", "gpu"], "device"),
+        ("out.csv", ["--seed", "-1"], "seed"),
+        ("out.csv", ["--labels", "neg"], "2 labels"),
+        ("out.csv", ["--texts", "embedded", "--labels", "a,b"], "file of one's own"),
+    ],
+)
+def test_everything_is_checked_before_a_model_is_loaded(
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, options: list[str], message: str
+) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    before = (tmp_path / "texts.csv").read_bytes()
+    found, scorer = command(out, KnownPreference(is_short), *options)
+    assert found.exit_code == 2, found.output
+    assert re.search(message, found.stderr.replace("\n", " "))
+    assert scorer.calls == []
+    assert (tmp_path / "texts.csv").read_bytes() == before
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_the_model_is_loaded_as_asked(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def find_scorer(*arguments: Any) -> KnownPreference:
+        asked.append(arguments)
+        return KnownPreference(is_short)
+
+    found, _ = command("out.csv", KnownPreference(is_short))
+    monkeypatch.setattr(pairs, "find_scorer", find_scorer)
+    arguments = [
+        "bias",
+        "--h1",
+        "sentiment",
+        "--h2",
+        "sentiment.short",
+        "--out",
+        "out.csv",
+        "--texts",
+        "texts.csv",
+    ]
+    arguments += [
+        "--test-size",
+        "20",
+        "--dtype",
+        "bfloat16",
+        "--device",
+        "cpu",
+        "--model",
+        "mine",
+        "--batch-size",
+        "4",
+    ]
+    found = CliRunner().invoke(cli.app, arguments)
+    assert found.exit_code == 0, found.output
+    assert asked == [("mine", 4, "bfloat16", "cpu")]
+    assert set(pd.read_csv("out.csv").model) == {"mine"}
 
 
 @pytest.mark.parametrize(
@@ -278,7 +405,7 @@ def test_texts_of_a_file_that_do_not_fit_are_refused(
 def test_bad_input_of_the_command_is_named_and_leaves_no_file(
     texts: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
 ) -> None:
-    monkeypatch.setattr(measuring, "find_scorer", lambda model, batch_size: KnownPreference(is_short))
+    monkeypatch.setattr(pairs, "find_scorer", lambda *_: KnownPreference(is_short))
     monkeypatch.chdir(tmp_path)
     texts.to_json(tmp_path / "texts.jsonl")
     arguments = ["bias", "--h1", "sentiment", "--h2", "sentiment.short", "--out", "bias.csv"]

@@ -17,9 +17,10 @@ import transformers
 from typer.testing import CliRunner
 
 from course_lib import cli
-from course_lib.icl import measuring
-from course_lib.icl.measuring import measure_set, named_texts
+from course_lib.icl import pairs
+from course_lib.icl.measuring import measure_set
 from course_lib.icl.scoring import NaiveScorer
+from course_lib.icl.user_texts import named_texts
 from course_lib.models import load_language_model
 
 ROOT = Path(__file__).parents[2]
@@ -164,15 +165,16 @@ def test_every_set_is_measured_once_however_many_processes_there_are(
             own = inputs[start : start + size + (self.process_index < extras)]
             yield own if start < len(inputs) else inputs[-1:]
 
-    def measure(scorer: Any, texts: Any, h1: str, h2: str, number: int, *rest: Any) -> list[dict[str, int]]:
+    def measure(scorer: Any, drawn: Any, number: int, **options: Any) -> list[dict[str, int]]:
         measured_by[-1].append(number)
         return [{"set": number}]
 
-    monkeypatch.setattr(measuring, "find_scorer", lambda *_: None)
-    monkeypatch.setattr(measuring, "measure_set", measure)
+    monkeypatch.setattr(pairs, "find_scorer", lambda *_: None)
+    monkeypatch.setattr(pairs, "draw_sets", lambda *_, **__: None)
+    monkeypatch.setattr(pairs, "measure_drawn", measure)
     for index in range(num_processes):
         measured_by.append([])
-        monkeypatch.setattr(measuring, "_launched_processes", lambda index=index: Launched(index))
-        measuring.measure_pair("embedded", None, "sentiment", "sentiment.short", num_sets=num_sets)
+        monkeypatch.setattr(pairs, "_launched_processes", lambda index=index: Launched(index))
+        pairs.measure_pair("embedded", None, "sentiment", "sentiment.short", num_sets=num_sets)
     assert sorted(number for own in measured_by for number in own) == list(range(num_sets))
     assert max(map(len, measured_by)) - min(map(len, measured_by)) <= 1

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from course_lib import cli
@@ -17,7 +16,6 @@ from course_lib.locations import data_folder
 from course_lib.models import ModelAndTokenizer, load_language_model
 from course_lib.ppt import shipped, tasks
 from course_lib.ppt.fewshot import prompt_versions
-from course_lib.ppt.patterns import LETTERS, PAIR_WORDS, SINGLE_WORDS
 from course_lib.ppt.pretraining import evaluate_prompt
 from course_lib.ppt.shipped import ShippedSettings, evaluate_shipped, evaluate_task, pretrain_task
 from course_lib.ppt.soft_prompt import initialise, load_soft_prompt
@@ -33,36 +31,6 @@ QUICK = {
     "evaluate_every": 2,
 }
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json", "course_prompt.json")
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random model whose tokenizer knows the label words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    words = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", *dict.fromkeys([*PAIR_WORDS, *SINGLE_WORDS, *LETTERS]),
-             "the", "a", "it", "was", "and", ".", ",", ":", "film", "not"]  # fmt: skip
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]", unk_token="[UNK]", bos_token="[BOS]", eos_token="[EOS]",
-    )  # fmt: skip
-    config = LlamaConfig(
-        vocab_size=len(words), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512, initializer_range=0.3,
-        pad_token_id=0, bos_token_id=2, eos_token_id=3,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    LlamaForCausalLM(config).save_pretrained(folder)
-    fast.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tiny(model_folder: Path) -> ModelAndTokenizer:
-    return load_language_model(str(model_folder), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -303,30 +271,6 @@ def test_the_command_tunes(tmp_path: Path, model_folder: Path, tiny: ModelAndTok
     result = CliRunner().invoke(cli.app, arguments)
     assert result.exit_code == 2
     assert "labels other than 0, 1" in result.stderr
-
-
-def test_spaces_behind_the_commas_change_nothing(tmp_path: Path, model_folder: Path) -> None:
-    """`--words "bad, good"` once scored " ␣good", and `--labels "01, 02"` was refused."""
-    texts = tmp_path / "texts.tsv"
-    rows = [f"it was {'the' if i % 2 else 'not'} film\t{'02' if i % 2 else '01'}" for i in range(12)]
-    texts.write_text("\n".join(["text\tlabel", *rows]) + "\n")
-    told = []
-    for number, (words, labels) in enumerate([("bad,good", "01,02"), ("bad, good", " 01 , 02")]):
-        arguments = ["--texts", str(texts), "--model", str(model_folder), "--num-virtual-tokens", "3"]
-        arguments += [
-            "--num-steps",
-            "2",
-            "--words",
-            words,
-            "--labels",
-            labels,
-            "--out",
-            str(tmp_path / str(number)),
-        ]
-        result = CliRunner().invoke(cli.app, ["ppt", "tune", *arguments])
-        assert result.exit_code == 0, result.stderr
-        told.append(result.stdout.partition("kept step")[0])
-    assert told[0] == told[1]
 
 
 def test_the_command_evaluates(
