@@ -26,16 +26,21 @@ SENTIMENT, SHORT = find_hypothesis("sentiment"), find_hypothesis("sentiment.shor
 
 
 class KnownPreference:
-    """Answers by a rule on the item's text, with an offset in favour of label 1."""
+    """Answers by a rule on the item's text, with an offset in favour of label 1; can be stopped after some sets."""
 
-    def __init__(self, rule: Callable[[str], int], *, offset: float = 0.0) -> None:
+    def __init__(
+        self, rule: Callable[[str], int], *, offset: float = 0.0, stop_after: int | None = None
+    ) -> None:
         self.rule = rule
         self.offset = offset
+        self.stop_after = stop_after
         self.calls: list[tuple[str, list[str], tuple[str, ...]]] = []
 
     def log_probabilities(
         self, prefix: str, items: Sequence[str], label_words: Sequence[str], progress: bool = True
     ) -> np.ndarray:
+        if len(self.calls) == self.stop_after:
+            raise KeyboardInterrupt
         self.calls.append((prefix, list(items), tuple(label_words)))
         logits = np.array([[0.0, self.offset + 2 * self.rule(item) - 1] for item in items])
         return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
@@ -263,19 +268,6 @@ def test_texts_of_a_file_that_do_not_fit_are_refused(
         user_texts.named_texts(str(tmp_path / "a.csv"), "sentiment", h2, labels)
 
 
-class Stopped(KnownPreference):
-    """Answers until it has scored so many sets."""
-
-    def __init__(self, num_sets: int) -> None:
-        super().__init__(is_short)
-        self.num_sets = num_sets
-
-    def log_probabilities(self, *arguments, **options) -> np.ndarray:
-        if len(self.calls) == self.num_sets:
-            raise KeyboardInterrupt
-        return super().log_probabilities(*arguments, **options)
-
-
 @pytest.fixture
 def command(
     texts: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -298,7 +290,7 @@ def command(
 def test_a_stopped_run_goes_on(command, tmp_path: Path, num_finished: int) -> None:
     found, _ = command("whole.csv", KnownPreference(is_short))
     assert found.exit_code == 0, found.output
-    found, _ = command("parts.csv", Stopped(num_finished))
+    found, _ = command("parts.csv", KnownPreference(is_short, stop_after=num_finished))
     assert found.exit_code == 130
     assert not (tmp_path / "parts.csv").exists()
     found, scorer = command("parts.csv", KnownPreference(is_short))
@@ -310,14 +302,14 @@ def test_a_stopped_run_goes_on(command, tmp_path: Path, num_finished: int) -> No
 
 @pytest.mark.parametrize("options", [("--seed", "1"), ("--batch-size", "4"), ("--num-demonstrations", "8")])
 def test_sets_of_other_settings_are_not_taken(command, options: tuple[str, str]) -> None:
-    command("out.csv", Stopped(3))
+    command("out.csv", KnownPreference(is_short, stop_after=3))
     found, scorer = command("out.csv", KnownPreference(is_short), *options)
     assert found.exit_code == 0, found.output
     assert len(scorer.calls) == 4
 
 
 def test_sets_of_other_texts_are_not_taken(command, texts: Dataset, tmp_path: Path) -> None:
-    command("out.csv", Stopped(3))
+    command("out.csv", KnownPreference(is_short, stop_after=3))
     texts.select(range(len(texts) - 1)).to_csv(tmp_path / "texts.csv", index=False)
     assert len(command("out.csv", KnownPreference(is_short))[1].calls) == 4
 
