@@ -174,7 +174,12 @@ def from_bytes(data: bytes) -> dict[str, Any]:
 
 def send_frame(channel: Channel, data: bytes) -> None:
     """Send one frame; a socket's timeout applies."""
-    channel.sendall(_LENGTH.pack(len(data)) + data)
+    channel.sendall(framed(data))
+
+
+def framed(data: bytes) -> bytes:
+    """Give one frame as it goes over the channel."""
+    return _LENGTH.pack(len(data)) + data
 
 
 def receive_frame(channel: Channel, limit: int) -> bytes:

@@ -14,7 +14,9 @@ from course_lib.locations import data_folder
 # These hold answers, or are of no use to a submission.
 LEFT_OUT = ("exercises", "pipeline", "grading", "reference.py", "cli", "__main__.py", "_data")
 # The worker's side of the judge.
-WORKER_FILES = ("grading/__init__.py", "grading/channel.py", "grading/shell.py", "grading/worker.py")
+WORKER_FILES = tuple(
+    f"grading/{name}.py" for name in ("__init__", "channel", "shell", "timekeeping", "worker")
+)
 
 
 def copy_course(folder: Path, blocked: Iterable[str] = ()) -> Path:

@@ -84,6 +84,7 @@ def feedback_page(graded: Graded, assignment: Assignment, note: str = "") -> str
     if report.cell_errors:
         errors = "\n".join(html.escape(text) for text in report.cell_errors)
         body += f"<h2>Cells that stopped with an error</h2><pre>{errors}</pre>"
+    body += "".join(f"<p>{html.escape(text)}</p>" for text in report.notes)
     if graded.sha256:
         body += f"<p>Marked file: SHA-256 {graded.sha256}</p>"
     if note:

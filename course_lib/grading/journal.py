@@ -134,7 +134,7 @@ class Journal:
         results = tuple(TaskResult(**result) for result in report["results"])
         if entry["patience"] < self.patience and any(result.verdict == "timeout" for result in results):
             return None
-        whole = Report(results, tuple(report["cell_errors"]), report["problem"])
+        whole = Report(results, tuple(report["cell_errors"]), report["problem"], tuple(report["notes"]))
         return Graded(entry["label"], entry["sha256"], entry["isolation"], whole)
 
     def append(self, graded: Graded) -> None:

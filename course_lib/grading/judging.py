@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,18 @@ from course_lib.grading.assignments import Measured
 from course_lib.grading.channel import ChannelError, check_size, decode
 from course_lib.grading.expecting import PlannedTask
 from course_lib.grading.limits import Limits
-from course_lib.grading.sandbox import Isolation, Worker, WorkerEndedError, WorkerTimeoutError
+from course_lib.grading.sandbox import (
+    Isolation,
+    Worker,
+    WorkerEndedError,
+    WorkerStartError,
+    WorkerTimeoutError,
+)
 from course_lib.grading.worker import FORM, MAX_CELL_ERRORS, UNREADABLE, too_long
 
+# How often a sandbox is started before a submission stays unmarked.
+_MOST_STARTS = 3
+PRINTED_TOO_MUCH = "The notebook printed much. What is printed is cut off and not kept; it costs no marks."
 _FAILED_CELLS = "Some cells stopped with an error: look at those first."
 VERDICTS = ("passed", "failed", "error", "timeout", "missing", "tampered")
 
@@ -52,11 +60,13 @@ class Report:
         results: one for each task, in order; empty if the submission could not be read.
         cell_errors: what the notebook's failing cells said.
         problem: why the submission could not be marked; empty if it could.
+        notes: what else there is to say, that cost no marks.
     """
 
     results: tuple[TaskResult, ...] = ()
     cell_errors: tuple[str, ...] = ()
     problem: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def marks(self) -> int:
@@ -98,13 +108,24 @@ def grade_notebook(
     Returns:
         The report; every task has a verdict, whatever the submission did.
     """
-    session = _Session(notebook, form, course, isolation, limits)
+    for _ in range(2):
+        session = _Session(notebook, form, course, isolation, limits)
+        report = _report(planned, session)
+        # What ended every task may have been the machine: once more, before that costs all marks.
+        if not planned or session.num_stopped < len(planned):
+            break
+    return report
+
+
+def _report(planned: Sequence[PlannedTask], session: _Session) -> Report:
     with session.stack:
         try:
             results = tuple(_grade_task(task, session) for task in planned)
         except UnmarkableNotebookError as error:
             return Report(problem=str(error))
-    return Report(results, tuple(session.cell_errors))
+        except WorkerStartError as error:
+            return Report(problem=f"No sandbox started on this machine, grade it again: {error}")
+    return Report(results, tuple(session.cell_errors), notes=tuple(session.notes))
 
 
 class _Session:
@@ -117,8 +138,12 @@ class _Session:
         self.course, self.isolation, self.limits = course, isolation, limits
         self.stack = ExitStack()
         self.worker: Worker | None = None
-        self.deadline = time.monotonic() + limits.total_seconds
+        self.left_seconds = limits.total_seconds
         self.cell_errors: list[str] = []
+        self.notes: list[str] = []
+        # Tasks that ended because the worker did, or because its time was up.
+        self.num_stopped = 0
+        self.loads_for_nothing = False
         # Cells that ran too long; what comes after a task that ended the worker does not wait for them again.
         self.skipped: list[int] = []
         # A notebook that cannot even be loaded is not tried again.
@@ -126,7 +151,7 @@ class _Session:
 
     def ask(self, task: PlannedTask, arguments: list[Any]) -> dict[str, Any] | _Stopped:
         """Call the learner's function once."""
-        if time.monotonic() > self.deadline:
+        if self.left_seconds <= 0:
             return self._late()
         if self.worker is None and self.unusable is None:
             self._load()
@@ -139,50 +164,91 @@ class _Session:
             "arguments": arguments,
         }
         try:
-            return self.worker.call(request, self._at_most(self.limits.call_seconds))
+            with self._timed(self.worker):
+                reply = self.worker.call(request, self._at_most(self.limits.call_seconds))
         except WorkerTimeoutError:
-            if time.monotonic() > self.deadline:
+            if self.left_seconds <= 0:
                 return self._late()
             return self._stop("timeout", f"No answer within {self.limits.call_seconds:g} seconds.")
         except WorkerEndedError as error:
             return self._stop("error", str(error))
         except ChannelError as error:
             return self._stop("tampered", _tampered(error))
+        self._note_printing(reply)
+        return reply
+
+    def renew(self) -> None:
+        """Take another worker for the next call, one that remembers nothing; to load it costs the learner no time."""
+        self._end()
+        self.loads_for_nothing = True
 
     def _load(self) -> None:
         """Load the notebook, and once more without a cell that cannot be stopped."""
-        self.worker = self.stack.enter_context(Worker(self.course, self.isolation, self.limits))
+        left_seconds = self.left_seconds
+        self.worker = self._start()
         try:
-            seconds = self._at_most(self.limits.load_seconds)
-            reply = self.worker.load(self.notebook, seconds, self.skipped)
+            with self._timed(self.worker):
+                seconds = self._at_most(self.limits.load_seconds)
+                reply = self.worker.load(self.notebook, seconds, self.skipped)
+            if self.loads_for_nothing:
+                self.left_seconds, self.loads_for_nothing = left_seconds, False
             if stuck := _stuck_cell(reply, self.skipped):
-                self._stop("timeout", "")
+                self._end()
                 self.cell_errors.append(too_long(stuck, self.limits.cell_seconds))
                 self.skipped.append(stuck)
                 return self._load()
             errors, stopped = _loaded(reply, self.form)
             self.cell_errors += [error for error in errors if error not in self.cell_errors]
             self.skipped += stopped
+            self._note_printing(reply)
         except WorkerTimeoutError:
             message = f"The notebook's cells took more than {self.limits.load_seconds:g} seconds."
-            late = time.monotonic() > self.deadline
-            self.unusable = self._late() if late else self._stop("timeout", message)
+            self.unusable = self._late() if self.left_seconds <= 0 else self._stop("timeout", message)
         except WorkerEndedError as error:
             self.unusable = self._stop("error", f"While the notebook's cells ran: {error}")
         except ChannelError as error:
             self.unusable = self._stop("tampered", _tampered(error))
         return None
 
+    def _start(self) -> Worker:
+        """Start a worker, and another one if the machine is too busy for it."""
+        for _ in range(_MOST_STARTS - 1):
+            try:
+                return self._started()
+            except WorkerStartError:
+                self._end()
+        return self._started()
+
+    def _started(self) -> Worker:
+        worker = self.stack.enter_context(Worker(self.course, self.isolation, self.limits))
+        worker.await_start()
+        return worker
+
+    @contextmanager
+    def _timed(self, worker: Worker) -> Iterator[None]:
+        before = worker.spent_seconds
+        try:
+            yield
+        finally:
+            self.left_seconds -= worker.spent_seconds - before
+
     def _at_most(self, seconds: float) -> float:
-        return max(0.0, min(seconds, self.deadline - time.monotonic()))
+        return max(0.0, min(seconds, self.left_seconds))
+
+    def _note_printing(self, reply: dict[str, Any]) -> None:
+        if reply.get("cut") is True and PRINTED_TOO_MUCH not in self.notes:
+            self.notes.append(PRINTED_TOO_MUCH)
 
     def _late(self) -> _Stopped:
         return self._stop("timeout", f"All tasks together took {self.limits.total_seconds:g} seconds.")
 
     def _stop(self, verdict: str, message: str) -> _Stopped:
+        self._end()
+        return _Stopped(verdict, message)
+
+    def _end(self) -> None:
         self.stack.close()
         self.worker = None
-        return _Stopped(verdict, message)
 
 
 def _tampered(error: Exception) -> str:
@@ -204,7 +270,7 @@ def _loaded(reply: dict[str, Any], form: str) -> tuple[list[str], list[int]]:
     # Only what the worker says itself: the sentence stands in the gradebook as if it were the judge's.
     if set(reply) == {"unreadable"} and reply["unreadable"] in UNREADABLE:
         raise UnmarkableNotebookError(reply["unreadable"])
-    if set(reply) != {"ready", "form", "stopped"}:
+    if set(reply) != {"ready", "form", "stopped", "cut"}:
         raise ChannelError("a message that the worker does not send")
     errors, stated, stopped = reply["ready"], reply["form"], reply["stopped"]
     if not _is_list_of(str, errors) or not _is_list_of(int, stopped) or not _is_list_of(str, [stated]):
@@ -227,6 +293,7 @@ def _grade_task(planned: PlannedTask, session: _Session) -> TaskResult:
     errors: list[str] = []
     for outcome in _outcomes(planned, session):
         if isinstance(outcome, _Stopped):
+            session.num_stopped += outcome.verdict in ("error", "timeout")
             # The example of a task that is not written fails as well, and points nowhere.
             failed = any("NotImplementedError" not in text for text in session.cell_errors)
             hint = _FAILED_CELLS if outcome.verdict == "missing" and failed else ""
@@ -247,7 +314,10 @@ _NO_VALUE = _NoValue()
 
 def _outcomes(planned: PlannedTask, session: _Session) -> Iterator[dict[str, Any] | _Stopped]:
     """Give each case's decoded value or error; what makes further calls useless ends them."""
-    for arguments in planned.encoded:
+    for number, arguments in enumerate(planned.encoded):
+        if number and planned.task.measure is not None:
+            # What a measure compares, no call may know of another.
+            session.renew()
         reply = session.ask(planned, arguments)
         try:
             outcome = reply if isinstance(reply, _Stopped) else _read(reply, planned)

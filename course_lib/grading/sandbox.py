@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import socket
@@ -14,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -26,8 +28,8 @@ from course_lib.grading.channel import (
     MAX_REQUEST_BYTES,
     ChannelError,
     frame_length,
+    framed,
     from_bytes,
-    send_frame,
     to_bytes,
 )
 from course_lib.grading.container import (
@@ -38,12 +40,18 @@ from course_lib.grading.container import (
     remove_container,
     remove_left_over_containers,
 )
-from course_lib.grading.limits import COURSE, FREE_USERS, HOME, MEBIBYTE, Limits, environment
+from course_lib.grading.limits import COURSE, FREE_USERS, MEBIBYTE, Limits, environment
 from course_lib.grading.seccomp import seccomp_filter
 from course_lib.grading.temporary import temporary_folder
+from course_lib.grading.timekeeping import Stopwatch
+from course_lib.grading.watching import Watcher, family
 
 # How often a waiting judge looks at what a worker holds.
 _WATCH_SECONDS = 0.1
+# What a worker takes to say that it runs, on a very busy machine.
+_START_SECONDS = 300.0
+# What a process takes to end on a busy machine, once its channel is closed.
+_END_SECONDS = 10.0
 # One after the other, so that two workers are never one user; from anywhere, since another judge may run.
 _users = itertools.cycle(random.sample(FREE_USERS, len(FREE_USERS)))
 
@@ -63,12 +71,19 @@ class Isolation:
     image: Image | None = None
 
 
+class WorkerStartError(Exception):
+    """No worker runs: the machine's trouble, since none of the learner's code has run."""
+
+
 class WorkerEndedError(Exception):
     """The worker's process ended, or was ended for breaking a limit."""
 
 
 class WorkerTimeoutError(Exception):
     """The worker did not answer in time."""
+
+
+_NO_ANSWER = (WorkerStartError, WorkerEndedError, WorkerTimeoutError, ChannelError)
 
 
 def find_isolation(course: Path, image: str = "", hidden: Sequence[Path] = ()) -> Isolation:
@@ -138,6 +153,9 @@ class Worker:
         self.course = course
         self.isolation = isolation
         self.limits = limits
+        # The time that it has had for all that it was asked.
+        self.spent_seconds = 0.0
+        self.watcher: Watcher | None = None
 
     def __enter__(self) -> Worker:
         self.channel, theirs = socket.socketpair()
@@ -146,8 +164,10 @@ class Worker:
         with theirs:
             try:
                 self.process = self._start(theirs.fileno())
-            except BaseException:
+            except BaseException as error:
                 self._release()
+                if isinstance(error, OSError):
+                    raise WorkerStartError(str(error)) from None
                 raise
         return self
 
@@ -157,22 +177,42 @@ class Worker:
         self.kill()
         self._release()
 
+    def await_start(self) -> None:
+        """Wait for the worker's first word, and look at it before any of the learner's code runs.
+
+        Raises:
+            WorkerStartError: if none comes.
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        try:
+            if from_bytes(self._receive(lambda: self._check_start(deadline))) != {"started": True}:
+                raise ChannelError("it began with another word than a worker's")
+            self.watcher = Watcher(self.process.pid)
+            if self.isolation.image is None:
+                # In the sandbox it cannot see how long it waited for a core; what is open it can read.
+                self._give(self.watcher.schedule)
+        except (WorkerTimeoutError, WorkerEndedError, ChannelError, OSError) as error:
+            self.kill()
+            self.printed.seek(0)
+            said = self.printed.read(2000).decode("utf-8", "replace").strip().splitlines()
+            raise WorkerStartError(said[-1] if said else str(error) or "no answer in time") from None
+
     def load(self, notebook: bytes, seconds: float, skipped: Sequence[int] = ()) -> dict[str, object]:
-        """Send the limits and a notebook, and wait until its cells have run.
+        """Send the limits and a notebook to a worker, and wait until its cells have run.
 
         Args:
             notebook: the file.
-            seconds: how long to wait.
+            seconds: how long the cells may take.
             skipped: the numbers of code cells, from 1, that are not to run.
 
         Raises:
-            WorkerTimeoutError, WorkerEndedError, ChannelError: if they did not.
+            WorkerStartError: if no worker runs.
+            WorkerTimeoutError, WorkerEndedError, ChannelError: if the cells did not run.
         """
-        deadline = time.monotonic() + seconds
+        if self.watcher is None:
+            self.await_start()
         limits = {**self._process_limits(), "skipped": list(skipped)}
-        self._send(to_bytes(limits, MAX_REQUEST_BYTES), deadline)
-        self._send(notebook, deadline)
-        return from_bytes(self._receive(deadline))
+        return self._exchange([to_bytes(limits, MAX_REQUEST_BYTES), notebook], seconds)
 
     def call(self, request: Mapping[str, object], seconds: float) -> dict[str, object]:
         """Send one call and wait for its answer.
@@ -185,13 +225,11 @@ class Worker:
             WorkerTimeoutError, WorkerEndedError: if none came.
             ChannelError: if what came is no answer to this call.
         """
-        if self._readable(0.0):
+        if self._ready(select.POLLIN, 0.0):
             if not self._peeked():
                 raise WorkerEndedError(self._reason())
             raise ChannelError("an answer came before its question")
-        deadline = time.monotonic() + seconds
-        self._send(to_bytes(request, MAX_REQUEST_BYTES), deadline)
-        reply = from_bytes(self._receive(deadline))
+        reply = self._exchange([to_bytes(request, MAX_REQUEST_BYTES)], seconds)
         if reply.get("id") != request["id"]:
             raise ChannelError("an answer to another question")
         return reply
@@ -204,7 +242,7 @@ class Worker:
         """
         if self.isolation.image is not None:
             remove_container(self.isolation.image, self.container)
-        for pid in reversed(list(_family(self.process.pid))):
+        for pid in reversed(list(family(self.process.pid))):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -283,29 +321,57 @@ class Worker:
             "cell_seconds": self.limits.cell_seconds,
         }
 
-    def _send(self, data: bytes, deadline: float) -> None:
-        self.channel.settimeout(max(deadline - time.monotonic(), 0.01))
-        try:
-            send_frame(self.channel, data)
-        except TimeoutError:
-            raise WorkerTimeoutError from None
-        except OSError:
-            raise WorkerEndedError(self._reason()) from None
+    def _give(self, descriptor: int | None) -> None:
+        if descriptor is None:
+            self.channel.sendall(b"\0")
+        else:
+            socket.send_fds(self.channel, [b"\0"], [descriptor])
 
-    def _receive(self, deadline: float) -> bytes:
-        length = frame_length(self._read(4, deadline))
+    def _check_start(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise WorkerTimeoutError
+        if self.process.poll() is not None and not self._ready(select.POLLIN, 0.0):
+            raise WorkerEndedError(self._reason())
+
+    def _exchange(self, messages: Sequence[bytes], seconds: float) -> dict[str, object]:
+        """Send messages and wait for the answer to the last."""
+        assert self.watcher is not None
+        watch = self.watcher.stopwatch()
+        check = partial(self._check, self.watcher, watch, seconds)
+        try:
+            for message in messages:
+                self._send(framed(message), check)
+            return from_bytes(self._receive(check))
+        finally:
+            self.spent_seconds += watch.seconds()
+
+    def _send(self, data: bytes, check: Callable[[], None]) -> None:
+        rest = memoryview(data)
+        while rest:
+            check()
+            if not self._ready(select.POLLOUT, _WATCH_SECONDS):
+                continue
+            try:
+                rest = rest[self.channel.send(rest, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                continue
+            except OSError:
+                raise WorkerEndedError(self._reason()) from None
+
+    def _receive(self, check: Callable[[], None]) -> bytes:
+        length = frame_length(self._read(4, check))
         if length > MAX_REPLY_BYTES:
             raise ChannelError("a message that is too large")
-        return self._read(length, deadline)
+        return self._read(length, check)
 
-    def _read(self, count: int, deadline: float) -> bytes:
+    def _read(self, count: int, check: Callable[[], None]) -> bytes:
         data = bytearray()
         looked = time.monotonic()
         while len(data) < count:
-            readable = self._readable(_WATCH_SECONDS)
+            readable = self._ready(select.POLLIN, _WATCH_SECONDS)
             # By the clock: a worker that sends byte after byte is watched as well.
             if time.monotonic() - looked > _WATCH_SECONDS:
-                self._check(deadline)
+                check()
                 looked = time.monotonic()
             if not readable:
                 continue
@@ -318,11 +384,9 @@ class Worker:
             data += part
         return bytes(data)
 
-    def _readable(self, seconds: float) -> bool:
-        import select
-
+    def _ready(self, event: int, seconds: float) -> bool:
         poll = select.poll()
-        poll.register(self.channel, select.POLLIN)
+        poll.register(self.channel, event)
         return bool(poll.poll(int(seconds * 1000)))
 
     def _peeked(self) -> bytes:
@@ -331,27 +395,20 @@ class Worker:
             return self.channel.recv(1, socket.MSG_PEEK)
         return b""
 
-    def _check(self, deadline: float) -> None:
+    def _check(self, watcher: Watcher, watch: Stopwatch, seconds: float) -> None:
         """Look at the clock and at what the worker holds while it has not answered."""
-        if time.monotonic() > deadline:
+        if watch.is_over(seconds):
             raise WorkerTimeoutError
-        if self.process.poll() is not None and not self._readable(0.0):
+        if self.process.poll() is not None and not self._ready(select.POLLIN, 0.0):
             raise WorkerEndedError(self._reason())
-        family = list(_family(self.process.pid))
-        if sum(map(_resident_bytes, family)) > self.limits.memory_mb * MEBIBYTE:
+        if watcher.resident_bytes() > self.limits.memory_mb * MEBIBYTE:
             raise WorkerEndedError(f"It held more than {self.limits.memory_mb} MB of memory.")
-        if self._count_files(family) > self.limits.files:
+        if watcher.num_files() > self.limits.files:
             raise WorkerEndedError(f"It made more than {self.limits.files} files.")
-
-    def _count_files(self, family: list[int]) -> int:
-        if self.isolation.kind != "bubblewrap" or not family:
-            return 0
-        counts = [_files_in(f"/proc/{family[-1]}/root{folder}") for folder in (HOME, "/tmp")]
-        return max(counts)
 
     def _reason(self) -> str:
         try:
-            code = self.process.wait(timeout=2)
+            code = self.process.wait(timeout=_END_SECONDS)
         except subprocess.TimeoutExpired:
             return "It closed the channel to the judge."
         # bubblewrap gives 128 + the signal.
@@ -362,6 +419,8 @@ class Worker:
 
     def _release(self) -> None:
         self.channel.close()
+        if self.watcher is not None:
+            self.watcher.close()
         self.printed.close()
         self.folder.cleanup()
 
@@ -379,11 +438,8 @@ def _trouble(course: Path, isolation: Isolation) -> str:
     with Worker(course, isolation, Limits()) as worker:
         try:
             value = _probe(worker, "def probe(): return 42")
-        except (WorkerEndedError, WorkerTimeoutError, ChannelError) as error:
-            worker.kill()
-            worker.printed.seek(0)
-            said = worker.printed.read(2000).decode("utf-8", "replace").strip().splitlines()
-            return said[-1] if said else str(error) or "no answer in time"
+        except _NO_ANSWER as error:
+            return str(error) or "no answer in time"
     return "" if value == 42 else "a wrong answer"
 
 
@@ -395,7 +451,7 @@ def _refuse_seen(course: Path, isolation: Isolation, hidden: Sequence[Path]) -> 
     with Worker(course, isolation, Limits()) as worker:
         try:
             seen = _probe(worker, code, paths)
-        except (WorkerEndedError, WorkerTimeoutError, ChannelError) as error:
+        except _NO_ANSWER as error:
             raise CourseError(
                 "A worker in the sandbox did not answer.", given=error, mend="Try again."
             ) from error
@@ -425,29 +481,3 @@ def _own_processes() -> int:
         with contextlib.suppress(OSError):
             count += path.stat().st_uid == os.getuid()
     return count
-
-
-def _family(pid: int) -> Iterator[int]:
-    """Give a process and all that descend from it, where the system tells."""
-    yield pid
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in path.read_text().split():
-                yield from _family(int(child))
-
-
-def _resident_bytes(pid: int) -> int:
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _files_in(folder: str) -> int:
-    """Count the files of a file system of its own; 0 where that cannot be seen."""
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return 0
-    return found.f_files - found.f_ffree

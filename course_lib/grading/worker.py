@@ -1,12 +1,13 @@
 """What runs inside the sandbox: it loads a notebook, answers calls of its functions, and knows no answers.
 
 The learner's code shares this process, so nothing that is sent from here is trusted: the judge looks at the
-values alone. This file, `shell.py` and `channel.py` are all of the judge that a sandbox can see.
+values alone. This file, `shell.py`, `channel.py` and `timekeeping.py` are all of the judge that a sandbox can see.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import io
 import itertools
 import json
 import os
@@ -17,11 +18,14 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from course_lib.grading.channel import (
     MAX_REPLY_BYTES,
     MAX_REQUEST_BYTES,
+    Channel,
     ChannelError,
     NotPlainError,
     check_size,
@@ -33,8 +37,10 @@ from course_lib.grading.channel import (
     to_bytes,
 )
 from course_lib.grading.shell import Shell
+from course_lib.grading.timekeeping import Stopwatch, waited_seconds
 
 MAX_MESSAGE = 600
+MAX_PRINTED_BYTES = 1 << 20
 MAX_CELL_ERRORS = 20
 _NEXT_ALARM_SECONDS, _MAX_ALARMS = 0.1, 10
 # In a notebook's metadata: which form of the assignment it is.
@@ -58,14 +64,11 @@ class CellTimeoutError(BaseException):
 
 
 class StandardChannel:
-    """Standard input and output as the channel to the judge; what is printed from then on goes nowhere."""
+    """Standard input and output as the channel to the judge."""
 
     def __init__(self) -> None:
         # Duplicates are not inherited by what is started.
         self._reading, self._writing = os.dup(0), os.dup(1)
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(nowhere, descriptor)
 
     def recv(self, count: int, /) -> bytes:
         """Receive up to `count` bytes; none if the judge has hung up."""
@@ -78,6 +81,31 @@ class StandardChannel:
             view = view[os.write(self._writing, view) :]
 
 
+class Printed(io.RawIOBase):
+    """Where everything goes that is printed: it is counted, and not kept."""
+
+    def __init__(self) -> None:
+        self.num_bytes = 0
+
+    def writable(self) -> bool:
+        """Say that it can be written to."""
+        return True
+
+    def fileno(self) -> int:
+        """Give the number of standard output."""
+        return 1
+
+    def write(self, data: Any, /) -> int:
+        """Count these bytes."""
+        self.num_bytes += len(data)
+        return len(data)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether more was printed than a notebook would keep."""
+        return self.num_bytes > MAX_PRINTED_BYTES
+
+
 def main(descriptor: int | None) -> None:
     """Serve one submission: limits, notebook, then calls until the judge hangs up.
 
@@ -86,7 +114,10 @@ def main(descriptor: int | None) -> None:
     """
     if importlib.util.find_spec("IPython") is None:
         raise SystemExit("IPython is missing: without it, cells that Jupyter runs cannot be read.")
-    channel = StandardChannel() if descriptor is None else _inherited(descriptor)
+    channel: Channel = StandardChannel() if descriptor is None else _inherited(descriptor)
+    printed = _discard_output()
+    send_frame(channel, to_bytes({"started": True}, MAX_REPLY_BYTES))
+    schedule = _opened_schedule(channel)
     limits = from_bytes(receive_frame(channel, MAX_REQUEST_BYTES))
     confine(limits)
     received = receive_frame(channel, MAX_REQUEST_BYTES)
@@ -102,15 +133,16 @@ def main(descriptor: int | None) -> None:
         os._exit(0)
 
     python = written_with(notebook)
-    namespace, errors, stopped = run_cells(cells, limits["cell_seconds"], limits["skipped"], give_up, python)
-    ready = {"ready": errors, "form": stated_form(notebook), "stopped": stopped}
+    limit = CellLimit(limits["cell_seconds"], give_up, partial(waited_seconds, schedule))
+    namespace, errors, stopped = run_cells(cells, limits["skipped"], limit, python)
+    ready = {"ready": errors, "form": stated_form(notebook), "stopped": stopped, "cut": printed.is_cut}
     send_frame(channel, to_bytes(ready, MAX_REPLY_BYTES))
     while True:
         try:
             request = from_bytes(receive_frame(channel, MAX_REQUEST_BYTES))
         except EOFError:
             return
-        send_frame(channel, _reply(request, namespace))
+        send_frame(channel, _reply(request, namespace, printed))
 
 
 def confine(limits: dict[str, Any]) -> None:
@@ -200,16 +232,34 @@ def written_with(notebook: dict[str, Any]) -> str:
     return version if isinstance(version, str) else ""
 
 
+@dataclass(frozen=True)
+class CellLimit:
+    """How long a cell may run.
+
+    Args:
+        seconds: time for each, see `Stopwatch`.
+        give_up: called with the number of a cell that catches every alarm; it is not to return.
+        waited: gives the seconds that this process has waited for a core.
+    """
+
+    seconds: float
+    give_up: Callable[[int], None]
+    waited: Callable[[], float]
+
+    def watch(self) -> Stopwatch:
+        """Start to measure a cell's time."""
+        return Stopwatch(self.waited, _worked_seconds)
+
+
 def run_cells(
-    cells: list[str], seconds: float, skipped: Sequence[int], give_up: Callable[[int], None], python: str = ""
+    cells: list[str], skipped: Sequence[int], limit: CellLimit, python: str = ""
 ) -> tuple[dict[str, Any], list[str], list[int]]:
     """Run code cells one after the other; one that fails or runs too long does not stop the next.
 
     Args:
         cells: their sources.
-        seconds: wall-clock time for each.
         skipped: the numbers, from 1, of cells not to run.
-        give_up: called with the number of a cell that catches every alarm; it is not to return.
+        limit: how long each may run.
         python: as `written_with` gives it.
 
     Returns:
@@ -226,11 +276,11 @@ def run_cells(
         if number in skipped:
             continue
         try:
-            messages = _run_cell(shell, source, number, seconds, give_up)
+            messages = _run_cell(shell, source, number, limit)
         except CellTimeoutError:
             # Again, since the alarm may have come before the last one was off.
             signal.setitimer(signal.ITIMER_REAL, 0)
-            messages = [too_long(number, seconds)]
+            messages = [too_long(number, limit.seconds)]
             stopped.append(number)
         errors += messages
     return module.__dict__, errors[:MAX_CELL_ERRORS], stopped
@@ -241,6 +291,35 @@ def _inherited(descriptor: int) -> socket.socket:
     # The sandbox has few processes and files for its user; nothing forked may hold the channel by accident.
     channel.set_inheritable(False)
     return channel
+
+
+def _discard_output() -> Printed:
+    """Let what is printed go nowhere, however it is written, and read nothing."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+    printed = Printed()
+    # Any text can be printed, also half a character.
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(printed), "utf-8", "backslashreplace", write_through=True)
+    sys.stderr = sys.stdout
+    return printed
+
+
+def _opened_schedule(channel: Channel) -> int | None:
+    """Give the open file that tells how long this process waited for a core: in the sandbox the judge's gift."""
+    if isinstance(channel, socket.socket):
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        return descriptors[0] if descriptors else None
+    try:
+        return os.open("/proc/self/schedstat", os.O_RDONLY)
+    except OSError:
+        return None
+
+
+def _worked_seconds() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def _lower(resource: Any, which: int, value: int) -> None:
@@ -274,22 +353,25 @@ def too_long(number: int, seconds: float) -> str:
     return f"code cell {number}: it ran for more than {seconds:g} seconds and was stopped."
 
 
-def _run_cell(
-    shell: Shell, source: str, number: int, seconds: float, give_up: Callable[[int], None]
-) -> list[str]:
+def _run_cell(shell: Shell, source: str, number: int, limit: CellLimit) -> list[str]:
     """Run a cell, and give what it said of its failures."""
     name = f"code cell {number}"
     alarms = itertools.count(1)
+    watch = limit.watch()
 
     def stop(*_: object) -> None:
+        if not watch.is_over(limit.seconds):
+            return
         if next(alarms) > _MAX_ALARMS:
-            give_up(number)
+            limit.give_up(number)
         raise CellTimeoutError
 
     def start() -> None:
+        nonlocal watch
+        watch = limit.watch()
         signal.signal(signal.SIGALRM, stop)
         # Again and again: a bare `except` in a loop catches one after the other.
-        signal.setitimer(signal.ITIMER_REAL, seconds, _NEXT_ALARM_SECONDS)
+        signal.setitimer(signal.ITIMER_REAL, limit.seconds, _NEXT_ALARM_SECONDS)
 
     try:
         absent = shell.run(source, name, start)
@@ -302,8 +384,8 @@ def _run_cell(
     return [f"{name}: {what[:MAX_MESSAGE]}. The cell went on without it." for what in absent]
 
 
-def _reply(request: dict[str, Any], namespace: dict[str, Any]) -> bytes:
-    answer = {"id": request["id"], **_answer(request, namespace)}
+def _reply(request: dict[str, Any], namespace: dict[str, Any], printed: Printed) -> bytes:
+    answer = {"id": request["id"], **_answer(request, namespace), "cut": printed.is_cut}
     try:
         return to_bytes(answer, MAX_REPLY_BYTES)
     except NotPlainError as error:
