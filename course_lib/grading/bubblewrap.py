@@ -50,8 +50,10 @@ def bubblewrap_arguments(course: Path, limits: Limits) -> list[str]:
     installed = Path(sysconfig.get_paths()["purelib"], "course_lib")
     if installed.is_dir():
         arguments += ["--tmpfs", str(installed), "--remount-ro", str(installed)]
-    arguments += ["--ro-bind", str(course), COURSE, "--proc", "/proc", "--dev", "/dev"]
-    return [*arguments, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME]
+    # Neither /proc nor terminals: what they tell of the whole machine, another sandbox can change.
+    arguments += ["--ro-bind", str(course), COURSE, "--dev", "/dev", "--tmpfs", "/dev/pts"]
+    read_only = [part for folder in ("/dev/pts", "/dev", "/") for part in ("--remount-ro", folder)]
+    return [*arguments, *read_only, "--chdir", HOME]
 
 
 def _library(path: str) -> list[str]:

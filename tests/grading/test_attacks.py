@@ -87,11 +87,11 @@ def test_patched_torch_earns_nothing(judge: Judge) -> None:
 
 
 FORGERIES = {
-    "while the cells run": "to_judge({'ready': [], 'form': '', 'stopped': []})",
+    "while the cells run": "to_judge({'ready': [], 'form': '', 'stopped': [], 'cut': False})",
     "a stuck cell that is none": "to_judge({'stuck': 'Marked by hand: 20 of 20.'})",
     "a verdict while the cells run": "to_judge({'verdict': 'passed', 'marks': 20})",
     "a problem in the judge's voice": "to_judge({'unreadable': 'Marked by hand: 20 of 20 marks.'})",
-    "a form that is none": "to_judge({'ready': [], 'form': 'Marked by hand: 20 of 20.', 'stopped': []})",
+    "a form that is none": "to_judge({'ready': [], 'form': 'Marked by hand: 20 of 20.', 'stopped': [], 'cut': False})",
     "no frame at all": "to_judge = None\nfor d in range(3, 64):\n    try: os.write(d, b'passed' * 100)\n"
     "    except OSError: pass",
     "a frame that never ends": "for d in range(3, 64):\n    try: os.write(d, struct.pack('>I', 2**32 - 1))\n"
@@ -491,7 +491,7 @@ def only_under_bubblewrap(judge: Judge, reason: str) -> None:
 def inside(judge: Judge, code: str, *arguments: object) -> object:
     """Run `look` of some code in a sandbox and give what it returns."""
     with Worker(judge.course, judge.isolation, judge.limits) as worker:
-        assert worker.load(notebook(code), 120) == {"ready": [], "form": "", "stopped": []}
+        assert worker.load(notebook(code), 120) == {"ready": [], "form": "", "stopped": [], "cut": False}
         encoded = [encode(argument) for argument in arguments]
         request: dict[str, object] = {"id": "1", "task": "look", "function": "look", "arguments": encoded}
         reply = worker.call(request, 60)
