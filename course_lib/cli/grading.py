@@ -35,6 +35,10 @@ def grade(
     patience: Annotated[float, typer.Option(help="Multiplies the time limits, for a slow machine.")] = 1.0,
     image: Annotated[str, typer.Option(help="A container image to grade in, instead of bubblewrap.")] = "",
     replace: Annotated[bool, typer.Option("--replace", help="Write a finished gradebook anew.")] = False,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Grade without a sandbox those whom you trust, where there is none."),
+    ] = False,
 ) -> None:
     """Grade submissions in a sandbox; a stopped run goes on where it was."""
     from course_lib.grading.class_summary import write_summary
@@ -50,7 +54,7 @@ def grade(
 
     result = grade_class(
         submissions, assignment, out,
-        seed=seed, jobs=jobs, patience=patience, image=image, replace=replace, write_pages=write_pages,
+        seed=seed, jobs=jobs, patience=patience, image=image, replace=replace, trust=trust, write_pages=write_pages,
     )  # fmt: skip
     if result.isolation.note:
         print_error(CourseError(result.isolation.note))

@@ -19,7 +19,7 @@ from course_lib.errors import CourseError
 from course_lib.grading.assignments import Assignment, load_rubric
 from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import PlannedTask, plan
-from course_lib.grading.journal import NUM_SEEDS, Graded, Journal, Setting
+from course_lib.grading.journal import NUM_SEEDS, Graded, Journal, Setting, only_run
 from course_lib.grading.judging import Report, grade_notebook
 from course_lib.grading.limits import Limits
 from course_lib.grading.sandbox import Isolation, find_isolation
@@ -59,6 +59,7 @@ def grade_class(
     patience: float = 1.0,
     image: str = "",
     replace: bool = False,
+    trust: bool = False,
     progress: bool = True,
     write_pages: Callable[[GradedClass], None] | None = None,
 ) -> GradedClass:
@@ -76,6 +77,7 @@ def grade_class(
         patience: what the time limits are multiplied by, for a slow or busy machine.
         image: a container image to grade in, instead of bubblewrap.
         replace: whether a finished gradebook at `out`, or another run that was stopped there, may be lost.
+        trust: whether to grade in a plain process where there is no sandbox: who handed in could forge marks.
         progress: whether to show a progress bar.
         write_pages: writes what else the run is for. A run that is stopped in it goes on there, and marks nothing
             anew.
@@ -85,8 +87,8 @@ def grade_class(
 
     Raises:
         CourseError: if there are no submissions, no such assignment, a gradebook or another stopped run at `out`
-            already, no worker starts here or in the image, or a sandbox would show submissions what they must not
-            see.
+            already or another run that is writing there, no worker starts here or in the image, there is no sandbox
+            and no `trust`, or a sandbox would show submissions what they must not see.
     """
     if jobs < 1:
         raise CourseError("At least one submission runs at a time.", given=jobs, mend="Use --jobs 2.")
@@ -107,30 +109,43 @@ def grade_class(
     remove_left_over()
     loaded, secret_seed = load_rubric(assignment)
     found = find_submissions(submissions)
-    marks = [task.marks for task in loaded.tasks]
-    journal = Journal(out, loaded.name, secret_seed, seed, marks=marks, patience=patience, replace=replace)
-    with temporary_folder("grade") as folder:
-        # The sandbox's user is another one; it has to get at the course's copy.
-        os.chmod(folder, 0o755)
-        course = copy_course(Path(folder, "course"), loaded.blocked)
-        with _probe_file(out.parent) as probe:
-            hidden = [probe, *_first_files(submissions, Path(assignment))]
-            isolation = find_isolation(course, image, hidden)
-        planned = plan(loaded, secret_seed, journal.setting.seed)
-        limits = loaded.limits.patient(patience)
-        judge = _Judge(planned, loaded.form(secret_seed), course, isolation, limits)
-        # Opened last: a run that cannot start leaves no journal.
-        with journal:
-            graded = list(_graded(found, judge, journal, jobs, progress))
-            journal.mark_written()
-    order = {submission.label: position for position, submission in enumerate(found)}
-    graded.sort(key=lambda one: order[one.label])
-    result = GradedClass(journal.setting, loaded, isolation, graded)
-    write_gradebook(result, out)
-    if write_pages is not None:
-        write_pages(result)
-    journal.finish()
-    return result
+    with only_run(out):
+        marks = [task.marks for task in loaded.tasks]
+        journal = Journal(
+            out, loaded.name, secret_seed, seed, marks=marks, patience=patience, replace=replace
+        )
+        with temporary_folder("grade") as folder:
+            # The sandbox's user is another one; it has to get at the course's copy.
+            os.chmod(folder, 0o755)
+            course = copy_course(Path(folder, "course"), loaded.blocked)
+            with _probe_file(out.parent) as probe:
+                hidden = [probe, *_first_files(submissions, Path(assignment))]
+                isolation = find_isolation(course, image, hidden)
+            if isolation.note and not trust:
+                raise _untrusted(isolation)
+            planned = plan(loaded, secret_seed, journal.setting.seed)
+            limits = loaded.limits.patient(patience)
+            judge = _Judge(planned, loaded.form(secret_seed), course, isolation, limits)
+            # Opened last: a run that cannot start leaves no journal.
+            with journal:
+                graded = list(_graded(found, judge, journal, jobs, progress))
+                journal.mark_written()
+        order = {submission.label: position for position, submission in enumerate(found)}
+        graded.sort(key=lambda one: order[one.label])
+        result = GradedClass(journal.setting, loaded, isolation, graded)
+        write_gradebook(result, out)
+        if write_pages is not None:
+            write_pages(result)
+        journal.finish()
+        return result
+
+
+def _untrusted(isolation: Isolation) -> CourseError:
+    return CourseError(
+        "Here submissions could forge marks: they could read the answers and each other.",
+        given=isolation.note,
+        mend="Install bubblewrap or use --image. If you trust all who handed in, add --trust.",
+    )
 
 
 @contextlib.contextmanager

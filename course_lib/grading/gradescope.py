@@ -22,7 +22,7 @@ from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import plan
 from course_lib.grading.journal import fresh_seed
 from course_lib.grading.judging import Report, grade_notebook
-from course_lib.grading.sandbox import find_isolation
+from course_lib.grading.sandbox import find_isolation, refuse_seen
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
 from course_lib.grading.temporary import temporary_folder
 from course_lib.locations import data_folder, written_whole
@@ -98,7 +98,7 @@ def grade_submission(root: Path, seed: int | None = None) -> dict[str, Any]:
         What was written.
 
     Raises:
-        CourseError: if the rubric is damaged, or no worker starts here.
+        CourseError: if the rubric is damaged, no worker starts here, or one would see the judge's files.
     """
     assignment, secret_seed = load_rubric(str(root / "source" / "rubric.json"))
     seed = fresh_seed() if seed is None else seed
@@ -107,7 +107,11 @@ def grade_submission(root: Path, seed: int | None = None) -> dict[str, Any]:
     with temporary_folder("grade") as folder:
         os.chmod(folder, 0o755)
         course = copy_course(Path(folder, "course"), assignment.blocked)
-        isolation = find_isolation(course, hidden=[root / "source" / "rubric.json"])
+        hidden = [Path(__file__), root / "source" / "rubric.json"]
+        isolation = find_isolation(course, hidden=hidden)
+        if isolation.note:
+            # One submission runs here, as a user to whom the judge's folder is closed.
+            refuse_seen(course, isolation, hidden)
         print(f"isolation: {isolation.kind}. {isolation.note}")
         try:
             notebook = _the_submission(root / "submission", assignment.name).read()

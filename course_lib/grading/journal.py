@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,37 @@ class Graded:
     sha256: str
     isolation: str
     report: Report
+
+
+@contextlib.contextmanager
+def only_run(out: Path) -> Iterator[None]:
+    """Keep a gradebook to one run as long as it lasts; that it was killed lets the next one in.
+
+    Args:
+        out: the gradebook; the lock lies beside it.
+
+    Raises:
+        CourseError: if another run is writing this gradebook.
+    """
+    from filelock import FileLock, Timeout
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = out.with_name(f".{out.name}.lock")
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CourseError(
+            "Another run of `course grade` is writing this gradebook.",
+            given=str(out),
+            mend="Wait until it has ended, or name another file with --out.",
+        ) from None
+    try:
+        yield
+    finally:
+        # Before it is let go: who opens it now meets a file that is locked, or makes one of its own.
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def fresh_seed() -> int:

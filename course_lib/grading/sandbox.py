@@ -112,7 +112,7 @@ def find_isolation(course: Path, image: str = "", hidden: Sequence[Path] = ()) -
     else:
         reason = _trouble(course, sandboxed)
         if not reason:
-            _refuse_seen(course, sandboxed, [Path(__file__), *hidden])
+            refuse_seen(course, sandboxed, [Path(__file__), *hidden])
             return sandboxed
         reason = f"bubblewrap does not work here ({reason})"
     own_user = " under a user of its own" if os.geteuid() == 0 else " under your own user"
@@ -443,8 +443,17 @@ def _trouble(course: Path, isolation: Isolation) -> str:
     return "" if value == 42 else "a wrong answer"
 
 
-def _refuse_seen(course: Path, isolation: Isolation, hidden: Sequence[Path]) -> None:
-    """Make sure that a sandbox hides what decides about marks."""
+def refuse_seen(course: Path, isolation: Isolation, hidden: Sequence[Path]) -> None:
+    """Make sure that a worker cannot see what decides about marks.
+
+    Args:
+        course: the folder that `copy_course` wrote.
+        isolation: how the worker runs.
+        hidden: the files.
+
+    Raises:
+        CourseError: if it sees one of them, or does not answer.
+    """
     # Where it lies, and no link followed: that could be a learner's, to anywhere.
     paths = [str(path.parent.resolve() / path.name) for path in hidden]
     code = "import os\ndef probe(paths): return [p for p in paths if os.path.exists(p)]"
@@ -459,7 +468,7 @@ def _refuse_seen(course: Path, isolation: Isolation, hidden: Sequence[Path]) -> 
         raise CourseError(
             "Submissions could see this in the sandbox, and with it answers or other submissions.",
             given=seen,
-            mend="Move it out of the folders of Python and of the system.",
+            mend="Move it out of the folders of Python and of the system; without bubblewrap, close it to other users.",
         )
 
 

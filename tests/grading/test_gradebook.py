@@ -30,7 +30,7 @@ from course_lib.grading.gradebook import (
     grade_class,
     write_gradebook,
 )
-from course_lib.grading.journal import NUM_SEEDS, Graded, Journal, Setting, fresh_seed
+from course_lib.grading.journal import NUM_SEEDS, Graded, Journal, Setting, fresh_seed, only_run
 from course_lib.grading.judging import Report, TaskResult
 from course_lib.grading.sandbox import Isolation, find_isolation
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError
@@ -580,3 +580,57 @@ def test_the_judges_main_process_stays_small(handed_in: Path, rubric: str, tmp_p
     found = rows(tmp_path / "g.csv")
     assert "larger than" in found["huge"]["problem"]
     assert found["honest"]["marks"] == "20"
+
+
+def test_a_second_run_with_one_gradebook_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "alice.ipynb").write_text("hello")
+    out = tmp_path / "out" / "g.csv"
+    command = ["grade", str(tmp_path / "alice.ipynb"), "--assignment", "a1", "--out", str(out)]
+    with only_run(out):
+        refused = CliRunner().invoke(cli.app, [*command, "--replace"])
+        # Another process, as it is in life.
+        other = subprocess.run([sys.executable, "-m", "course_lib", *command], capture_output=True, text=True)
+    for status, text in ((refused.exit_code, refused.stderr), (other.returncode, other.stderr)):
+        assert status == 2
+        assert "Another run of `course grade` is writing this gradebook." in " ".join(text.split())
+    assert list(out.parent.iterdir()) == []
+    assert CliRunner().invoke(cli.app, command).exit_code == 0
+    assert "alice" in rows(out)
+    assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_a_run_that_was_killed_keeps_no_gradebook_to_itself(tmp_path: Path) -> None:
+    out = tmp_path / "g.csv"
+    code = (
+        "import sys, time; from pathlib import Path; from course_lib.grading.journal import only_run\n"
+        "with only_run(Path(sys.argv[1])): print('holds', flush=True); time.sleep(600)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "holds\n"
+    with pytest.raises(CourseError, match="Another run"), only_run(out):
+        pass
+    process.kill()
+    process.communicate()
+    with only_run(out):
+        assert (tmp_path / ".g.csv.lock").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_sandbox_only_those_are_graded_who_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "alice.ipynb").write_text("hello")
+    out = tmp_path / "out" / "g.csv"
+    weak = Isolation("plain process", "Isolation is WEAKER: bubblewrap is not installed.")
+    monkeypatch.setattr(gradebook, "find_isolation", lambda *_: weak)
+    command = ["grade", str(tmp_path / "alice.ipynb"), "--assignment", "a1", "--out", str(out)]
+    refused = CliRunner().invoke(cli.app, command)
+    assert refused.exit_code == 2
+    assert "could forge marks" in " ".join(refused.stderr.split())
+    assert "--trust" in refused.stderr
+    assert list(out.parent.iterdir()) == []
+    trusted = CliRunner().invoke(cli.app, [*command, "--trust"])
+    assert trusted.exit_code == 0, trusted.output
+    assert "WEAKER" in trusted.stderr
+    assert list(rows(out)) == ["alice"]
