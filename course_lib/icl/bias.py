@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from course_lib.checks import check_count, check_labels
 from course_lib.errors import CourseError
 from course_lib.statistics import Interval, hierarchical_bootstrap
 
@@ -36,11 +37,8 @@ def h_accuracy(predictions: Labels, hypothesis_labels: Labels) -> float:
         >>> h_accuracy([1, 1, 0, 1], [1, 0, 0, 0])
         0.5
     """
-    predicted, given = _as_labels("predictions", predictions), _as_labels("labels", hypothesis_labels)
-    if len(predicted) != len(given):
-        raise CourseError(
-            "Every prediction needs a label of the hypothesis.", given=(len(predicted), len(given))
-        )
+    predicted = check_labels("predictions", predictions, num_labels=2)
+    given = check_labels("labels", hypothesis_labels, num_labels=2, num_rows=len(predicted))
     return float((predicted == given).mean())
 
 
@@ -94,6 +92,8 @@ def feature_bias(
         CourseError: no sets, unequal numbers, or a test item on which the hypotheses agree: it tells
             nothing of a preference.
     """
+    import numpy as np
+
     if not len(predictions) == len(h1_labels) == len(h2_labels) or len(predictions) == 0:
         raise CourseError(
             "Predictions, h1 and h2 need the same number of sets, at least one.",
@@ -108,7 +108,7 @@ def feature_bias(
                 mend="Draw the test set with `underspecified_split`.",
             )
         h_accuracy(predicted, h1)  # refuses what is no pair of label lists
-        agreements.append(_as_labels("predictions", predicted) == _as_labels("labels", h1))
+        agreements.append(np.asarray(predicted) == np.asarray(h1))
     interval = hierarchical_bootstrap(agreements, seed=seed)
     flat = [label for predicted in predictions for label in predicted]
     return FeatureBias(
@@ -117,18 +117,5 @@ def feature_bias(
         share_of_1=float(sum(flat) / len(flat)),
         set_accuracies=tuple(float(each.mean()) for each in agreements),
         num_items=tuple(map(len, predictions)),
-        num_ties=num_ties,
+        num_ties=check_count("num_ties", num_ties, least=0, most=len(flat)),
     )
-
-
-def _as_labels(what: str, values: Labels) -> np.ndarray:
-    import numpy as np
-
-    labels = np.asarray(values)
-    if labels.ndim != 1 or labels.size == 0 or not np.isin(labels, (0, 1)).all():
-        raise CourseError(
-            f"The {what} must be a list of 0 and 1, not empty.",
-            given=list(labels.ravel()[:5]),
-            mend="Leave out items to which a hypothesis does not apply.",
-        )
-    return labels.astype(int)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from course_lib.checks import check_seed
+from course_lib.checks import check_count, check_seed
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.hypotheses import Hypothesis, label_texts
 from course_lib.icl.interventions import DIRECTIONS
@@ -431,8 +431,7 @@ def _check_hypotheses(h1: Hypothesis, h2: Hypothesis) -> None:
 def _check_sizes(num_demonstrations: int, test_size: int, num_sets: int, seed: int) -> None:
     _check_even("num_demonstrations", num_demonstrations, least=2)
     _check_even("test_size", test_size, least=2)
-    if not isinstance(num_sets, int) or num_sets < 1:
-        raise CourseError("num_sets must be a whole number of at least 1.", given=num_sets, mend="Use 3.")
+    check_count("num_sets", num_sets)
     check_seed(seed)
 
 

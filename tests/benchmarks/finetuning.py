@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from course_lib.finetuning import FinetuningSettings, encode, finetune
+from course_lib.hardware import machine_sentence
 from course_lib.models import ModelAndTokenizer, count_parameters, load_classifier
 from course_lib.texts import load_texts, sample_texts, with_binary_labels
 from tests.benchmarks.timing import interleaved_medians, matrix_rate
@@ -60,4 +61,5 @@ def table(rounds: int = 3) -> str:
         share = operations / took / rate
         lines.append(f"| {name} | {num_tokens / took:,.0f} | {took / ours:.2f} | {100 * share:.0f} % |")
     threads = torch.get_num_threads()
-    return "\n".join([*lines, "", f"Matrix rate: {rate / 1e9:.0f} GFLOP/s in float32 on {threads} threads."])
+    note = f"Matrix rate: {rate / 1e9:.0f} GFLOP/s in float32 on {threads} threads. {machine_sentence()}"
+    return "\n".join([*lines, "", note])

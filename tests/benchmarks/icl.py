@@ -17,6 +17,7 @@ import numpy as np
 import requests
 import torch
 
+from course_lib.hardware import machine_sentence
 from course_lib.icl.calibration import decide
 from course_lib.icl.endpoint import EndpointScorer
 from course_lib.icl.hypotheses import find_hypothesis
@@ -337,5 +338,5 @@ def _notes(prefix_length: int, item_length: float, rate: float, changed: dict[st
         "leaves out. Peak memory is of a process of its own, on the longest items; for "
         "bfloat16 the float32 model stays beside its copy. In bfloat16 "
         f"{100 * changed['none']:.1f} % of the raw answers change, and {100 * changed['median']:.1f} % of "
-        "those at the median."
+        f"those at the median. {machine_sentence()}"
     )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
 
+from course_lib.hardware import machine_sentence
 from course_lib.models import load_language_model
 from course_lib.ppt.corpus import (
     build_cls_examples,
@@ -170,7 +171,7 @@ def table(rounds: int = 7) -> str:
             *lines,
             "",
             f"Medians of {rounds} rounds on {torch.get_num_threads()} threads. Largest differences where both "
-            f"score the answer within the whole vocabulary, {'; '.join(notes)}.",
+            f"score the answer within the whole vocabulary, {'; '.join(notes)}. {machine_sentence()}",
             "",
             "| pre-training examples | a second, on one core |",
             "| --- | --- |",

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from smart_pytorch import SMARTLoss, kl_loss, sym_kl_loss
 
+from course_lib.hardware import machine_sentence
 from course_lib.models import load_classifier
 from course_lib.smart import BregmanProximalPoint, SmartLoss, SmoothnessRegularizer
 from tests.benchmarks.timing import interleaved_medians
@@ -94,6 +95,6 @@ def table(rounds: int = 15) -> str:
             *lines,
             "",
             f"Medians of {rounds} rounds in float32 on {threads} threads; plain training peaks at "
-            f"{memory[PLAIN]:,.0f} MiB.",
+            f"{memory[PLAIN]:,.0f} MiB. {machine_sentence()}",
         ]
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import transformers
 from typer.testing import CliRunner
 
 from course_lib import cli
-from course_lib.icl import pairs
+from course_lib.icl import measuring, pairs
 from course_lib.icl.measuring import measure_set
 from course_lib.icl.scoring import NaiveScorer
 from course_lib.icl.user_texts import named_texts
@@ -178,3 +180,73 @@ def test_every_set_is_measured_once_however_many_processes_there_are(
         pairs.measure_pair("embedded", None, "sentiment", "sentiment.short", num_sets=num_sets)
     assert sorted(number for own in measured_by for number in own) == list(range(num_sets))
     assert max(map(len, measured_by)) - min(map(len, measured_by)) <= 1
+
+
+# --- a run that is stopped ---------------------------------------------------------------------------
+
+
+def test_sets_of_other_weights_are_measured_anew(
+    base: Path, texts: Path, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same folder with other weights in it: the journal's sets are not the new model's."""
+    folder = tmp_path / "model"
+    shutil.copytree(base, folder)
+    whole = measured(folder, texts, tmp_path / "whole.csv")
+    measure, done = pairs.measure_drawn, []
+
+    def stop_after_two(scorer: Any, drawn: Any, number: int, **options: Any) -> list[dict[str, Any]]:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(number)
+        return measure(scorer, drawn, number, **options)
+
+    monkeypatch.setattr(pairs, "measure_drawn", stop_after_two)
+    arguments = [
+        "bias",
+        *SETTINGS,
+        "--model",
+        str(folder),
+        "--texts",
+        str(texts),
+        "--out",
+        str(tmp_path / "out.csv"),
+    ]
+    assert CliRunner().invoke(cli.app, arguments).exit_code == 130
+    save_tiny_model(folder, tokenizer, seed=1, chat=False)
+    measuring.find_scorer.cache_clear()
+    done.clear()
+    monkeypatch.setattr(pairs, "measure_drawn", lambda *a, **o: (done.append(a[2]), measure(*a, **o))[1])
+    table = measured(folder, texts, tmp_path / "out.csv")
+    assert done == [0, 1, 2]
+    assert (table.num_h1 != whole.num_h1).any()
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_bytes(
+    base: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed as soon as a set is in the journal, and run again: three processes of the command in all."""
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    command = [
+        sys.executable,
+        "-m",
+        "course_lib",
+        "bias",
+        *SETTINGS,
+        "--model",
+        str(base),
+        "--texts",
+        str(texts),
+    ]
+    whole, parts = (tmp_path / name for name in ("whole.csv", "parts.csv"))
+    subprocess.run([*command, "--out", str(whole)], cwd=ROOT, check=True, capture_output=True)
+    process = subprocess.Popen(
+        [*command, "--out", str(parts)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and not list((tmp_path / "cache" / "runs").glob("bias-*.jsonl")):
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    subprocess.run([*command, "--out", str(parts)], cwd=ROOT, check=True, capture_output=True)
+    assert parts.read_bytes() == whole.read_bytes()
+    assert not list((tmp_path / "cache" / "runs").glob("*"))
