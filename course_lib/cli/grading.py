@@ -39,6 +39,10 @@ def grade(
         bool,
         typer.Option("--trust", help="Grade without a sandbox those whom you trust, where there is none."),
     ] = False,
+    worksheet: Annotated[
+        Path | None, typer.Option(help="A CSV file that Moodle, Canvas or Classroom exported, to fill in.")
+    ] = None,
+    column: Annotated[str, typer.Option(help="The worksheet's column for the marks, if several fit.")] = "",
 ) -> None:
     """Grade submissions in a sandbox; a stopped run goes on where it was."""
     from course_lib.grading.class_summary import write_summary
@@ -54,7 +58,8 @@ def grade(
 
     result = grade_class(
         submissions, assignment, out,
-        seed=seed, jobs=jobs, patience=patience, image=image, replace=replace, trust=trust, write_pages=write_pages,
+        seed=seed, jobs=jobs, patience=patience, image=image, replace=replace, trust=trust,
+        worksheet=worksheet, column=column, write_pages=write_pages,
     )  # fmt: skip
     if result.isolation.note:
         print_error(CourseError(result.isolation.note))
@@ -63,6 +68,10 @@ def grade(
         typer.echo(f"not marked: {one.label}: {one.report.problem}", err=True)
     typer.echo(f"{len(result.graded) - len(unreadable)} marked, {len(unreadable)} not")
     typer.echo(f"isolation: {result.isolation.kind}; seed: {result.setting.seed}")
+    for file in result.marks_files:
+        for who in file.left_out:
+            typer.echo(f"no mark in {file.path.name}: {who}", err=True)
+        written.insert(0, f"{file.path}, {file.num_marks} marks")
     for what in (out, *written):
         typer.echo(f"written: {what}")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import re
 from pathlib import Path
 
 from course_lib.grading.assignments import Assignment
-from course_lib.grading.gradebook import GradedClass
+from course_lib.grading.gradebook import GradedClass, page_name
 from course_lib.grading.journal import Graded
 from course_lib.grading.judging import TaskResult
 from course_lib.locations import written_whole
@@ -22,7 +21,7 @@ STYLE = (
 )
 # The words carry the meaning; the mark is for the eye.
 MARKS = {"passed": "✓", "failed": "✗", "error": "⚠", "timeout": "⏱", "missing": "○", "tampered": "⚠"}
-_PAGE_NAME = re.compile(r"[A-Za-z0-9_]*-[0-9a-f]{16}\.html")
+_PAGE_NAME = re.compile(r"\w*-[0-9a-f]{16}\.html")
 
 
 def write_feedback(result: GradedClass, folder: Path) -> list[Path]:
@@ -47,17 +46,6 @@ def write_feedback(result: GradedClass, folder: Path) -> list[Path]:
         if path not in pages and _PAGE_NAME.fullmatch(path.name):
             path.unlink()
     return pages
-
-
-def page_name(label: str) -> str:
-    """Give the file name of a submission's page: its label as far as a file name can hold it, and a hash.
-
-    Example:
-        >>> page_name("../alice/a1")
-        'alice_a1-07fb4bf69eff7961.html'
-    """
-    readable = re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_")[:60]
-    return f"{readable}-{hashlib.sha256(label.encode('utf-8', 'replace')).hexdigest()[:16]}.html"
 
 
 def feedback_page(graded: Graded, assignment: Assignment, note: str = "") -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import csv
+import dataclasses
 import hashlib
 import os
 import random
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,14 @@ from course_lib.grading.expecting import PlannedTask, plan
 from course_lib.grading.journal import NUM_SEEDS, Graded, Journal, Setting, only_run
 from course_lib.grading.judging import Report, grade_notebook
 from course_lib.grading.limits import Limits
+from course_lib.grading.platforms import MarksFile, MarksFiles
 from course_lib.grading.sandbox import Isolation, find_isolation
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
+from course_lib.grading.tables import safe_table, write_table
 from course_lib.grading.temporary import remove_left_over, temporary_folder
 from course_lib.locations import written_whole
 
 MAX_PATIENCE = 100
-# Where a cell of a spreadsheet could begin, whatever separates them, what would make it a formula.
-_FORMULA = re.compile(r"(^|[;\t\r\n])(?=[=+\-@\t\r＝＋－＠])")
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,16 @@ class GradedClass:
         assignment: the assignment.
         isolation: how submissions were run.
         graded: in the order of their labels.
+        submissions: what was handed in, by label.
+        marks_files: what was written for learning platforms.
     """
 
     setting: Setting
     assignment: Assignment
     isolation: Isolation
     graded: list[Graded]
+    submissions: Mapping[str, Submission] = field(default_factory=dict)
+    marks_files: Sequence[MarksFile] = ()
 
 
 def grade_class(
@@ -60,6 +64,8 @@ def grade_class(
     image: str = "",
     replace: bool = False,
     trust: bool = False,
+    worksheet: Path | None = None,
+    column: str = "",
     progress: bool = True,
     write_pages: Callable[[GradedClass], None] | None = None,
 ) -> GradedClass:
@@ -78,6 +84,8 @@ def grade_class(
         image: a container image to grade in, instead of bubblewrap.
         replace: whether a finished gradebook at `out`, or another run that was stopped there, may be lost.
         trust: whether to grade in a plain process where there is no sandbox: who handed in could forge marks.
+        worksheet: a table that a learning platform exported, into which the marks are filled; see `read_worksheet`.
+        column: the column of it that the marks are for, where it does not tell.
         progress: whether to show a progress bar.
         write_pages: writes what else the run is for. A run that is stopped in it goes on there, and marks nothing
             anew.
@@ -108,7 +116,8 @@ def grade_class(
         raise CourseError("The gradebook is a CSV file.", given=str(out), mend=f"Use --out {out.stem}.csv.")
     remove_left_over()
     loaded, secret_seed = load_rubric(assignment)
-    found = find_submissions(submissions)
+    found = find_submissions(submissions, ignored=[worksheet] if worksheet is not None else [])
+    marks_files = MarksFiles(found, loaded, out, worksheet, column)
     with only_run(out):
         marks = [task.marks for task in loaded.tasks]
         journal = Journal(
@@ -132,8 +141,10 @@ def grade_class(
                 journal.mark_written()
         order = {submission.label: position for position, submission in enumerate(found)}
         graded.sort(key=lambda one: order[one.label])
-        result = GradedClass(journal.setting, loaded, isolation, graded)
+        submitted = {submission.label: submission for submission in found}
+        result = GradedClass(journal.setting, loaded, isolation, graded, submitted)
         write_gradebook(result, out)
+        result = dataclasses.replace(result, marks_files=marks_files.write(graded, submitted))
         if write_pages is not None:
             write_pages(result)
         journal.finish()
@@ -178,20 +189,38 @@ def write_gradebook(result: GradedClass, out: Path) -> None:
         out: the file.
     """
     tasks = result.assignment.tasks
-    header = ["submission", "marks", "out of"]
+    header = ["submission", "learner", "learner number", "late", "marks", "out of"]
     header += [column for task in tasks for column in (f"{task.name} verdict", f"{task.name} marks")]
-    header += ["problem", "sha256", "isolation", "assignment", "seed"]
+    header += ["problem", "feedback page", "files beside it", "sha256", "isolation", "assignment", "seed"]
     setting = result.setting
     rows = []
     for one in result.graded:
-        cells: list[Any] = [one.label, one.report.marks, result.assignment.marks]
+        cells: list[Any] = [one.label, *_whose(result.submissions.get(one.label))]
+        cells += [one.report.marks, result.assignment.marks]
         cells += [cell for part in _parts(one.report, len(tasks)) for cell in part]
-        cells += [one.report.problem, one.sha256, one.isolation]
+        submission = result.submissions.get(one.label)
+        beside = ", ".join(submission.beside) if submission else ""
+        cells += [one.report.problem, page_name(one.label), beside, one.sha256, one.isolation]
         rows.append([*cells, setting.assignment, setting.seed])
-    with written_whole(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows([[_cell(value) for value in row] for row in rows])
+    with written_whole(out) as temporary:
+        write_table(temporary, safe_table([header, *rows]))
+
+
+def page_name(label: str) -> str:
+    """Give the file name of a submission's page: its label as far as a file name can hold it, and a hash.
+
+    Example:
+        >>> page_name("../alice/a1"), page_name("홍길동")
+        ('alice_a1-07fb4bf69eff7961.html', '홍길동-d6bb7b579925baa4.html')
+    """
+    # A file name has 255 bytes, and a letter up to four of them.
+    readable = re.sub(r"\W+", "_", label).strip("_")[:50]
+    return f"{readable}-{hashlib.sha256(label.encode('utf-8', 'replace')).hexdigest()[:16]}.html"
+
+
+def _whose(submission: Submission | None) -> list[str]:
+    learner = submission.learner if submission is not None else None
+    return ["", "", ""] if learner is None else [learner.name, learner.number, "yes" if learner.late else ""]
 
 
 @dataclass(frozen=True)
@@ -261,8 +290,3 @@ def _parts(report: Report, num_tasks: int) -> list[tuple[str, int | str]]:
     if report.problem:
         return [("", "")] * num_tasks
     return [(result.verdict, result.marks) for result in report.results]
-
-
-def _cell(value: object) -> object:
-    """Keep a spreadsheet from taking a learner's text for a formula."""
-    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value

@@ -12,7 +12,7 @@ import shlex
 import sys
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import course_lib
@@ -22,6 +22,7 @@ from course_lib.grading.course_copy import copy_course
 from course_lib.grading.expecting import plan
 from course_lib.grading.journal import fresh_seed
 from course_lib.grading.judging import Report, grade_notebook
+from course_lib.grading.learners import plain_stem
 from course_lib.grading.sandbox import find_isolation, refuse_seen
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
 from course_lib.grading.temporary import temporary_folder
@@ -181,14 +182,18 @@ def main() -> None:
 def _the_submission(folder: Path, name: str) -> Submission:
     """Give the notebook among what was handed in."""
     found = find_submissions(folder)
-    notebooks = [one for one in found if one.label.rpartition("/")[2] == name] or found
-    if len(notebooks) > 1:
+    notebooks = [one for one in found if one.is_notebook] or found
+    named = [one for one in notebooks if PurePosixPath(one.path).stem == name]
+    # Browsers and platforms number and name copies.
+    copies = [one for one in notebooks if plain_stem(one.path) == name]
+    candidates = named or copies or notebooks
+    if len(candidates) > 1:
         raise CourseError(
-            "There are several files, and none is named as the assignment.",
-            given=[one.label for one in found],
+            "There are several notebooks, and not one of them alone is named as the assignment.",
+            given=[one.label for one in candidates],
             mend=f"Hand in one notebook, {name}.ipynb.",
         )
-    return notebooks[0]
+    return candidates[0]
 
 
 def _course_files() -> Iterator[tuple[str, Path]]:

@@ -65,7 +65,7 @@ def rubric(tmp_path: Path) -> str:
 
 
 def rows(path: Path) -> dict[str, dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return {row["submission"]: row for row in csv.DictReader(file)}
 
 
@@ -190,7 +190,7 @@ def test_a_seed_that_is_none_is_refused(tmp_path: Path, seed: int) -> None:
 )
 def test_no_text_of_a_learner_becomes_a_formula(tmp_path: Path, label: str, cell: str) -> None:
     write_gradebook(graded_class((label, Report(problem=label))), tmp_path / "g.csv")
-    (row,) = csv.DictReader((tmp_path / "g.csv").open(encoding="utf-8", newline=""))
+    (row,) = csv.DictReader((tmp_path / "g.csv").open(encoding="utf-8-sig", newline=""))
     assert (row["submission"], row["problem"]) == (cell, cell)
 
 

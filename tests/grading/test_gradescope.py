@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from course_lib.errors import CourseError
+from course_lib.grading import gradescope
 from course_lib.grading.assignments import Assignment, assignment_names, load_assignment, load_rubric
 from course_lib.grading.gradescope import write_archive
 from course_lib.pipeline.assignments import build_assignment, write_assignment
@@ -117,6 +119,29 @@ def test_what_cannot_be_read_is_said(autograder: Path) -> None:
     results = run(autograder)
     assert "Hand in one notebook, a1.ipynb" in results["output"]
     assert (results["score"], results["tests"]) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (["plot.png", "work.ipynb"], "work"),
+        (["data/plot.png", "src/work.ipynb", "notes.txt"], "src/work"),
+        (["a1.ipynb", "old.ipynb", "a1 (1).ipynb"], "a1"),
+        (["Copy of a1.ipynb", "old.ipynb"], "Copy of a1"),
+        (["plot.png"], "plot.png"),
+        (["a.ipynb", "b.ipynb"], ""),
+        (["x/a1.ipynb", "y/a1.ipynb"], ""),
+    ],
+)
+def test_the_notebook_among_what_was_handed_in(tmp_path: Path, names: list[str], taken: str) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("hello")
+    if taken:
+        assert gradescope._the_submission(tmp_path, "a1").label == taken
+        return
+    with pytest.raises(CourseError, match="several notebooks"):
+        gradescope._the_submission(tmp_path, "a1")
 
 
 def test_one_course_gives_one_archive(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tracemalloc
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -155,14 +156,80 @@ def test_one_learner_hands_in_few_notebooks_and_a_class_many(tmp_path: Path) -> 
     assert len(outcomes(many)) == len(members)
 
 
-def test_pictures_beside_a_notebook_do_not_cost_it(tmp_path: Path) -> None:
+def test_what_lies_beside_a_learners_notebook_is_no_submission(tmp_path: Path) -> None:
     pictures = [(f"{i}.png", b"x") for i in range(20)]
     archive(tmp_path / "alice.zip", ("a1.ipynb", b"A"), *pictures)
     archive(tmp_path / "bob.zip", ("a1.ipynb", b"B"), *((f"{i}.png", b"x") for i in range(100)))
+    archive(tmp_path / "carol.zip", ("a1.pdf", b"C"), ("a1.html", b"C"))
+    for name in (
+        "dave/a1.ipynb",
+        "dave/img/plot.png",
+        "monday/eve.ipynb",
+        "monday/frank.ipynb",
+        "monday/grace.pdf",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "heidi.pdf").write_text("H")
     found = outcomes(tmp_path)
-    assert found["alice.zip/a1"] == "A"
-    assert list(found.values()).count("! It is no notebook (.ipynb).") == 20
-    assert "101 files" in found["bob.zip"]
+    assert "101 files" in found.pop("bob.zip")
+    no_notebook = "! It is no notebook (.ipynb)."
+    assert found == {
+        "alice.zip/a1": "A",
+        "carol.zip/a1.html": no_notebook,
+        "carol.zip/a1.pdf": no_notebook,
+        "dave/a1": "dave/a1.ipynb",
+        "heidi.pdf": no_notebook,
+        "monday/eve": "monday/eve.ipynb",
+        "monday/frank": "monday/frank.ipynb",
+        # Several learners' folder: what one of them handed in is no picture of another's.
+        "monday/grace.pdf": no_notebook,
+    }
+    beside = {submission.label: submission.beside for submission in find_submissions(tmp_path)}
+    assert len(beside["alice.zip/a1"]) == 20
+    assert beside["dave/a1"] == ("plot.png",)
+
+
+def test_archives_of_windows_have_backslashes(tmp_path: Path) -> None:
+    made = archive(tmp_path / "made.zip", ("work/", b""), ("work/a1.ipynb", b"A"), ("work/plot.png", b"P"))
+    # PowerShell 5 writes names so; Python's own writer would mend them.
+    data = made.read_bytes().replace(b"work/", b"work\\")
+    made.unlink()
+    (tmp_path / "alice.zip").write_bytes(data)
+    out = archive(tmp_path / "out.zip", ("../x.ipynb", b"x")).read_bytes().replace(b"../", b"..\\")
+    (tmp_path / "out.zip").write_bytes(out)
+    drive = archive(tmp_path / "drive.zip", ("C:/x.ipynb", b"x")).read_bytes().replace(b"C:/", b"C:\\")
+    (tmp_path / "drive.zip").write_bytes(drive)
+    found = outcomes(tmp_path)
+    assert found.pop("alice.zip/work/a1") == "A"
+    assert len(found) == 2
+    assert all("leads out" in text for text in found.values())
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
+def test_korean_names_in_an_archive_are_read_as_they_were_meant(tmp_path: Path, encoding: str) -> None:
+    name = "홍길동.ipynb"
+    stands_for = "x" * len(name.encode(encoding))
+    data = archive(tmp_path / "class.zip", (stands_for, b"A"), ("déjà.ipynb", b"B")).read_bytes()
+    # Written as macOS and Korean Windows write them: in that encoding, and without a word about it.
+    (tmp_path / "class.zip").write_bytes(data.replace(stands_for.encode(), name.encode(encoding)))
+    assert outcomes(tmp_path / "class.zip") == {"홍길동": "A", "déjà": "B"}
+
+
+def test_letters_have_one_form(tmp_path: Path) -> None:
+    (tmp_path / (unicodedata.normalize("NFD", "홍길동") + ".ipynb")).write_text("A")
+    assert outcomes(tmp_path) == {"홍길동": "A"}
+
+
+def test_a_class_archive_holds_learners_archives(tmp_path: Path) -> None:
+    inner = archive(tmp_path / "inner.zip", ("a1.ipynb", b"A"), ("deeper.zip", b"x")).read_bytes()
+    bomb = archive(tmp_path / "bomb.zip", *((f"{i}.ipynb", b"x") for i in range(11))).read_bytes()
+    members = [("alice/inner.zip", inner), ("bob.zip", b"PK nonsense"), ("carol.zip", bomb)]
+    found = outcomes(archive(tmp_path / "class.zip", *members))
+    assert found.pop("alice/inner.zip/a1") == "A"
+    assert "no archive that can be read" in found.pop("bob.zip")
+    assert "11 notebooks" in found.pop("carol.zip")
+    assert found == {}
 
 
 def test_nothing_to_grade_is_said(tmp_path: Path) -> None:
