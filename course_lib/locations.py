@@ -148,17 +148,34 @@ def check_output_folder(path: Path | str) -> Path:
         CourseError: a file or something else is there; the folder holds files of somebody else's; a folder above it
             is a file, or cannot be written.
     """
-    path = Path(path)
+    path = check_writable_folder(path)
     with _output_trouble(path):
-        if os.path.lexists(path) and not path.is_dir():
-            raise CourseError(
-                "A file stands where a folder is to be written.", given=str(path), mend="Name another place."
-            )
         if strange := list(itertools.islice(foreign_files(path), 4)):
             raise CourseError(
                 "This folder holds files that the course did not write, or that were changed since.",
                 given=f"{path}: {', '.join(strange[:3])}{' and others' if len(strange) > 3 else ''}",
                 mend="Name a folder that does not exist yet, or move this one away.",
+            )
+    return path
+
+
+def check_writable_folder(path: Path | str) -> Path:
+    """Refuse a place where no folder could be made, or nothing written into the one that stands there.
+
+    Args:
+        path: the folder.
+
+    Returns:
+        The path. Nothing is left behind.
+
+    Raises:
+        CourseError: a file or something else is there or above it, or it cannot be written.
+    """
+    path = Path(path)
+    with _output_trouble(path):
+        if os.path.lexists(path) and not path.is_dir():
+            raise CourseError(
+                "A file stands where a folder is to be written.", given=str(path), mend="Name another place."
             )
         _try_to_write(path, _temporary_name(path))
     return path
@@ -207,8 +224,10 @@ def is_own_file(path: Path, folder: Path | None = None) -> bool:
     if path.is_symlink() or not path.is_file():
         return False
     content = path.read_bytes()
-    line = _record_line(path, hashlib.sha256(content).hexdigest(), folder)
-    return not content or line in _recorded(_record_of(folder))
+    # A copy in which git or an editor wrote Windows' line ends holds nobody's work.
+    digests = {hashlib.sha256(data).hexdigest() for data in (content, content.replace(b"\r\n", b"\n"))}
+    known = _recorded(_record_of(folder))
+    return not content or any(_record_line(path, digest, folder) in known for digest in digests)
 
 
 def foreign_files(folder: Path) -> Iterator[str]:
@@ -277,6 +296,28 @@ def _remove_own_files(folder: Path) -> None:
     if not strange:
         (folder / RECORD_FILE).unlink(missing_ok=True)
         folder.rmdir()
+
+
+def recorded_paths(folder: Path) -> set[str]:
+    """Give the paths in an output folder at which the course has written, whatever is there now."""
+    lines = (line.partition(b"  ") for line in _recorded(_record_of(folder)))
+    found = (os.fsdecode(path) for digest, _, path in lines if len(digest) == 64)
+    return {path for path in found if path and ".." not in Path(path).parts and not Path(path).is_absolute()}
+
+
+def set_aside(path: Path) -> Path:
+    """Rename what someone else wrote, so that nothing of it is lost: `name.yours.ext`, or with a number.
+
+    Args:
+        path: a file or anything else.
+
+    Returns:
+        Where it is now.
+    """
+    names = (f"{path.stem}.yours{number or ''}{path.suffix}" for number in itertools.count())
+    free = next(path.with_name(name) for name in names if not os.path.lexists(path.with_name(name)))
+    path.rename(free)
+    return free
 
 
 def _record_of(folder: Path | None) -> Path:

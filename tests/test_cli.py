@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import importlib.metadata
+import json
+import os
+import signal
 import subprocess
 import sys
+import time
 import types
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
 from course_lib import cli, exercises
+from course_lib.errors import CourseError
+from course_lib.locations import RECORD_FILE
 from course_lib.pipeline import catalogue, execute
 
 FAILING = """\
@@ -215,7 +223,8 @@ def test_reference_results_are_listed_and_made(monkeypatch: pytest.MonkeyPatch) 
     assert "Did you mean 'capacity'?" in result.stderr
 
 
-def test_lab_opens_the_notebooks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("user", "more"), [(0, ["--allow-root"]), (1000, [])])
+def test_lab_opens_the_notebooks(user: int, more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     commands: list[list[str]] = []
 
     def run(command: list[str]) -> types.SimpleNamespace:
@@ -223,8 +232,154 @@ def test_lab_opens_the_notebooks(monkeypatch: pytest.MonkeyPatch) -> None:
         return types.SimpleNamespace(returncode=0)
 
     monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
     assert call("lab").exit_code == 0
-    assert commands == [[sys.executable, "-m", "jupyterlab", str(catalogue.course_root() / "notebooks")]]
+    assert call("lab", "--", "--port", "9999").exit_code == 0
+    command = [sys.executable, "-m", "jupyterlab", str(catalogue.course_root() / "notebooks"), *more]
+    assert commands == [command, [*command, "--port", "9999"]]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-h"], ["run", "-h"], ["ppt", "-h"], ["ppt", "tune", "-h"], ["bias", "-h"]]
+)
+def test_help_has_its_short_name(arguments: list[str]) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
+
+
+def test_the_version_is_told() -> None:
+    result = call("--version")
+    assert (result.exit_code, result.stdout) == (0, f"course {importlib.metadata.version('course-lib')}\n")
+
+
+def test_a_relative_cache_is_one_place_in_a_command_and_its_kernel(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COURSE_CACHE", "here")
+    code = "from course_lib import locations, pipeline\npipeline.headline(str(locations.cache_folder()))"
+    (checkout / "notebooks" / "src" / "01_failing.py").write_text(
+        f"# %% [markdown]\n# # A lesson\n\n# %%\n{code}\n"
+    )
+    result = call("run", "--profile", "smoke")
+    assert result.exit_code == 0, result.output
+    record = json.loads((checkout / "build" / "smoke" / "01_failing.json").read_text())
+    assert record["headline"] == str(checkout / "here")
+
+
+def test_a_run_names_the_notebook_that_it_keeps(checkout: Path) -> None:
+    call("build")
+    path = checkout / "notebooks" / "01_failing.ipynb"
+    content = path.read_bytes()
+    marked = b"\xef\xbb\xbf" + content.replace(b"weights[", b"print('mine')  # weights[")
+    path.write_bytes(marked)
+    result = call("run", "--profile", "smoke")
+    assert result.exit_code == 0, result.output
+    assert "kept, and run as it is: notebooks/01_failing.ipynb" in result.stdout
+    assert "mine" in (checkout / "build" / "smoke" / "01_failing.html").read_text()
+    path.write_bytes(b"<<<<<<< HEAD\n" + content)
+    result = call("run", "--profile", "smoke")
+    assert result.exit_code == 2
+    assert "kept as it is" in result.stderr
+    assert path.read_bytes() == b"<<<<<<< HEAD\n" + content
+    result = call("build", "--force")
+    assert "changed: notebooks/01_failing.ipynb (yours is now 01_failing.yours.ipynb)" in result.stdout
+    assert path.with_name("01_failing.yours.ipynb").read_bytes() == b"<<<<<<< HEAD\n" + content
+
+
+def test_what_is_written_into_results_is_kept(checkout: Path) -> None:
+    source = checkout / "notebooks" / "src" / "01_failing.py"
+    source.write_text(FAILING.replace('weights["missing"]', "print(weights)"))
+    assert call("run", "--profile", "smoke").exit_code == 0
+    folder = checkout / "build" / "smoke"
+    executed = folder / "01_failing.ipynb"
+    noted = executed.read_text().replace("A lesson", "My notes on a lesson")
+    executed.write_text(noted)
+    (folder / "notes.txt").write_text("mine")
+    result = call("run", "--profile", "smoke", "--force")
+    assert "kept: 01_failing.ipynb" in result.stdout
+    assert (folder / "01_failing.yours.ipynb").read_text() == noted
+    result = call("clean", "--yes")
+    assert result.exit_code == 0
+    assert "notes.txt" in result.stdout
+    left = sorted(path.name for path in (checkout / "build").rglob("*") if path.is_file())
+    assert left == [RECORD_FILE, "01_failing.yours.ipynb", "notes.txt"]
+    for name in left[1:]:
+        (folder / name).unlink()
+    assert call("clean", "--yes").exit_code == 0
+    assert not (checkout / "build").exists()
+
+
+@pytest.mark.parametrize("place", ["build", "build/smoke"])
+def test_a_file_in_the_place_of_the_results_is_refused_before_any_cell_runs(
+    checkout: Path, place: str
+) -> None:
+    (checkout / place).parent.mkdir(exist_ok=True)
+    (checkout / place).write_text("mine")
+    result = call("run", "--profile", "smoke")
+    assert result.exit_code == 2
+    assert "A file stands where a folder" in result.stderr
+    assert (checkout / place).read_text() == "mine"
+
+
+def test_downloads_are_cleaned_outside_a_checkout_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("COURSE_CACHE", str(cache))
+    monkeypatch.setattr(catalogue, "course_root", lambda: (_ for _ in ()).throw(CourseError("no checkout")))
+    mine = [
+        "models/llama/weights.bin",
+        "assets/mine/a.txt",
+        "texts/thesis.txt",
+        "runs/bias.jsonl",
+        "notes.txt",
+    ]
+    ours = [
+        "assets/snli-08df73c1f115/snli.tar",
+        "texts/snli-v2-08df73c1/data.arrow",
+        "texts/snli-v2-08df73c1.lock",
+    ]
+    for name in [*mine, *ours]:
+        (cache / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / name).write_text(name)
+    assert call("clean", "--yes").exit_code == 2
+    assert call("clean", "--assets", "--yes").exit_code == 0
+    assert sorted(str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file()) == sorted(mine)
+
+
+HANGING = """# %% [markdown]
+# # A lesson that hangs
+
+# %%
+import os, pathlib, signal
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+pathlib.Path("started").write_text(str(os.getpid()))
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_a_run_that_hangs_and_says_so(checkout: Path, times: int) -> None:
+    (checkout / "notebooks" / "src" / "01_failing.py").write_text(HANGING)
+    command = [sys.executable, "-m", "course_lib", "run", "--profile", "smoke"]
+    with subprocess.Popen(
+        command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        started = checkout / "notebooks" / "started"
+        while not (started.is_file() and started.read_text()):
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert process.stderr is not None
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.readline() + process.stderr.readline()
+        assert told == "\nStopping. Ctrl-C again ends at once.\n"
+        if times == 2:
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=100)
+    assert process.returncode == 130
+    kernel = int(started.read_text())
+    assert not psutil.pid_exists(kernel) or psutil.Process(kernel).status() == psutil.STATUS_ZOMBIE
 
 
 def test_help_imports_nothing_heavy_and_works_as_a_module() -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import typer
 
 from course_lib.cli import grading, lessons, measuring, prompts
-from course_lib.cli.frame import CourseGroup
+from course_lib.cli.frame import CourseGroup, answer_ctrl_c, before_any_command
 
 app = typer.Typer(
     cls=CourseGroup,
-    help="Adapting pre-trained language models: run, build and read the course.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.callback()(before_any_command)
 app.command()(lessons.run)
 app.command()(lessons.build)
 app.command()(lessons.lab)
@@ -42,4 +43,5 @@ app.add_typer(ppt, name="ppt")
 
 def main() -> None:
     """Run the `course` command."""
+    answer_ctrl_c()
     app(prog_name="course")

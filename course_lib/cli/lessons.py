@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,8 +13,13 @@ from course_lib.errors import CourseError
 if TYPE_CHECKING:
     from course_lib.pipeline.execute import LessonRun
 
-# The parts of the cache that the course makes; anything else in that folder is not ours to remove.
-_CACHE_PARTS = ("assets", "models", "runs", "texts")
+_HOW_TO_BUILD_ANEW = "`course build --force` puts yours aside and builds it anew."
+# What the course downloads and prepares, by the folder of the cache and the names it makes there. Anything else
+# there is not ours to remove.
+_CACHED = {
+    "assets": r"[a-z0-9-]+-[0-9a-f]{12}",
+    "texts": r"[a-z0-9_-]+-v\d+-[0-9a-f]{8}(-[0-9a-f]{8})*(\.lock)?",
+}
 
 
 def run(
@@ -31,19 +38,32 @@ def run(
     from course_lib import runs
     from course_lib.pipeline import catalogue, execute, pages
     from course_lib.pipeline.build import build as build_notebooks
+    from course_lib.pipeline.results import check_build_folder
 
     root = catalogue.course_root()
     name = runs.profile(profile).name
     found = catalogue.lessons(root)
     chosen = catalogue.choose(found, lessons or [])
-    build_notebooks(root)
+    check_build_folder(root, name, solutions=solutions)
     console = Console()
+    for change in build_notebooks(root):
+        if change.state == "kept":
+            console.print(
+                f"kept, and run as it is: {change.path.relative_to(root)}. {_HOW_TO_BUILD_ANEW}",
+                highlight=False,
+                soft_wrap=True,
+            )
     try:
         results = execute.run_lessons(
             chosen, root=root, profile=name, console=console, solutions=solutions, force=force
         )
-    finally:
+    except KeyboardInterrupt:
+        console.print("What has run is kept; the next `course run` goes on and writes its pages.")
+        raise
+    except BaseException:
         pages.write_pages(found, root=root, profile=name, solutions=solutions)
+        raise
+    pages.write_pages(found, root=root, profile=name, solutions=solutions)
     _print_results(results)
     console.print(f"Pages: {root / 'build' / 'index.html'}", highlight=False, soft_wrap=True)
 
@@ -52,7 +72,9 @@ def build(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 if a notebook is out of step.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite notebooks you have written in.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Put notebooks you have written in aside, and build them anew.")
+    ] = False,
 ) -> None:
     """Build the notebooks from notebooks/src/."""
     from course_lib.pipeline import catalogue
@@ -62,9 +84,10 @@ def build(
     changes = build_notebooks(root, write=not check, force=force)
     out_of_step = [change for change in changes if change.state != "same"]
     for change in out_of_step:
-        typer.echo(f"{change.state}: {change.path.relative_to(root)}")
+        aside = f" (yours is now {change.aside.name})" if change.aside else ""
+        typer.echo(f"{change.state}: {change.path.relative_to(root)}{aside}")
     if any(change.state == "kept" for change in changes):
-        typer.echo("Kept notebooks hold work of yours; `course build --force` overwrites them.")
+        typer.echo(f"Kept notebooks are not as the course wrote them. {_HOW_TO_BUILD_ANEW}")
     if not out_of_step:
         typer.echo(f"{len(changes)} notebooks are in step with their sources.")
     if check and out_of_step:
@@ -72,9 +95,14 @@ def build(
         raise typer.Exit(1)
 
 
-def lab() -> None:
+def lab(
+    options: Annotated[
+        list[str] | None, typer.Argument(help="Options for JupyterLab, as in: course lab -- --port 9999")
+    ] = None,
+) -> None:
     """Open JupyterLab on the notebooks."""
     import importlib.util
+    import os
     import subprocess
     import sys
 
@@ -83,7 +111,10 @@ def lab() -> None:
     folder = course_root() / LEARNER_FOLDER
     if importlib.util.find_spec("jupyterlab") is None:
         raise CourseError("JupyterLab is not installed.", mend="pip install 'course-lib[notebooks]'")
-    raise typer.Exit(subprocess.run([sys.executable, "-m", "jupyterlab", str(folder)]).returncode)
+    # In a container one is often root, and JupyterLab then starts only if told so.
+    as_root = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    command = [sys.executable, "-m", "jupyterlab", str(folder), *as_root, *(options or [])]
+    raise typer.Exit(subprocess.run(command).returncode)
 
 
 def list_assets(
@@ -112,28 +143,54 @@ def list_assets(
 
 
 def clean(
-    assets: Annotated[bool, typer.Option("--assets", help="Remove downloads and models, too.")] = False,
+    assets: Annotated[bool, typer.Option("--assets", help="Remove downloads and texts, too.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove build/, and with --assets what was downloaded."""
+    """Remove what runs wrote to build/, and with --assets what was downloaded."""
     import shutil
 
-    from course_lib.locations import cache_folder
+    from course_lib.pipeline import results
     from course_lib.pipeline.catalogue import course_root
 
-    folders = [course_root() / "build"]
-    if assets:
-        folders += [cache_folder() / part for part in _CACHE_PARTS]
-    folders = [folder for folder in folders if folder.is_dir()]
-    if not folders:
+    try:
+        root: Path | None = course_root()
+    except CourseError:
+        if not assets:
+            raise
+        root = None
+    foreign = results.foreign_results(root) if root else []
+    own = list(results.own_results(root)) if root else []
+    removed = (
+        own if foreign or root is None or not (root / results.FOLDER).is_dir() else [root / results.FOLDER]
+    )
+    cached = _cached() if assets else []
+    for path in foreign:
+        typer.echo(f"kept, not as the course wrote it: {path}")
+    if not removed and not cached:
         typer.echo("Nothing to remove.")
         return
-    for folder in folders:
-        typer.echo(f"to be removed: {folder}")
+    for path in [*removed, *cached]:
+        typer.echo(f"to be removed: {path}")
     if not yes:
         typer.confirm("Remove?", abort=True)
-    for folder in folders:
-        shutil.rmtree(folder)
+    if root:
+        results.remove_results(root)
+    for path in cached:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _cached() -> list[Path]:
+    """Find what the course downloaded and prepared in the cache: a whole folder, or what in it is ours."""
+    from course_lib.locations import cache_folder
+
+    found: list[Path] = []
+    for part, names in _CACHED.items():
+        folder = cache_folder() / part
+        inside = sorted(folder.glob("*"))
+        own = [path for path in inside if re.fullmatch(names, path.name) and not path.is_symlink()]
+        if folder.is_dir() and not folder.is_symlink():
+            found += [folder] if own == inside else own
+    return found
 
 
 def progress(

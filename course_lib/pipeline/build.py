@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from course_lib.errors import CourseError
-from course_lib.locations import written_whole
+from course_lib.locations import (
+    RECORD_FILE,
+    is_own_file,
+    recorded_paths,
+    set_aside,
+    written_output,
+    written_whole,
+)
 from course_lib.pipeline.catalogue import (
     LEARNER_FOLDER,
     SOLUTION_FOLDER,
@@ -36,47 +44,86 @@ _CELL_METADATA = ("exercise", "tags")
 
 @dataclass(frozen=True)
 class Change:
-    """What a build did, or would do, with one notebook.
+    """What a build did, or would do, with one file.
 
     Args:
-        path: the notebook.
-        state: "new", "changed", "same", "removed" (its source is gone) or "kept" (a learner changed it).
+        path: the notebook, or the record of what the course wrote.
+        state: "new", "changed", "same", "removed" (its source is gone) or "kept" (it is not what the course wrote).
+        aside: where a learner's version was put that was in the way; only with `force`.
     """
 
     path: Path
     state: str
+    aside: Path | None = None
 
 
 def build(root: Path | None = None, *, write: bool = True, force: bool = False) -> list[Change]:
     """Build every notebook from its source; those already in step are not written again.
 
-    A notebook that a learner has written in is kept as it is, and so is one that no source belongs to, if a
-    learner has written in it.
+    Only what the course wrote, byte for byte, is replaced or removed: `notebooks/.course_files.sha256` says what
+    that is. A notebook in which a learner has written, or that was only run and saved, is kept as it is. Other
+    notebooks are none of a build's business.
 
     Args:
         root: the checkout; found from the current folder by default.
         write: False only says what would change.
-        force: overwrites notebooks that a learner has written in.
+        force: puts notebooks that would be kept aside, and builds them anew.
 
     Returns:
-        One change for each notebook, in the order of the course.
+        One change for each notebook, in the order of the course, and one for the record if it changes.
 
     Raises:
         CourseError: if a source breaks the thinness rule or an exercise is malformed; then nothing is
             written.
     """
     root = root or course_root()
+    folder = root / LEARNER_FOLDER
+    record = folder / RECORD_FILE
+    recorded = record.read_text(encoding="utf-8").splitlines() if record.is_file() else []
     built = dict(_built_notebooks(root))
-    changes = [Change(path, _state(path, text, force)) for path, text in built.items()]
-    changes += [Change(path, "removed") for path in _orphans(root, built)]
-    for change in changes:
-        if write and change.state in ("new", "changed"):
-            with written_whole(change.path) as temporary:
-                temporary.write_text(built[change.path], encoding="utf-8", newline="\n")
-                temporary.chmod(0o644)
-        elif write and change.state == "removed":
-            change.path.unlink()
-    return changes
+    changes = [_bring_in_step(path, text, folder, write, force) for path, text in built.items()]
+    changes += [_remove_orphan(path, folder, write) for path in _orphans(folder, built)]
+    kept = [change.path for change in changes if change.state == "kept"]
+    lines = _record_lines(folder, built, kept, recorded)
+    if lines == recorded:
+        return changes
+    if write:
+        with written_whole(record) as temporary:
+            temporary.write_text("\n".join([*lines, ""]), encoding="utf-8", newline="\n")
+            temporary.chmod(0o644)
+    return [*changes, Change(record, "changed" if recorded else "new")]
+
+
+def _bring_in_step(path: Path, text: str, folder: Path, write: bool, force: bool) -> Change:
+    state, aside = _state(path, text, folder), None
+    if state == "kept" and force:
+        state = "changed"
+        aside = set_aside(path) if write else None
+    if write and state in ("new", "changed"):
+        with written_output(path, folder) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+            temporary.chmod(0o644)
+    return Change(path, state, aside)
+
+
+def _remove_orphan(path: Path, folder: Path, write: bool) -> Change:
+    if not is_own_file(path, folder):
+        return Change(path, "kept")
+    if write:
+        path.unlink()
+    return Change(path, "removed")
+
+
+def _record_lines(folder: Path, built: dict[Path, str], kept: list[Path], old: list[str]) -> list[str]:
+    """Give the record's lines: one for each notebook as it is built, and what was known of those kept."""
+    ends = tuple(f"  {path.relative_to(folder).as_posix()}" for path in kept)
+    lines = {line for line in old if ends and line.endswith(ends)}
+    lines |= {f"{_digest(text)}  {path.relative_to(folder).as_posix()}" for path, text in built.items()}
+    return sorted(lines, key=lambda line: (line.partition("  ")[2], line))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def build_notebook(
@@ -123,17 +170,6 @@ def cell_id(position: int, source: str) -> str:
     return hashlib.sha256(f"{position}\n{source}".encode()).hexdigest()[:12]
 
 
-def is_edited(path: Path) -> bool:
-    """Say whether someone wrote in a generated notebook: a cell's id no longer fits its source."""
-    import nbformat
-
-    try:
-        cells = nbformat.read(path, as_version=4).cells
-    except (ValueError, KeyError, nbformat.ValidationError):
-        return False
-    return any(cell.get("id") != cell_id(position, cell.source) for position, cell in enumerate(cells))
-
-
 def map_of_lessons(catalogue: Sequence[Lesson]) -> str:
     """Give the Markdown table of the lessons that exist."""
     rows = [
@@ -158,24 +194,18 @@ def _built_notebooks(root: Path) -> Iterator[tuple[Path, str]]:
         yield from assignments.built_notebooks(root, name, repository)
 
 
-def _state(path: Path, text: str, force: bool) -> str:
-    if not path.is_file():
+def _state(path: Path, text: str, folder: Path) -> str:
+    if not os.path.lexists(path):
         return "new"
-    if path.read_bytes() == text.encode("utf-8"):
+    if path.is_file() and path.read_bytes().replace(b"\r\n", b"\n") == text.encode("utf-8"):
         return "same"
-    return "kept" if not force and is_edited(path) else "changed"
+    return "changed" if is_own_file(path, folder) else "kept"
 
 
-def _orphans(root: Path, built: dict[Path, str]) -> list[Path]:
-    from course_lib.pipeline import assignments
-
-    found = [
-        path
-        for folder in (LEARNER_FOLDER, SOLUTION_FOLDER)
-        for path in sorted((root / folder).glob("[0-9][0-9]_*.ipynb"))
-    ]
-    found += sorted((root / assignments.STUDENT_FOLDER).rglob("*.ipynb"))
-    return [path for path in found if path not in built and not is_edited(path)]
+def _orphans(folder: Path, built: dict[Path, str]) -> list[Path]:
+    """Find notebooks that an earlier build wrote and that no source belongs to any more."""
+    recorded = {folder / name for name in recorded_paths(folder)}
+    return sorted(path for path in recorded if path not in built and path.is_file())
 
 
 def checked_cells(cells: list[NotebookNode], file_name: str, prefix: str) -> list[NotebookNode]:

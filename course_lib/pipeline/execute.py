@@ -17,10 +17,11 @@ import course_lib
 from course_lib import runs
 from course_lib.errors import CourseError
 from course_lib.exercises.remembering import OFF, PROGRESS_VARIABLE
-from course_lib.locations import data_folder, written_whole
+from course_lib.locations import CACHE_VARIABLE, cache_folder, data_folder
 from course_lib.pipeline import HEADLINE_TYPE
 from course_lib.pipeline.catalogue import LEARNER_FOLDER, SOLUTION_FOLDER, Lesson
 from course_lib.pipeline.progress import RunProgress
+from course_lib.pipeline.results import build_folder, check_build_folder, write_result
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
@@ -75,12 +76,6 @@ class LessonRun:
     headline: str = ""
 
 
-def build_folder(root: Path, profile: str, *, solutions: bool = False) -> Path:
-    """Give the folder of executed notebooks and pages for one profile."""
-    folder = root / "build" / profile
-    return folder / "solutions" if solutions else folder
-
-
 def run_lessons(
     chosen: Sequence[Lesson],
     *,
@@ -112,6 +107,7 @@ def run_lessons(
         LessonError: at the first cell that fails, takes too long, or whose kernel dies.
     """
     profile = runs.profile(profile).name
+    check_build_folder(root, profile, solutions=solutions)
     folder = build_folder(root, profile, solutions=solutions)
     paths = {lesson: _notebook_path(root, lesson, solutions) for lesson in chosen}
     library = library_hash()
@@ -142,7 +138,7 @@ def run_lessons(
                 cell_seconds=cell_seconds,
                 headline=find_headline(notebook),
             )
-            _keep(folder, notebook, result)
+            _keep(root, folder, notebook, result, console)
             progress.finish_notebook(lesson.name, result.seconds, result.headline)
             results.append(result)
     return results
@@ -228,12 +224,14 @@ def _read_notebook(path: Path) -> NotebookNode:
     import nbformat
 
     try:
-        return nbformat.read(path, as_version=4)
-    except (ValueError, KeyError, nbformat.ValidationError) as error:
+        # Editors on Windows put a mark before the text.
+        return nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
+    except (ValueError, KeyError, TypeError, AttributeError, nbformat.ValidationError) as error:
         raise CourseError(
-            "This notebook cannot be read.",
+            "This notebook cannot be read, and it is kept as it is.",
             given=str(path),
-            mend="Delete it and run `course build`.",
+            mend="Mend it (after a merge, look for lines of `<<<<<<<`), or run `course build --force`: it puts it "
+            "aside and builds a new one.",
         ) from error
 
 
@@ -263,14 +261,16 @@ def _expected_seconds(folder: Path, lesson: Lesson, notebook: NotebookNode) -> S
     return run.cell_seconds if run is not None and len(run.cell_seconds) == num_cells else [None] * num_cells
 
 
-def _keep(folder: Path, notebook: NotebookNode, run: LessonRun) -> None:
+def _keep(root: Path, folder: Path, notebook: NotebookNode, run: LessonRun, console: Console) -> None:
     """Write the executed notebook, then its record: a record always stands beside a whole notebook."""
     import nbformat
 
-    with written_whole(folder / f"{run.name}.ipynb") as temporary:
-        temporary.write_text(nbformat.writes(notebook), encoding="utf-8")
-    with written_whole(folder / f"{run.name}.json") as temporary:
-        temporary.write_text(json.dumps(asdict(run), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    def say(line: str) -> None:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    record = json.dumps(asdict(run), indent=1, sort_keys=True) + "\n"
+    write_result(folder / f"{run.name}.ipynb", nbformat.writes(notebook), root, say)
+    write_result(folder / f"{run.name}.json", record, root, say)
 
 
 def _client(notebook: NotebookNode, time_limit: int) -> NotebookClient:
@@ -321,6 +321,9 @@ def _kernel_environment(profile: str) -> dict[str, str]:
     environment[PROGRESS_VARIABLE] = OFF
     # A backend chosen for scripts would keep figures out of the notebook.
     environment.pop("MPLBACKEND", None)
+    # A kernel works in another folder: there a relative one would be another cache.
+    if environment.get(CACHE_VARIABLE):
+        environment[CACHE_VARIABLE] = str(cache_folder())
     return environment
 
 

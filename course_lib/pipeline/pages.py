@@ -12,10 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_lib.locations import written_whole
 from course_lib.pipeline.catalogue import LEARNER_FOLDER, SOLUTION_FOLDER, Lesson
-from course_lib.pipeline.execute import LessonRun, build_folder, read_run
+from course_lib.pipeline.execute import LessonRun, read_run
 from course_lib.pipeline.progress import duration
+from course_lib.pipeline.results import build_folder, write_result
 from course_lib.runs import PROFILE_NAMES
 
 if TYPE_CHECKING:
@@ -80,14 +80,13 @@ def write_pages(
     """
     folder = build_folder(root, profile, solutions=solutions)
     finished = _finished(folder, lessons)
-    pictures = root / (SOLUTION_FOLDER if solutions else LEARNER_FOLDER)
-    pages = [_write_page(folder, run, finished, pictures) for run in finished]
+    pages = [_write_page(root, folder, run, finished) for run in finished]
     written = [page for page in pages if page is not None]
     if not finished:
         return written
     section = _section(finished, "")
-    _write(folder / "index.html", _index_page(f"{COURSE_TITLE}: profile {profile}", section))
-    _write(root / "build" / "index.html", _index_page(COURSE_TITLE, _all_sections(root, lessons)))
+    write_result(folder / "index.html", _index_page(f"{COURSE_TITLE}: profile {profile}", section), root)
+    write_result(root / "build" / "index.html", _index_page(COURSE_TITLE, _all_sections(root, lessons)), root)
     return written
 
 
@@ -143,9 +142,10 @@ def _finished(folder: Path, lessons: Sequence[Lesson]) -> list[LessonRun]:
     return [run for run in found if run is not None and (folder / f"{run.name}.ipynb").is_file()]
 
 
-def _write_page(folder: Path, run: LessonRun, finished: Sequence[LessonRun], pictures: Path) -> Path | None:
+def _write_page(root: Path, folder: Path, run: LessonRun, finished: Sequence[LessonRun]) -> Path | None:
     import nbformat
 
+    pictures = root / (SOLUTION_FOLDER if folder.name == "solutions" else LEARNER_FOLDER)
     path = folder / f"{run.name}.html"
     neighbours = [(other.name, other.title) for other in finished]
     executed = (folder / f"{run.name}.ipynb").read_bytes()
@@ -158,7 +158,7 @@ def _write_page(folder: Path, run: LessonRun, finished: Sequence[LessonRun], pic
     page = page_html(notebook, title=title, navigation=_navigation(run, finished), folder=pictures)
     for name, _ in neighbours:
         page = page.replace(f'href="{name}.ipynb"', f'href="{name}.html"')
-    _write(path, page.rstrip() + f"\n{stamp}\n")
+    write_result(path, page.rstrip() + f"\n{stamp}\n", root)
     return path
 
 
@@ -212,12 +212,6 @@ def _inline(markdown: str) -> str:
     """Render one sentence of Markdown without a paragraph around it."""
     text = _markdown_html(markdown).strip()
     return text.removeprefix("<p>").removesuffix("</p>")
-
-
-def _write(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.chmod(0o644)
 
 
 def _prepared(notebook: NotebookNode) -> NotebookNode:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from course_lib.errors import CourseError
-from course_lib.pipeline.build import build, is_edited
+from course_lib.locations import RECORD_FILE
+from course_lib.pipeline.build import build
 from course_lib.pipeline.catalogue import course_root
 
 LESSON = "# %% [markdown]\n# # Title\n\n"
@@ -96,20 +99,142 @@ def test_the_map_lists_the_lessons_that_exist(course: Path) -> None:
 def test_what_a_learner_wrote_is_kept(course: Path) -> None:
     build(course)
     path = course / "notebooks" / "01_ratio.ipynb"
+    built = path.read_bytes()
     written = path.read_text(encoding="utf-8").replace("answer = None", "answer = 7")
     path.write_text(written, encoding="utf-8")
-    assert is_edited(path)
     assert states(build(course))["01_ratio.ipynb"] == "kept"
     assert path.read_text(encoding="utf-8") == written
-    assert states(build(course, force=True))["01_ratio.ipynb"] == "changed"
-    assert not is_edited(path)
+    assert states(build(course, write=False, force=True))["01_ratio.ipynb"] == "changed"
+    assert path.read_text(encoding="utf-8") == written
+    (change,) = [change for change in build(course, force=True) if change.state == "changed"]
+    assert change.aside == path.with_name("01_ratio.yours.ipynb")
+    assert change.aside.read_text(encoding="utf-8") == written
+    assert path.read_bytes() == built
+    path.write_text("again")
+    build(course, force=True)
+    assert path.with_name("01_ratio.yours1.ipynb").read_text() == "again"
+    assert change.aside.read_text(encoding="utf-8") == written
 
 
-def test_a_notebook_that_was_only_run_is_built_again(course: Path) -> None:
+def in_notebook(change: Callable[[dict], object]) -> Callable[[bytes], bytes]:
+    """Change a notebook as a program that reads and writes it would."""
+
+    def changed(content: bytes) -> bytes:
+        notebook = json.loads(content)
+        change(notebook)
+        return json.dumps(notebook).encode()
+
+    return changed
+
+
+OUTPUT = {"output_type": "stream", "name": "stdout", "text": ["took an hour"]}
+WRITTEN_IN = {
+    "byte order mark": lambda content: b"\xef\xbb\xbf" + content,
+    "conflict markers": lambda content: content.replace(b' "cells"', b'<<<<<<< HEAD\n "cells"', 1),
+    "cut off": lambda content: content[:-40],
+    "no JSON": lambda content: b"my own notes",
+    "UTF-16": lambda content: content.decode().encode("utf-16"),
+    "a list": lambda content: b"[]",
+    "an older format": lambda content: b'{"nbformat": 3, "worksheets": [{"cells": []}]}',
+    "run": in_notebook(lambda notebook: notebook["cells"][-1].update(outputs=[OUTPUT], execution_count=1)),
+    "last cells deleted": in_notebook(lambda notebook: notebook["cells"].pop()),
+    "all cells deleted": in_notebook(lambda notebook: notebook["cells"].clear()),
+    "a cell added": in_notebook(
+        lambda notebook: notebook["cells"].append(dict(notebook["cells"][0], id="mine"))
+    ),
+    "a cell's kind": in_notebook(lambda notebook: notebook["cells"][-1].update(cell_type="raw")),
+    "a tag": in_notebook(lambda notebook: notebook["cells"][0]["metadata"].update(tags=["mine"])),
+    "a picture": in_notebook(lambda notebook: notebook["cells"][0].update(attachments={"a.png": {}})),
+    "the notebook's data": in_notebook(lambda notebook: notebook["metadata"].update(slides="mine")),
+    "a space": lambda content: content + b" ",
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN_IN)
+@pytest.mark.parametrize("source", ["same", "changed", "gone"])
+def test_nothing_that_the_course_did_not_write_is_changed_or_removed(
+    course: Path, how: str, source: str
+) -> None:
     build(course)
-    path = course / "notebooks" / "00_start.ipynb"
-    path.write_text(path.read_text().replace('"execution_count": null', '"execution_count": 1'))
-    assert states(build(course))["00_start.ipynb"] == "changed"
+    path = course / "notebooks" / "01_ratio.ipynb"
+    learners = WRITTEN_IN[how](path.read_bytes())
+    path.write_bytes(learners)
+    script = course / "notebooks" / "src" / "01_ratio.py"
+    if source == "changed":
+        script.write_text(script.read_text() + "\n# %%\nprint('new')\n")
+    elif source == "gone":
+        script.unlink()
+    for _ in range(2):
+        assert states(build(course))["01_ratio.ipynb"] == "kept"
+        assert path.read_bytes() == learners
+
+
+def test_other_notebooks_are_none_of_a_builds_business(course: Path) -> None:
+    build(course)
+    notebooks = course / "notebooks"
+    built = (notebooks / "01_ratio.ipynb").read_bytes()
+    others = ["02_mine.ipynb", "01_ratio copy.ipynb", "01_copy.ipynb", "solutions/02_mine.ipynb", "mine.ipynb",
+              "assignments/spring/student/a1.ipynb", "assignments/spring/instructor/a1.ipynb"]  # fmt: skip
+    for name in others:
+        (notebooks / name).parent.mkdir(parents=True, exist_ok=True)
+        (notebooks / name).write_bytes(built)
+    (notebooks / "02_folder.ipynb").mkdir()
+    for force in (False, True):
+        assert {change.state for change in build(course, force=force)} == {"same"}
+    assert all((notebooks / name).read_bytes() == built for name in others)
+
+
+@pytest.mark.parametrize("how", ["folder", "link", "dangling link"])
+def test_what_is_no_file_in_a_notebooks_place_is_kept(course: Path, how: str) -> None:
+    path = course / "notebooks" / "01_ratio.ipynb"
+    if how == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("mine.ipynb")
+    if how == "link":
+        path.with_name("mine.ipynb").write_text("mine")
+    assert states(build(course))["01_ratio.ipynb"] == "kept"
+    assert states(build(course, force=True))["01_ratio.ipynb"] == "changed"
+    assert not path.is_symlink()
+    assert cells(path)
+    assert how != "link" or path.with_name("mine.ipynb").read_text() == "mine"
+
+
+def test_copies_of_a_checkout_are_built_on(course: Path, tmp_path: Path) -> None:
+    """A clone, an archive, a folder moved: unedited notebooks of an older version are built anew."""
+    build(course)
+    for how in ("moved", "windows"):
+        copy = tmp_path / f"copy of {how}"
+        shutil.copytree(course, copy, ignore=shutil.ignore_patterns("copy of *"))
+        if how == "windows":
+            for path in copy.rglob("*.ipynb"):
+                path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+            assert {change.state for change in build(copy)} == {"same"}
+        script = copy / "notebooks" / "src" / "01_ratio.py"
+        script.write_text(script.read_text() + "\n# %%\nprint('new')\n")
+        assert states(build(copy))["01_ratio.ipynb"] == "changed"
+
+
+def test_a_merged_record_still_knows_what_is_the_courses(course: Path) -> None:
+    build(course)
+    record = course / "notebooks" / RECORD_FILE
+    lines = record.read_text().splitlines()
+    record.write_text(
+        "\n".join(["<<<<<<< HEAD", *lines, "=======", "0" * 64 + "  01_ratio.ipynb", ">>>>>>> theirs", ""])
+    )
+    script = course / "notebooks" / "src" / "01_ratio.py"
+    script.write_text(script.read_text() + "\n# %%\nprint('new')\n")
+    assert states(build(course))["01_ratio.ipynb"] == "changed"
+    assert len(record.read_text().splitlines()) == len(lines)
+
+
+def test_without_its_record_a_checkout_keeps_everything(course: Path) -> None:
+    build(course)
+    (course / "notebooks" / RECORD_FILE).unlink()
+    assert {change.state for change in build(course, write=False)} == {"same", "new"}
+    script = course / "notebooks" / "src" / "01_ratio.py"
+    script.write_text(script.read_text() + "\n# %%\nprint('new')\n")
+    assert states(build(course))["01_ratio.ipynb"] == "kept"
 
 
 @pytest.mark.parametrize(
