@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Forward = Callable[["torch.Tensor"], "torch.Tensor"]
 
+# Models that read their words [T, B], whatever shape the ids have.
+TIME_FIRST = ("xlnet",)
+
 
 def word_embeddings(model: torch.nn.Module, input_ids: torch.Tensor) -> torch.Tensor:
     """Look up the word embeddings of token ids.
@@ -41,7 +44,9 @@ def forward_from_embeddings(
     given embeddings. So whatever the architecture does with ids (positions that skip padding, the last
     token of a decoder) and whatever comes after the look-up (position, type, LayerNorm) happens once.
     `inputs_embeds` would not do: decoders then take the last position for the last token, and RoBERTa
-    counts padding as text.
+    counts padding as text. A model that turns its ids round (XLNet) or pads them (Longformer) gets the
+    embeddings turned and padded likewise. Of an encoder with a decoder (BART, T5) the encoder's words are
+    replaced; the copy of them that the decoder starts from stays.
 
     Args:
         model: a `transformers` sequence classifier that looks its words up once in a pass.
@@ -54,10 +59,13 @@ def forward_from_embeddings(
     Raises:
         CourseError: if the word embeddings cannot be found or there are no `input_ids`. The function
             raises it where the model computes in half precision (see `refuse_low_precision`), where the
-            embeddings are of another shape than the words', and where the model does not look its
-            words up exactly once.
+            embeddings are of another shape than the words', and where the model does not look up these
+            words exactly once.
     """
+    from course_lib.smart.replay import without_compiled_code
+
     layer = embedding_layer(model)
+    is_time_first = getattr(getattr(model, "config", None), "model_type", None) in TIME_FIRST
     fixed = {name: value for name, value in inputs.items() if name != "labels"}
     if "input_ids" not in fixed:
         raise CourseError(
@@ -65,31 +73,68 @@ def forward_from_embeddings(
         )
 
     def forward(embeddings: torch.Tensor) -> torch.Tensor:
-        num_lookups = 0
+        seen: list[bool] = []
 
-        def replace(module: torch.nn.Module, arguments: tuple, looked_up: torch.Tensor) -> torch.Tensor:
-            nonlocal num_lookups
-            num_lookups += 1
+        def replace(module: torch.nn.Module, args: tuple, kwargs: dict, looked_up: Any) -> Any:
             # here, inside the model: its own forward may be wrapped in autocast
             refuse_low_precision(embeddings)
-            _refuse_other_shape(embeddings, looked_up)
-            return embeddings
+            ids = args[0] if args else kwargs.get("input")
+            placed = _placed(embeddings, ids, fixed["input_ids"], looked_up, is_time_first)
+            seen.append(placed is not None)
+            return placed
 
-        hook = layer.register_forward_hook(replace)
+        hook = layer.register_forward_hook(replace, with_kwargs=True)
         try:
-            with replay.replayed() if replay else nullcontext():
+            with without_compiled_code(), replay.replayed() if replay else nullcontext():
                 logits = model(**fixed).logits
         finally:
             hook.remove()
-        if num_lookups != 1:
-            raise CourseError(
-                "The model must look its words up exactly once in a pass, in `get_input_embeddings()`.",
-                given=f"{type(model).__name__}, {num_lookups} times",
-                mend="Use an encoder or a decoder; one with both reads its words twice.",
-            )
+        _refuse_other_lookups(model, seen)
         return logits
 
     return forward
+
+
+def _placed(
+    embeddings: torch.Tensor,
+    ids: torch.Tensor | None,
+    input_ids: torch.Tensor,
+    looked_up: torch.Tensor,
+    is_time_first: bool,
+) -> torch.Tensor | None:
+    """Give the embeddings in the order in which the model looked up these ids, None where it read others."""
+    import torch
+
+    if ids is None or ids.dim() != 2 or not isinstance(looked_up, torch.Tensor):
+        return None
+    num_words = input_ids.shape[1]
+    is_turned = torch.equal(ids, input_ids.T) and (is_time_first or not torch.equal(ids, input_ids))
+    is_same = not is_turned and len(ids) == len(input_ids) and torch.equal(ids[:, :num_words], input_ids)
+    if not (is_turned or is_same):
+        return None
+    words = looked_up.transpose(0, 1) if is_turned else looked_up[:, :num_words]
+    _refuse_other_shape(embeddings, words)
+    if is_turned:
+        return embeddings.transpose(0, 1)
+    return torch.cat([embeddings, looked_up[:, num_words:]], dim=1)  # what the model padded itself
+
+
+def _refuse_other_lookups(model: torch.nn.Module, seen: list[bool]) -> None:
+    """Refuse a pass in which the layer did not look up the words of this batch once, and nothing else."""
+    if seen == [True]:
+        return
+    if not seen:
+        problem = "This model does not look its words up in the layer that `get_input_embeddings()` names."
+    elif not any(seen):
+        problem = "This model looks up other words than its `input_ids`, or in another form."
+    else:
+        problem = "This model looks words up more than once in a pass, with one embedding layer."
+    raise CourseError(
+        f"{problem} R_s cannot change them.",
+        given=f"{type(model).__name__}, {len(seen)} look-ups",
+        mend="Use a classifier that reads `input_ids` [B, T] with one embedding layer, as those of BERT, "
+        "RoBERTa, T5 and Llama do, or train without R_s (smoothness_weight=0).",
+    )
 
 
 def refuse_low_precision(*tensors: torch.Tensor) -> None:
@@ -115,7 +160,7 @@ def refuse_low_precision(*tensors: torch.Tensor) -> None:
 
 
 def embedding_layer(model: torch.nn.Module) -> torch.nn.Module:
-    """Give the module that looks a model's words up.
+    """Give the module that looks a model's words up, that of the encoder where encoder and decoder share a table.
 
     Raises:
         CourseError: if the model does not say where it is.
@@ -131,7 +176,14 @@ def embedding_layer(model: torch.nn.Module) -> torch.nn.Module:
             given=type(model).__name__,
             mend="Use a `transformers` text model, or give it a method `get_input_embeddings`.",
         )
-    return layer
+    # T5 and BART name a shared table that no pass goes through; their stacks have layers of their own around it
+    table = getattr(layer, "weight", None)
+    of_encoder = (
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, type(layer)) and module.weight is table and "encoder" in name.split(".")
+    )
+    return layer if table is None else next(of_encoder, layer)
 
 
 def _refuse_other_shape(embeddings: torch.Tensor, looked_up: torch.Tensor) -> None:

@@ -88,7 +88,7 @@ class SmartLoss:
         import torch
 
         check_weight("smoothness_weight", smoothness_weight)
-        self.model = model
+        self.model = getattr(model, "_orig_mod", model)  # what torch.compile returns holds the model
         self.regularizer = regularizer if smoothness_weight else None
         self.smoothness_weight = smoothness_weight
         self.proximal = proximal
@@ -122,16 +122,13 @@ class SmartLoss:
             CourseError: `before_pass()` was not called for this pass; logits that are not finite; float32
                 products rounded to TF32 or bfloat16, where a perturbation of 1e-5 would vanish.
         """
+        from course_lib.smart.replay import is_compiled, without_compiled_code
+
         clean_pass = self._take_clean_pass()
-        smoothness = self._smoothness(batch, logits, clean_pass)
-        if _is_half(logits):
-            logits = logits.float()
-        penalty = (
-            self.proximal.penalty(batch, logits, clean_pass.replay) if self.proximal else logits.new_zeros(())
-        )
-        mu = self.proximal.mu if self.proximal else 1.0
-        self.terms = SmartTerms(smoothness.detach(), penalty.detach() / mu)
-        return self.smoothness_weight * smoothness + penalty
+        with without_compiled_code():
+            if not clean_pass.replay.has_masks and (is_compiled(model) or is_compiled(self.model)):
+                logits = self._drawn_again(batch, clean_pass)  # compiled code drops out what it likes
+            return self._terms(batch, logits, clean_pass)
 
     def update(self, step: object = None) -> None:
         """Move the anchor; call it after each step of the optimizer.
@@ -152,6 +149,23 @@ class SmartLoss:
         clean_pass, self._clean_pass = self._clean_pass, None
         clean_pass.close()
         return clean_pass
+
+    def _terms(self, batch: Mapping[str, Any], logits: torch.Tensor, clean_pass: CleanPass) -> torch.Tensor:
+        smoothness = self._smoothness(batch, logits, clean_pass)
+        if _is_half(logits):
+            logits = logits.float()
+        penalty = (
+            self.proximal.penalty(batch, logits, clean_pass.replay) if self.proximal else logits.new_zeros(())
+        )
+        mu = self.proximal.mu if self.proximal else 1.0
+        self.terms = SmartTerms(smoothness.detach(), penalty.detach() / mu)
+        return self.smoothness_weight * smoothness + penalty
+
+    def _drawn_again(self, batch: Mapping[str, Any], clean_pass: CleanPass) -> torch.Tensor:
+        """Give the logits of the model's own pass with masks that the further passes draw too."""
+        with clean_pass.replay.replayed():
+            logits: torch.Tensor = self.model(**{k: v for k, v in batch.items() if k != "labels"}).logits
+        return logits
 
     def _smoothness(
         self, batch: Mapping[str, Any], logits: torch.Tensor, clean_pass: CleanPass

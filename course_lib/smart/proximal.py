@@ -6,20 +6,23 @@ and those of an anchor θ̃. With momentum the anchor follows as θ̃_t = (1 - �
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError
+from course_lib.smart.anchor import Anchor
 from course_lib.smart.divergence import find_divergence
 
 if TYPE_CHECKING:
     import torch
 
     from course_lib.smart.replay import DropoutReplay
+
+# Names of the anchor's weights in a saved state begin so.
+_PREFIX = "anchor."
 
 
 def beta_from_half_life(num_updates: float) -> float:
@@ -47,7 +50,8 @@ class BregmanProximalPoint:
     """The proximal term with its anchor.
 
     Args:
-        model: the model that is being trained; the anchor starts as a copy of its weights.
+        model: the model that is being trained; the anchor starts at its weights. Only what moves is copied (see
+            `Anchor`), and the anchor's pass is the model's own with the anchor's weights in place.
         mu: weight μ of the term.
         beta: β of the first updates.
         late_beta: β of the later updates.
@@ -94,9 +98,7 @@ class BregmanProximalPoint:
         self.num_updates = 0
         self._divergence = find_divergence(divergence)
         self._model = model
-        # A deep copy, never a reference: an anchor that shares storage follows the model exactly.
-        self._anchor = copy.deepcopy(model)
-        self._anchor.requires_grad_(False)
+        self._anchor = Anchor(model)
 
     def penalty(
         self, inputs: Mapping[str, Any], logits: torch.Tensor, replay: DropoutReplay | None = None
@@ -115,11 +117,13 @@ class BregmanProximalPoint:
         import torch
 
         fixed = {name: value for name, value in inputs.items() if name != "labels"}
-        # module by module: some of a model's dropout may be switched off
-        for kept, current in zip(self._anchor.modules(), self._model.modules(), strict=True):
-            kept.training = current.training and replay is not None
-        with torch.no_grad(), replay.replayed() if replay else nullcontext():
-            anchor_logits = self._anchor(**fixed).logits
+        with (
+            torch.no_grad(),
+            self._anchor.in_place(),
+            nullcontext() if replay else _without_dropout(self._model),
+            replay.replayed() if replay else nullcontext(),
+        ):
+            anchor_logits = self._model(**fixed).logits
         return self.mu * self._divergence(logits, anchor_logits.to(logits.dtype))
 
     def current_beta(self) -> float:
@@ -131,20 +135,10 @@ class BregmanProximalPoint:
 
     def update(self) -> None:
         """Move the anchor; call it after the optimizer's step."""
-        import torch
-        from torch.optim.swa_utils import get_ema_multi_avg_fn
-
-        beta = self.current_beta()
+        beta = self.current_beta() if self.momentum else 0.0
         self.num_updates += 1
-        if not self.momentum and self.num_updates % self.inner_steps:
-            return
-        average = get_ema_multi_avg_fn(beta if self.momentum else 0.0)
-        anchor = list(self._anchor.parameters())
-        current = [parameter.detach() for parameter in self._model.parameters()]
-        with torch.no_grad():
-            average(anchor, current, self.num_updates)
-            for kept, new in zip(self._anchor.buffers(), self._model.buffers(), strict=True):
-                kept.copy_(new)
+        if self.momentum or self.num_updates % self.inner_steps == 0:
+            self._anchor.follow(beta)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Give the anchor's weights and the number of updates, all as tensors.
@@ -154,7 +148,7 @@ class BregmanProximalPoint:
         """
         import torch
 
-        weights = {f"anchor.{name}": tensor for name, tensor in self._weights().items()}
+        weights = {f"{_PREFIX}{name}": tensor for name, tensor in self._anchor.state_dict().items()}
         return {**weights, "num_updates": torch.tensor(self.num_updates)}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -163,27 +157,29 @@ class BregmanProximalPoint:
         Raises:
             CourseError: if weights are missing, unknown or of other shapes; nothing is changed then.
         """
-        import torch
-
-        shapes = {name: tensor.shape for name, tensor in self.state_dict().items()}
-        given = {name: tensor.shape for name, tensor in state.items()}
-        if given != shapes:
-            wrong = sorted(name for name in shapes | given if shapes.get(name) != given.get(name))
+        num_updates = state.get("num_updates")
+        if num_updates is None or num_updates.numel() != 1:
             raise CourseError(
-                "This is no state of the proximal term of this model.",
-                given=wrong[:3],
-                mend="Resume from a checkpoint that was saved with the momentum copy, of the same model.",
+                "This is no state of a proximal term: it does not say how many updates there were.",
+                given=sorted(state)[:3],
+                mend="Resume from a checkpoint that was saved with the momentum copy.",
             )
-        with torch.no_grad():
-            for name, tensor in self._weights().items():
-                tensor.copy_(state[f"anchor.{name}"])
-        self.num_updates = int(state["num_updates"])
+        self._anchor.load_state_dict(
+            {name.removeprefix(_PREFIX): value for name, value in state.items() if name != "num_updates"}
+        )
+        self.num_updates = int(num_updates)
 
-    def _weights(self) -> dict[str, torch.Tensor]:
-        """Give the anchor's parameters and saved buffers by name, tied ones once."""
-        saved = self._anchor.state_dict()
-        buffers = {name: buffer for name, buffer in self._anchor.named_buffers() if name in saved}
-        return {**{name: weight.detach() for name, weight in self._anchor.named_parameters()}, **buffers}
+
+@contextmanager
+def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """Run a pass in evaluation mode, and put every module back into its own mode."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def _check_settings(

@@ -7,8 +7,9 @@ how smooth the network is and not how random dropout is, and it is exactly 0 at 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -48,6 +49,11 @@ class DropoutReplay:
         with recording:
             yield
         self._masks = recording.masks if recording.saw_all() else None
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the clean pass was recorded, so that nothing is drawn again."""
+        return self._masks is not None
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
@@ -123,6 +129,35 @@ class CleanPass:
     def _keep(self, module: torch.nn.Module, arguments: tuple, looked_up: torch.Tensor) -> None:
         if self._ids is None and arguments and looked_up.dtype == torch.float32:
             self._ids, self.embeddings, self._version = arguments[0], looked_up, looked_up._version
+
+
+def is_compiled(model: torch.nn.Module) -> bool:
+    """Say whether `torch.compile` stands around a model or a part of it."""
+    return any(
+        hasattr(module, "_orig_mod")
+        or getattr(module, "_compiled_call_impl", None) is not None
+        or _is_compiled_function(vars(module).get("forward"))
+        for module in model.modules()
+    )
+
+
+def without_compiled_code() -> Any:
+    """Run compiled models as the Python they were: compiled code looks at no new hooks, and draws as it likes.
+
+    Returns:
+        A context manager.
+    """
+    if "torch._dynamo" not in sys.modules:  # importing it takes seconds, and nothing is compiled
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
+
+
+def _is_compiled_function(function: Any) -> bool:
+    """Look through partials, bound methods and `functools.wraps`."""
+    while function is not None and not hasattr(function, "_torchdynamo_orig_callable"):
+        inner = (getattr(function, name, None) for name in ("func", "__wrapped__", "__func__"))
+        function = next(filter(None, inner), None)
+    return function is not None
 
 
 def _can_watch(model: torch.nn.Module) -> bool:

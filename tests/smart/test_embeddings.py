@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from transformers import BartConfig, BartForSequenceClassification
 
 from course_lib.errors import CourseError
-from course_lib.smart import DropoutReplay, forward_from_embeddings, word_embeddings
-from tests.smart.tiny import ARCHITECTURES, DECODERS, tiny_batch, tiny_classifier
+from course_lib.smart import (
+    BregmanProximalPoint,
+    DropoutReplay,
+    SmartLoss,
+    SmoothnessRegularizer,
+    forward_from_embeddings,
+    word_embeddings,
+)
+from tests.smart.tiny import ARCHITECTURES, DECODERS, EOS, UNUSUAL, VOCABULARY, tiny_batch, tiny_classifier
 
 CPU = torch.device("cpu")
 padded = pytest.mark.parametrize(
@@ -105,22 +112,105 @@ def test_a_model_whose_word_embeddings_cannot_be_found_is_refused(model) -> None
         forward_from_embeddings(model, tiny_batch())
 
 
-def test_a_model_that_reads_its_words_in_two_places_is_refused() -> None:
-    config = BartConfig(
-        vocab_size=40,
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=16,
-        decoder_ffn_dim=16,
-        max_position_embeddings=32,
+def unusual_batch(num_examples: int, length: int) -> dict[str, torch.Tensor]:
+    """Give ids [B, T] that end as seq2seq models ask, without padding."""
+    ids = torch.randint(3, VOCABULARY, (num_examples, length), generator=torch.Generator().manual_seed(1))
+    ids[:, -1] = EOS
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+@pytest.mark.parametrize("num_examples", [1, 2, 5])
+@pytest.mark.parametrize("architecture", UNUSUAL)
+def test_models_that_turn_pad_or_share_their_words_see_the_right_ones_changed(
+    architecture: str, num_examples: int
+) -> None:
+    """With five examples of five words, the batch and the words cannot be told apart by their number."""
+    model, batch = tiny_classifier(architecture), unusual_batch(num_examples, 5)
+    clean = model(**batch).logits
+    assert torch.equal(reproduced(model, batch), clean)
+    # another word in one place, by its embedding and by its id
+    other = batch["input_ids"].clone()
+    other[-1, 1] = 3 if other[-1, 1] != 3 else 4
+    by_id = model(**{**batch, "input_ids": other}).logits
+    by_embedding = forward_from_embeddings(model, batch)(word_embeddings(model, other))
+    assert not torch.equal(by_embedding[-1], clean[-1])
+    torch.testing.assert_close(by_embedding[:-1], clean[:-1])
+    if not model.config.is_encoder_decoder:  # there the decoder's copy of the words stays
+        torch.testing.assert_close(by_embedding, by_id)
+
+
+@pytest.mark.parametrize("architecture", UNUSUAL)
+def test_their_gradient_reaches_every_word_of_its_own_example_alone(architecture: str) -> None:
+    model, batch = tiny_classifier(architecture), unusual_batch(5, 5)
+    embeddings = word_embeddings(model, batch["input_ids"]).detach().requires_grad_()
+    logits = forward_from_embeddings(model, batch)(embeddings)
+    (gradient,) = torch.autograd.grad(logits[2].square().sum(), embeddings)
+    touched = gradient.abs().amax(dim=-1) > 0
+    assert touched[2].all()
+    assert not touched[[0, 1, 3, 4]].any()
+
+
+@pytest.mark.parametrize("architecture", UNUSUAL)
+def test_smart_has_the_terms_of_a_hand_made_pass_on_them(architecture: str) -> None:
+    model, batch = tiny_classifier(architecture).train(), unusual_batch(5, 5)
+    smart = SmartLoss(
+        model,
+        SmoothnessRegularizer(epsilon=0.05, step_size=0.1),
+        1.0,
+        BregmanProximalPoint(model, half_life=5),
     )
-    batch = tiny_batch()
-    batch["input_ids"][:, 4] = config.eos_token_id
-    with pytest.raises(CourseError, match="exactly once"):
-        reproduced(BartForSequenceClassification(config).eval(), batch)
+    smart.before_pass()
+    smart(model, batch, model(**batch).logits)
+    assert smart.terms.smoothness > 1e-7
+    assert smart.terms.proximal == 0  # every pass drew the same masks
+
+
+def test_words_that_read_the_same_along_both_axes_keep_their_axis() -> None:
+    ids = torch.tensor([[3, 4], [4, 5]])
+    for architecture in ("XLNet", "Bert"):
+        model, batch = tiny_classifier(architecture), {"input_ids": ids}
+        embeddings = word_embeddings(model, ids).detach()
+        embeddings[0, 1] += 1.0  # the first example's second word
+        logits = forward_from_embeddings(model, batch)(embeddings)
+        changed = (logits - model(**batch).logits).abs().amax(dim=-1) > 0
+        assert changed.tolist() == [True, False]
+
+
+class Twice(torch.nn.Module):
+    """Looks its words up twice, or others than it was given, or none."""
+
+    def __init__(self, read: str) -> None:
+        super().__init__()
+        self.table, self.head, self.read = torch.nn.Embedding(VOCABULARY, 4), torch.nn.Linear(4, 2), read
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.table
+
+    def forward(self, input_ids: torch.Tensor, **others: Any) -> SimpleNamespace:
+        words = {
+            "twice": lambda: self.table(input_ids) + self.table(input_ids),
+            "others": lambda: self.table(input_ids + 1),
+            "flat": lambda: self.table(input_ids.flatten()).view(*input_ids.shape, -1),
+            "none": lambda: torch.nn.functional.embedding(input_ids, self.table.weight),
+        }[self.read]()
+        return SimpleNamespace(logits=self.head(words.mean(dim=1)))
+
+
+@pytest.mark.parametrize(
+    ("read", "problem"),
+    [
+        ("twice", "more than once"),
+        ("others", "other words"),
+        ("flat", "other words"),
+        ("none", "does not look"),
+    ],
+)
+def test_a_model_whose_words_cannot_be_changed_is_refused_with_the_reason_and_the_way_out(
+    read: str, problem: str
+) -> None:
+    batch = {"input_ids": torch.tensor([[3, 4, 5], [6, 7, 8]])}
+    with pytest.raises(CourseError, match=f"{problem}.*R_s cannot.*smoothness_weight=0"):
+        reproduced(Twice(read), batch)
 
 
 def test_inputs_without_ids_are_refused() -> None:

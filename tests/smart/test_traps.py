@@ -197,8 +197,8 @@ def test_divergence_is_never_negative_and_zero_at_equality(implementation: Any, 
 class ByReference(BregmanProximalPoint):
     def __init__(self, model: Any, **settings: Any) -> None:
         super().__init__(model, **settings)
-        for kept, current in zip(self._anchor.parameters(), model.parameters(), strict=True):
-            kept.data = current.data
+        for name, current in model.named_parameters():
+            self._anchor._weights[name] = current.data
 
 
 class WithoutBregman(BregmanProximalPoint):

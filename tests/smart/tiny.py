@@ -27,6 +27,34 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "Qwen2": {**_WIDE, "num_key_value_heads": 1, "attention_dropout": 0.1},
     "Llama": {**_WIDE, "num_key_value_heads": 1, "attention_dropout": 0.1},
 }
+_SEQ2SEQ = {
+    **_SIZES,
+    "d_model": 16,
+    "num_labels": 3,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 0,
+}
+_SETTINGS |= {
+    "XLNet": {**_SIZES, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 37},
+    "Longformer": {**_WIDE, "attention_window": 4},
+    "Bart": {
+        **_SEQ2SEQ,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 16,
+        "decoder_ffn_dim": 16,
+        "max_position_embeddings": 32,
+        "init_std": 0.3,
+        "scale_embedding": True,
+    },
+    "T5": {**_SEQ2SEQ, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "initializer_factor": 3.0},
+}
+# Models that read their words turned round, padded, or with a layer other than the one they name.
+UNUSUAL = ("XLNet", "Longformer", "Bart", "T5")
+EOS = 2
+
 ENCODERS = ("Bert", "Roberta", "DistilBert", "Deberta", "DebertaV2")
 DECODERS = ("GPT2", "Qwen2", "Llama")
 ARCHITECTURES = ENCODERS + DECODERS
