@@ -6,9 +6,20 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from course_lib.checks import check_seed
+from course_lib.checks import (
+    a_seed,
+    check_count,
+    check_fields,
+    check_labels,
+    check_number,
+    check_scores,
+    check_share,
+    check_texts,
+    optional,
+)
 from course_lib.errors import CourseError
 from course_lib.models import ModelAndTokenizer
 
@@ -40,6 +51,9 @@ class FinetuningSettings:
         warmup_share: share of the steps over which the learning rate rises; it then falls to zero.
         max_grad_norm: gradients longer than this are shortened to it.
         seed: seed of the batches' order and of dropout.
+
+    Raises:
+        CourseError: a setting that is no number of its kind, or outside its range.
     """
 
     learning_rate: float = 1e-4
@@ -53,16 +67,18 @@ class FinetuningSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "num_epochs", "batch_size", "max_length", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise CourseError(f"{name} must be positive.", given=getattr(self, name))
-        check_seed(self.seed)
-        if not self.weight_decay >= 0:
-            raise CourseError("weight_decay cannot be negative.", given=self.weight_decay)
-        if self.num_steps is not None and self.num_steps < 1:
-            raise CourseError("num_steps must be at least 1.", given=self.num_steps)
-        if not 0 <= self.warmup_share <= 1:
-            raise CourseError("warmup_share is a share from 0 to 1.", given=self.warmup_share)
+        check_fields(
+            self,
+            learning_rate=partial(check_number, above=0),
+            num_epochs=check_count,
+            num_steps=optional(check_count),
+            batch_size=check_count,
+            max_length=check_count,
+            weight_decay=partial(check_number, least=0),
+            warmup_share=check_share,
+            max_grad_norm=partial(check_number, above=0),
+            seed=a_seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -89,12 +105,34 @@ class Evaluation:
     """How a classifier does on some texts.
 
     Args:
-        logits: float array [n, num_labels], in the order of the texts.
+        logits: float array [n, num_labels], in the order of the texts; -inf for a label that a text does not
+            have.
         labels: int array [n].
+
+    Raises:
+        CourseError: logits that are not finite otherwise, or labels of another length, shape or range.
+
+    Example:
+        >>> import numpy as np
+        >>> Evaluation(np.array([[2.0, 1.0], [0.0, 3.0]]), np.array([0, 0])).accuracy
+        0.5
     """
 
     logits: np.ndarray
     labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        import numpy as np
+
+        scores = np.asarray(self.logits)
+        is_missing = np.isneginf(scores) if scores.dtype.kind == "f" else np.zeros(scores.shape, dtype=bool)
+        scores = check_scores("logits", np.where(is_missing, 0.0, scores))
+        labels = check_labels("labels", self.labels, num_labels=scores.shape[1], num_rows=len(scores))
+        lost = np.flatnonzero(is_missing[np.arange(len(labels)), labels])
+        if lost.size:
+            raise CourseError(
+                "The logit of a text's own label must be finite.", given=f"text {lost[0]}, -inf"
+            )
 
     @property
     def predictions(self) -> np.ndarray:
@@ -142,8 +180,9 @@ def finetune(
         One `Step` for each optimizer step. The model is left in evaluation mode.
 
     Raises:
-        CourseError: texts without label or text, labels outside the model's range, or a loss or
-            gradient that is no longer a number (the weights are then those before that step).
+        CourseError: texts without label or text, labels outside the model's range, a model or tokenizer
+            without a padding token, or a loss or gradient that is no longer a number (the weights are then
+            those before that step); after the last step, weights or logits that are none.
     """
     import torch
     from tqdm.auto import tqdm
@@ -167,7 +206,7 @@ def finetune(
             batch = next(batches)
             if before_pass:
                 before_pass()
-            logits = model(**_without_labels(batch)).logits
+            logits = _logits(classifier, batch)
             loss = torch.nn.functional.cross_entropy(logits, batch["labels"])
             extra = extra_loss(model, batch, logits) if extra_loss else torch.zeros_like(loss)
             _refuse_not_a_number("loss", loss + extra, number, settings)
@@ -183,6 +222,7 @@ def finetune(
             model.eval()
             if after_step:
                 after_step(steps[-1])
+        _refuse_spoilt(classifier, batch, num_steps, settings)
     return steps
 
 
@@ -201,7 +241,7 @@ def evaluate(
         Logits and labels in the order of the texts.
 
     Raises:
-        CourseError: as `finetune`.
+        CourseError: as `finetune`; logits that are not finite numbers.
     """
     import numpy as np
     import torch
@@ -213,7 +253,15 @@ def evaluate(
     with torch.inference_mode():
         for rows in length_bucketed_batches(lengths, batch_size):
             batch = collate(classifier, [examples[row] for row in rows])
-            logits[rows] = classifier.model(**_without_labels(batch)).logits.float().cpu().numpy()
+            logits[rows] = _logits(classifier, batch).float().cpu().numpy()
+    bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if bad.size:
+        raise CourseError(
+            f"The model's logits are not finite numbers for {bad.size} of {len(logits)} texts, so there is no "
+            "accuracy.",
+            given=f"text {bad[0]}: {logits[bad[0]][:3].tolist()}",
+            mend="Train it with a smaller learning rate, or load its weights in float32.",
+        )
     return Evaluation(logits, np.array([example["labels"] for example in examples]))
 
 
@@ -240,23 +288,60 @@ def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 1
         )
     if len(texts) == 0:
         raise CourseError("There are no texts.", given=0, mend="Draw at least one example.")
-    labels = texts["label"][:]
-    num_labels = int(classifier.model.config.num_labels or 0)
-    known = set(range(num_labels))
-    outside = list(dict.fromkeys(label for label in labels if label not in known))
-    if outside:
-        raise CourseError(
-            f"The labels must be whole numbers from 0 to {num_labels - 1}, the model's range.",
-            given=outside[:10],
-            mend="Load the classifier with as many `num_labels` as there are, or map the labels.",
-        )
-    tokens = classifier.tokenizer(
-        *(texts[name][:] for name in columns), truncation=True, max_length=max_length
-    )
+    tokenizer = classifier.tokenizer
+    _refuse_short_length(tokenizer, check_count("max_length", max_length), len(columns))
+    if tokenizer.pad_token_id is None:
+        raise _no_padding(tokenizer)
+    labels = _checked_labels(texts["label"][:], int(classifier.model.config.num_labels or 0))
+    read = [check_texts(f"The column `{name}`", texts[name][:]) for name in columns]
+    tokens = tokenizer(*read, truncation=True, max_length=max_length)
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in tokens]
-    return [
-        {**{name: tokens[name][i] for name in names}, "labels": int(label)} for i, label in enumerate(labels)
-    ]
+    return [{**{name: tokens[name][i] for name in names}, "labels": label} for i, label in enumerate(labels)]
+
+
+def _checked_labels(labels: Sequence[Any], num_labels: int) -> list[int]:
+    wanted = f"The labels must be whole numbers from 0 to {num_labels - 1}, the model's range."
+    mend = "Load the classifier with as many `num_labels` as there are, or map the labels."
+    if num_labels < 2:
+        raise CourseError(
+            "A classifier tells at least two labels apart.", given=f"num_labels={num_labels}", mend=mend
+        )
+    try:
+        return check_labels("The labels", labels, num_labels=num_labels).tolist()
+    except CourseError as error:
+        raise CourseError(wanted, given=error.given, mend=mend) from error
+
+
+def _refuse_short_length(tokenizer: Any, max_length: int, num_texts: int) -> None:
+    """Refuse a length that the tokenizer's special tokens fill: it would not cut to it, or cut all words."""
+    least = tokenizer.num_special_tokens_to_add(pair=num_texts == 2) + num_texts
+    if max_length < least:
+        raise CourseError(
+            f"max_length must be at least {least}: this tokenizer adds {least - num_texts} tokens of its own.",
+            given=max_length,
+            mend="Use max_length=128.",
+        )
+
+
+def _no_padding(given: Any) -> CourseError:
+    return CourseError(
+        "Texts of different lengths cannot stand in one batch: there is no padding token.",
+        given=type(given).__name__,
+        mend="Set tokenizer.pad_token = tokenizer.eos_token and "
+        "model.config.pad_token_id = tokenizer.pad_token_id.",
+    )
+
+
+def _logits(classifier: ModelAndTokenizer, batch: Batch) -> torch.Tensor:
+    """Do the model's own pass; labels are not given to it."""
+    try:
+        logits: torch.Tensor = classifier.model(**_without_labels(batch)).logits
+    except ValueError as error:
+        # what transformers' decoders say where their configuration names no padding token
+        if "padding token" in str(error):
+            raise _no_padding(classifier.model) from error
+        raise
+    return logits
 
 
 def text_columns(texts: Dataset) -> tuple[str, ...]:
@@ -356,6 +441,23 @@ def _refuse_not_a_number(what: str, value: torch.Tensor, number: int, settings: 
             f"The {what} of step {number} is not a finite number; the weights are those before this step.",
             given=value.item(),
             mend=f"Use a smaller learning rate than {settings.learning_rate:g}.",
+        )
+
+
+def _refuse_spoilt(
+    classifier: ModelAndTokenizer, batch: Batch, num_steps: int, settings: FinetuningSettings
+) -> None:
+    """Refuse what the last step made of the model: no loss has been computed since."""
+    import torch
+
+    model = classifier.model.eval()
+    with torch.no_grad():
+        is_finite = bool(_logits(classifier, batch).isfinite().all())
+    if not is_finite or not all(bool(weight.isfinite().all()) for weight in model.parameters()):
+        raise CourseError(
+            f"After step {num_steps}, the last, the model's weights or logits are not finite numbers.",
+            given=f"learning_rate={settings.learning_rate:g}",
+            mend=f"Load the model again, and use a smaller learning rate than {settings.learning_rate:g}.",
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,13 @@ import torch
 from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerBase
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    PreTrainedTokenizerBase,
+)
 
 from course_lib.errors import CourseError
 from course_lib.finetuning import (
@@ -313,7 +321,103 @@ def test_long_texts_are_cut(tokenizer: PreTrainedTokenizerBase) -> None:
     assert len(encode(tiny(tokenizer), texts, max_length=32)[0]["input_ids"]) == 32
 
 
+@pytest.mark.parametrize("spoil", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("where", [0, 1])
+def test_a_score_that_is_no_number_has_no_accuracy(spoil: float, where: int) -> None:
+    with pytest.raises(CourseError, match="finite"):
+        Evaluation(np.array([[0.0, 1.0], [spoil, 0.5]]), np.array([1, 0]))
+    if spoil != -np.inf:
+        with pytest.raises(CourseError, match="finite"):
+            Evaluation(np.array([[0.0, 1.0], [0.5, spoil]]), np.array([1, where]))
+
+
+def test_a_label_that_a_text_does_not_have_counts_for_nothing() -> None:
+    with_a_hole = Evaluation(np.array([[0.0, 1.0, -np.inf], [2.0, 0.5, 0.1]]), np.array([0, 0]))
+    assert with_a_hole.accuracy == 0.5
+    by_hand = [1 / (1 + np.e), np.exp(2) / (np.exp(2) + np.exp(0.5) + np.exp(0.1))]
+    assert with_a_hole.loss == pytest.approx(-np.log(by_hand).mean())
+
+
+@pytest.mark.parametrize(
+    "labels", [[0], [[0], [1]], [0, 1, 1], [0, 2], [0, -1], [0.0, 1.0], [None, 1], ["0", "1"], 0, []]
+)
+def test_labels_that_do_not_belong_to_the_logits_are_refused(labels: Any) -> None:
+    with pytest.raises(CourseError, match="labels"):
+        Evaluation(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array(labels))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_that_gives_no_numbers_is_not_scored(
+    tokenizer: PreTrainedTokenizerBase, value: float
+) -> None:
+    """NaN logits would all be label 0: an accuracy of 1.0 where the labels are."""
+    classifier = tiny(tokenizer)
+    with torch.no_grad():
+        classifier.model.classifier.bias[0] = value
+    texts = Dataset.from_dict({"text": ["a lamp", "is lit"], "label": [0, 0]})
+    with pytest.raises(CourseError, match="not finite numbers for 2 of 2 texts"):
+        evaluate(classifier, texts)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 4])
+def test_a_run_that_spoils_the_model_ends_with_an_error_whatever_its_last_step(
+    tokenizer: PreTrainedTokenizerBase, num_steps: int
+) -> None:
+    settings = replace(SETTINGS, learning_rate=1e20, num_steps=num_steps, warmup_share=0.0)
+    with pytest.raises(CourseError, match=f"step {min(num_steps, 2)}"):
+        finetune(tiny(tokenizer), TEXTS, settings, progress=False)
+
+
 # --- bad input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("use", [finetune, evaluate])
+@pytest.mark.parametrize("text", [None, 7])
+def test_a_text_that_is_none_is_refused_with_its_place(
+    tokenizer: PreTrainedTokenizerBase, use: Any, text: Any
+) -> None:
+    texts = Dataset.from_dict({"text": ["a lamp", None] if text is None else [7, 7], "label": [0, 1]})
+    with pytest.raises(CourseError, match=f"`text` must be texts; the one at {1 if text is None else 0}"):
+        use(tiny(tokenizer), texts)
+    pairs = Dataset.from_dict({"premise": ["a lamp"], "hypothesis": [text], "label": [0]})
+    with pytest.raises(CourseError, match="`hypothesis`"):
+        use(tiny(tokenizer), pairs)
+
+
+@pytest.mark.parametrize("use", [partial(finetune, progress=False), evaluate])
+@pytest.mark.parametrize("lacks_it", ["tokenizer", "model"])
+def test_a_decoder_without_a_padding_token_is_refused_with_the_lines_to_add(use: Any, lacks_it: str) -> None:
+    tokenizer = copy.deepcopy(load_encoder().tokenizer)
+    config = GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, num_labels=2)
+    classifier = ModelAndTokenizer(GPT2ForSequenceClassification(config), tokenizer)
+    if lacks_it == "tokenizer":
+        tokenizer.pad_token = None
+    texts = Dataset.from_dict({"text": ["a lamp", "is lit and burns"], "label": [0, 1]})
+    with pytest.raises(CourseError, match="no padding token") as caught:
+        use(classifier, texts)
+    assert "model.config.pad_token_id = tokenizer.pad_token_id" in caught.value.mend
+    tokenizer.pad_token = "[PAD]"
+    classifier.model.config.pad_token_id = tokenizer.pad_token_id
+    use(classifier, texts)
+
+
+@pytest.mark.parametrize(
+    ("columns", "least"), [({"text": ["a lamp is lit"]}, 3), ({"premise": ["a"], "hypothesis": ["lamp"]}, 5)]
+)
+def test_a_length_that_holds_no_word_is_refused(
+    tokenizer: PreTrainedTokenizerBase, columns: dict[str, list[str]], least: int
+) -> None:
+    texts = Dataset.from_dict({**columns, "label": [0]})
+    for length in (0, 1, least - 1):
+        with pytest.raises(CourseError, match="max_length"):
+            encode(tiny(tokenizer), texts, max_length=length)
+    assert len(encode(tiny(tokenizer), texts, max_length=least)[0]["input_ids"]) == least
+
+
+def test_a_model_of_one_label_is_refused(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Its cross-entropy is 0 whatever it answers."""
+    with pytest.raises(CourseError, match="at least two labels"):
+        finetune(tiny(tokenizer, num_labels=1), Dataset.from_dict({"text": ["a lamp"], "label": [0]}))
 
 
 @pytest.mark.parametrize("label", [2, -1, 0.5, None, "1"])
@@ -351,6 +455,14 @@ def test_no_texts_are_refused(tokenizer: PreTrainedTokenizerBase) -> None:
     [
         {"learning_rate": 0.0},
         {"learning_rate": float("nan")},
+        {"learning_rate": float("inf")},
+        {"learning_rate": "0.1"},
+        {"num_epochs": 1.5},
+        {"num_steps": True},
+        {"batch_size": 2.5},
+        {"batch_size": None},
+        {"max_grad_norm": float("inf")},
+        {"weight_decay": float("nan")},
         {"num_epochs": 0},
         {"num_steps": 0},
         {"batch_size": 0},
@@ -360,7 +472,7 @@ def test_no_texts_are_refused(tokenizer: PreTrainedTokenizerBase) -> None:
         {"warmup_share": 1.5},
         {"seed": -1},
     ],
-    ids=lambda wrong: next(iter(wrong)),
+    ids=str,
 )
 def test_settings_that_make_no_sense_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(CourseError):

@@ -421,7 +421,7 @@ def test_the_median_sees_ranks_and_plain_accuracy_sees_the_words() -> None:
     scores = np.array([[0.0, -5.0 + i] for i in range(4)])
     found = Evaluation(scores, np.array([0, 0, 1, 1]))
     assert (found.accuracy, median_accuracy(found)) == (0.5, 1.0)
-    assert median_accuracy(Evaluation(np.zeros((4, 3)), np.zeros(4))) is None
+    assert median_accuracy(Evaluation(np.zeros((4, 3)), np.zeros(4, dtype=int))) is None
 
 
 # --- tables ----------------------------------------------------------------------------------------
