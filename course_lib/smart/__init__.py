@@ -7,6 +7,7 @@ from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
 from course_lib.smart.loss import SmartLoss, SmartTerms
 from course_lib.smart.proximal import BregmanProximalPoint, beta_from_half_life
 from course_lib.smart.smoothness import SmoothnessRegularizer
+from course_lib.smart.weight import smoothness_shares
 
 if TYPE_CHECKING:
     from course_lib.smart.replay import DropoutReplay
@@ -22,6 +23,7 @@ __all__ = [
     "SmoothnessRegularizer",
     "beta_from_half_life",
     "forward_from_embeddings",
+    "smoothness_shares",
     "squared_difference",
     "symmetric_kl",
     "word_embeddings",

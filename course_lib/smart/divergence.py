@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
 
@@ -92,6 +92,33 @@ def find_divergence(name: str) -> Callable[..., torch.Tensor]:
     if name not in DIVERGENCES:
         raise unknown_name("divergence", name, DIVERGENCES)
     return DIVERGENCES[name]
+
+
+def divergence_for(config: Any, labels: torch.Tensor | None = None) -> str:
+    """Name the ℓ_s that goes with a task: squared difference for regression, else symmetric KL.
+
+    Args:
+        config: a `transformers` configuration with `num_labels` and `problem_type`.
+        labels: a batch's labels; where the configuration names no problem they tell it, as they tell
+            `transformers`: floats for several outputs are several labels at once.
+
+    Raises:
+        CourseError: several labels at once, for which the paper gives no ℓ_s.
+
+    Source: Jiang et al. 2020, section 2.1.
+    """
+    problem = getattr(config, "problem_type", None)
+    num_labels = getattr(config, "num_labels", 2)
+    if problem is None and num_labels > 1 and labels is not None and labels.is_floating_point():
+        problem = "multi_label_classification"
+    if problem == "multi_label_classification":
+        raise CourseError(
+            "SMART has no divergence for several labels at once; the paper knows classes and regression.",
+            given=problem,
+            mend='For several numbers a text set config.problem_type="regression". For several labels train '
+            "without SMART (smoothness_weight=0, proximal_weight=0), or one classifier a label.",
+        )
+    return "squared_difference" if problem == "regression" or num_labels == 1 else "symmetric_kl"
 
 
 def _check_shapes(p: torch.Tensor, q: torch.Tensor, min_dims: int = 1) -> None:

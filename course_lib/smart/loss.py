@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.errors import CourseError
+from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import embedding_layer, forward_from_embeddings, word_embeddings
 from course_lib.smart.proximal import BregmanProximalPoint
 from course_lib.smart.smoothness import SmoothnessRegularizer
+from course_lib.smart.weight import InertnessWatch, task_loss
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +50,9 @@ class SmartLoss:
     Args:
         model: the model that is trained, not wrapped for several processes; the extra passes go through
             it. Its outputs have `logits` [B, C], its inputs `input_ids` [B, T].
-        regularizer: R_s; None leaves the term out.
+        regularizer: R_s; None leaves the term out. Its default ε, the published 1e-5, does next to nothing on
+            many models: `smoothness_shares` finds one that does, and a warning comes where R_s stays below a
+            thousandth of the loss.
         smoothness_weight: λ_s; 0 leaves the term out.
         proximal: μ D_Breg with its anchor; None leaves the term out.
 
@@ -64,7 +68,8 @@ class SmartLoss:
         >>> model = BertForSequenceClassification(config).train()
         >>> batch = {"input_ids": torch.arange(12).view(2, 6), "labels": torch.tensor([0, 1])}
 
-        >>> smart = SmartLoss(model, SmoothnessRegularizer(), proximal=BregmanProximalPoint(model, total_steps=3))
+        >>> regularizer = SmoothnessRegularizer(epsilon=0.02)
+        >>> smart = SmartLoss(model, regularizer, proximal=BregmanProximalPoint(model, total_steps=3))
         >>> optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         >>> for _ in range(3):
         ...     smart.before_pass()
@@ -94,6 +99,7 @@ class SmartLoss:
         self.proximal = proximal
         self.terms = SmartTerms(torch.zeros(()), torch.zeros(()))
         self._clean_pass: CleanPass | None = None
+        self._watch = InertnessWatch(self.regularizer.epsilon) if self.regularizer else None
 
     def before_pass(self) -> None:
         """Watch what the model's own pass draws and looks up; call it just before that pass."""
@@ -112,19 +118,22 @@ class SmartLoss:
             model: the model as the loop has it, wrapped or not. It is here because `finetune` passes it;
                 the passes go through the model given at the start, so that a wrapper for several
                 processes sees one forward and one backward pass a step and averages gradients once.
-            batch: the inputs of the model's own pass; `labels` are left out.
+            batch: the inputs of the model's own pass. Its `labels` are not given to the model; they tell the kind
+                of task, and whether R_s weighs anything beside its loss.
             logits: what that pass gave, [B, C], with its gradient.
 
         Returns:
             A scalar with its gradient.
 
         Raises:
-            CourseError: `before_pass()` was not called for this pass; logits that are not finite; float32
-                products rounded to TF32 or bfloat16, where a perturbation of 1e-5 would vanish.
+            CourseError: `before_pass()` was not called for this pass; a divergence that is not the one of the
+                task (`divergence_for`); logits that are not finite; float32 products rounded to TF32 or
+                bfloat16, where a perturbation of 1e-5 would vanish.
         """
         from course_lib.smart.replay import is_compiled, without_compiled_code
 
         clean_pass = self._take_clean_pass()
+        self._refuse_other_divergence(batch.get("labels"))
         with without_compiled_code():
             if not clean_pass.replay.has_masks and (is_compiled(model) or is_compiled(self.model)):
                 logits = self._drawn_again(batch, clean_pass)  # compiled code drops out what it likes
@@ -159,7 +168,25 @@ class SmartLoss:
         )
         mu = self.proximal.mu if self.proximal else 1.0
         self.terms = SmartTerms(smoothness.detach(), penalty.detach() / mu)
+        loss = task_loss(logits.detach(), batch.get("labels")) if self._watch else None
+        if self._watch and loss is not None:
+            self._watch.see(self.smoothness_weight * float(self.terms.smoothness), float(loss))
         return self.smoothness_weight * smoothness + penalty
+
+    def _refuse_other_divergence(self, labels: torch.Tensor | None) -> None:
+        config = getattr(self.model, "config", None)
+        terms = {"the regularizer": self.regularizer, "the proximal term": self.proximal}
+        used = {name: term.divergence for name, term in terms.items() if term is not None}
+        if config is None or not used:
+            return
+        right = divergence_for(config, labels)
+        for name, divergence in used.items():
+            if divergence != right:
+                raise CourseError(
+                    f"This model's task asks for another divergence in {name}: {right}.",
+                    given=f"{divergence}, with num_labels={config.num_labels}, problem_type={config.problem_type}",
+                    mend=f'Make {name} with divergence="{right}", or set config.problem_type to what the model does.',
+                )
 
     def _drawn_again(self, batch: Mapping[str, Any], clean_pass: CleanPass) -> torch.Tensor:
         """Give the logits of the model's own pass with masks that the further passes draw too."""
@@ -181,28 +208,6 @@ class SmartLoss:
                 embeddings = word_embeddings(self.model, batch["input_ids"])
             clean = forward(embeddings) if is_rounded else logits
             return self.regularizer(forward, embeddings, clean, batch.get("attention_mask"))
-
-
-def divergence_for(config: Any) -> str:
-    """Name the ℓ_s that goes with a model: squared difference for regression, else symmetric KL.
-
-    Args:
-        config: a `transformers` configuration with `num_labels` and `problem_type`.
-
-    Raises:
-        CourseError: several labels at once, for which the paper gives no ℓ_s.
-
-    Source: Jiang et al. 2020, section 2.1.
-    """
-    problem = getattr(config, "problem_type", None)
-    if problem == "multi_label_classification":
-        raise CourseError(
-            "SMART has no divergence for several labels at once; the paper knows classes and regression.",
-            given=problem,
-            mend="Train without it (smoothness_weight=0, proximal_weight=0), or one classifier a label.",
-        )
-    is_regression = problem == "regression" or getattr(config, "num_labels", 2) == 1
-    return "squared_difference" if is_regression else "symmetric_kl"
 
 
 def check_weight(name: str, value: float) -> None:

@@ -96,6 +96,7 @@ class BregmanProximalPoint:
         self.momentum = momentum
         self.inner_steps = inner_steps
         self.num_updates = 0
+        self.divergence = divergence
         self._divergence = find_divergence(divergence)
         self._model = model
         self._anchor = Anchor(model)

@@ -19,7 +19,8 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from course_lib.errors import CourseError
-from course_lib.smart.loss import SmartLoss, SmartTerms, check_weight, divergence_for
+from course_lib.smart.divergence import divergence_for
+from course_lib.smart.loss import SmartLoss, SmartTerms, check_weight
 from course_lib.smart.proximal import BregmanProximalPoint
 from course_lib.smart.smoothness import SmoothnessRegularizer
 
@@ -34,7 +35,7 @@ class SmartTrainingArguments(TrainingArguments):
 
     Args:
         smoothness_weight: λ_s; 0 switches R_s off.
-        epsilon: see `SmoothnessRegularizer`.
+        epsilon: see `SmoothnessRegularizer`; the default does next to nothing on many models.
         step_size: see `SmoothnessRegularizer`.
         noise_std: see `SmoothnessRegularizer`.
         num_ascent_steps: K, `num_steps` of `SmoothnessRegularizer`.
@@ -53,8 +54,8 @@ class SmartTrainingArguments(TrainingArguments):
 
     smoothness_weight: float = field(default=1.0, metadata={"help": "λ_s; 0 switches R_s off."})
     epsilon: float = field(default=1e-5, metadata={"help": "Radius of the ball around the embeddings."})
-    step_size: float = field(default=1e-3, metadata={"help": "Length of an ascent step before projection."})
-    noise_std: float = field(default=1e-5, metadata={"help": "Standard deviation of the initial noise."})
+    step_size: float | None = field(default=None, metadata={"help": "Length of an ascent step, or 100 ε."})
+    noise_std: float | None = field(default=None, metadata={"help": "Deviation of the initial noise, or ε."})
     num_ascent_steps: int = field(default=1, metadata={"help": "K, ascent steps."})
     perturbation_norm: str = field(default="inf", metadata={"help": "Norm of the ball, inf or 2."})
     proximal_weight: float = field(default=1.0, metadata={"help": "μ; 0 switches D_Breg off."})
@@ -138,7 +139,8 @@ class SmartTrainer(Trainer):
     Raises:
         CourseError: arguments without SMART's settings; several GPUs in one process, DeepSpeed or FSDP. In
             training: a loss, logits or a gradient that is not finite (the weights are then those before
-            that step); a resumed checkpoint without the anchor.
+            that step), and the same of what the last step left; several labels at once; a `compute_loss` of a
+            subclass that does not call this one; a resumed checkpoint without the anchor.
 
     Source: Jiang et al. 2020, equations (1), (3) and (4); algorithm 1.
 
@@ -171,6 +173,8 @@ class SmartTrainer(Trainer):
         self.smart_loss: SmartLoss | None = None
         self._checkpoint: Path | None = None
         self._num_examples_in_step = 0
+        self._is_applied = False
+        self._last_batch: dict[str, Any] = {}
         self._reset_sums()
         self.add_callback(_EachStep(self))
 
@@ -195,15 +199,16 @@ class SmartTrainer(Trainer):
             A scalar, or the scalar and the outputs of the model's own pass.
 
         Raises:
-            CourseError: a loss or logits that are not finite.
+            CourseError: a loss or logits that are not finite; several labels at once.
         """
         if self.smart_loss is None or not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        batch = dict(inputs)  # the Trainer takes the labels out where the loss is one's own
         self.smart_loss.before_pass()
         task_loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        self._divergence()  # `transformers` takes several labels for what they are when it first sees them
         self._refuse_not_finite("logits", outputs.logits)
-        extra = self.smart_loss(self.model, inputs, outputs.logits)
+        extra = self.smart_loss(model, batch, outputs.logits)
+        self._is_applied, self._last_batch = True, batch
         share = self._share_of_step(len(outputs.logits))
         if self.compute_loss_func is None:
             task_loss = share * task_loss
@@ -213,6 +218,20 @@ class SmartTrainer(Trainer):
         if self.compute_loss_func is None:
             loss = loss * self.current_gradient_accumulation_steps  # the Trainer divides by them
         return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(self, *args: Any, **kwargs: Any) -> Any:
+        """Predict as the Trainer does; nothing is scored that is no number.
+
+        Args:
+            args: passed on.
+            kwargs: passed on.
+
+        Raises:
+            CourseError: logits or a loss that are not finite. As predictions they would all be label 0.
+        """
+        loss, logits, labels = super().prediction_step(*args, **kwargs)
+        self._refuse_spoilt([loss, *(logits if isinstance(logits, (tuple, list)) else [logits])])
+        return loss, logits, labels
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """Give the micro-batches of a step as the Trainer does, and count their examples."""
@@ -232,6 +251,16 @@ class SmartTrainer(Trainer):
                 "the weights are those before this step.",
                 given=values.detach().flatten()[:5].tolist(),
                 mend=f"Use a smaller learning rate than {self.args.learning_rate:g}.",
+            )
+
+    def _refuse_spoilt(self, outputs: Any) -> None:
+        """Refuse what a model gives whose weights a step has spoilt."""
+        bad = [each for each in outputs if isinstance(each, torch.Tensor) and not bool(each.isfinite().all())]
+        if bad:
+            raise CourseError(
+                f"After step {self.state.global_step} the model's outputs are not finite: nothing is scored.",
+                given=bad[0].detach().flatten()[:5].tolist(),
+                mend=f"Load the model again, and use a smaller learning rate than {self.args.learning_rate:g}.",
             )
 
     # --- what happens around a step ----------------------------------------------------------------
@@ -254,11 +283,34 @@ class SmartTrainer(Trainer):
         is_used = self.args.smoothness_weight or self.args.proximal_weight
         return divergence_for(self.model.config) if is_used else "symmetric_kl"
 
-    def _refuse_bad_gradient(self) -> None:
+    def _before_optimizer_step(self) -> None:
+        """Refuse a step whose loss was not this trainer's, or whose gradient is no number."""
+        is_on = self.smart_loss and (self.smart_loss.regularizer or self.smart_loss.proximal)
+        if is_on and not self._is_applied:
+            raise CourseError(
+                "`compute_loss` was overridden without calling this class's: R_s and D_Breg are not in the loss.",
+                given=type(self).__name__,
+                mend="Pass your loss as compute_loss_func=…, or call super().compute_loss(…) in your own and "
+                "change what it gives.",
+            )
+        self._is_applied = False
         if self.accelerator.scaler is not None:
             return  # fp16: the scaler skips such a step and lowers its scale
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         self._refuse_not_finite("gradients", torch.nn.utils.get_total_norm(gradients))
+
+    def _after_last_step(self) -> None:
+        """Look at what the last update made of the model: no loss has been computed since."""
+        batch = {name: value for name, value in self._last_batch.items() if name != "labels"}
+        self._last_batch = {}
+        if not batch:
+            return
+        was_training = self.model.training
+        self.model.eval()
+        with torch.no_grad():
+            logits = self.model(**batch).logits
+        self.model.train(was_training)
+        self._refuse_spoilt([logits, *self.model.parameters()])
 
     def _after_optimizer_step(self) -> None:
         self._num_steps_in_sums += 1
@@ -356,12 +408,17 @@ class _EachStep(TrainerCallback):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self._trainer._refuse_bad_gradient()
+        self._trainer._before_optimizer_step()
 
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._trainer._after_optimizer_step()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trainer._after_last_step()
 
 
 def _last_complete_checkpoint(output_dir: str | None) -> str:

@@ -183,6 +183,45 @@ def test_several_labels_at_once_are_refused() -> None:
         divergence_for(SimpleNamespace(num_labels=3, problem_type="multi_label_classification"))
 
 
+@pytest.mark.parametrize(
+    ("settings", "labels", "divergence", "problem"),
+    [
+        ({}, [0, 1, 2, 0], "squared_difference", "symmetric_kl"),
+        ({"problem_type": "regression"}, [[0.1, 0.2, 0.3]] * 4, "symmetric_kl", "squared_difference"),
+        ({"num_labels": 1}, [0.1, 0.2, 0.3, 0.4], "symmetric_kl", "squared_difference"),
+        ({"problem_type": "multi_label_classification"}, None, "symmetric_kl", "several labels"),
+        ({"problem_type": "multi_label_classification"}, None, "squared_difference", "several labels"),
+        ({}, [[0.0, 1.0, 1.0]] * 4, "symmetric_kl", "several labels"),
+    ],
+)
+@pytest.mark.parametrize("term", ["regularizer", "proximal"])
+def test_the_rule_of_the_trainer_holds_here_too(
+    settings: dict[str, Any], labels: Any, divergence: str, problem: str, term: str
+) -> None:
+    model = tiny_model(num_labels=settings.get("num_labels", 3))
+    model.config.problem_type = settings.get("problem_type")
+    proximal = BregmanProximalPoint(model, half_life=5, divergence=divergence)
+    smart = (
+        SmartLoss(model, SmoothnessRegularizer(divergence=divergence))
+        if term == "regularizer"
+        else SmartLoss(model, None, proximal=proximal)
+    )
+    batch = {name: BATCH[name] for name in ("input_ids", "attention_mask")}
+    if labels is not None:
+        batch["labels"] = torch.tensor(labels)
+    smart.before_pass()
+    logits = model(input_ids=batch["input_ids"]).logits
+    with pytest.raises(CourseError, match=problem):
+        smart(model, batch, logits)
+
+
+def test_several_numbers_a_text_are_a_regression_where_the_configuration_says_so() -> None:
+    model = tiny_model()
+    model.config.problem_type = "regression"
+    smart = SmartLoss(model, SmoothnessRegularizer(epsilon=0.05, divergence="squared_difference"))
+    assert extra(smart, {**BATCH, "labels": torch.rand(4, 3)}) > 0
+
+
 def test_regression_compares_outputs_of_one_shape() -> None:
     model = tiny_model(num_labels=1)
     proximal = moved(model, BregmanProximalPoint(model, half_life=5, divergence="squared_difference"))

@@ -77,7 +77,7 @@ def test_each_term_is_switched_off_by_its_weight(
 ) -> None:
     with Passes().counted() as counter:
         trainer = trained(tmp_path, max_steps=3, **off)
-    assert counter.count == 3 * passes
+    assert counter.count == 3 * passes + 1  # the last looks at what the last step left
     assert {name for name in ("smoothness", "proximal") if logged(trainer, name)} == names
     assert len(logged(trainer, "task_loss")) == 3
 
@@ -296,6 +296,69 @@ def test_a_gradient_that_is_no_number_leaves_the_weights(tmp_path: Path) -> None
     assert distance(weights(model), before) == 0
 
 
+@pytest.mark.parametrize("max_steps", [1, 2, 3])
+def test_a_run_whose_last_step_spoils_the_model_ends_with_an_error(tmp_path: Path, max_steps: int) -> None:
+    options = {"learning_rate": 1e20, "optim": "adamw_torch", "lr_scheduler_type": "constant"}
+    with pytest.raises(CourseError, match=r"[Ss]tep [12]"):
+        trained(tmp_path, max_steps=max_steps, **options)
+
+
+@pytest.mark.parametrize("use", ["evaluate", "predict"])
+@pytest.mark.parametrize("prediction_loss_only", [False, True])
+def test_a_model_that_gives_no_numbers_is_not_scored(
+    tmp_path: Path, use: str, prediction_loss_only: bool
+) -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        model.classifier.bias[0] = float("nan")
+    arguments = settings(tmp_path, prediction_loss_only=prediction_loss_only)
+    with pytest.raises(CourseError, match="nothing is scored"):
+        getattr(SmartTrainer(model, arguments), use)(rows(4))
+
+
+# --- a loss of a subclass --------------------------------------------------------------------------
+
+
+class OwnLoss(SmartTrainer):
+    """Computes its loss alone, as the Trainer's documentation shows."""
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        outputs = model(**inputs)
+        return (2 * outputs.loss, outputs) if return_outputs else 2 * outputs.loss
+
+
+class Changed(SmartTrainer):
+    """Changes what SMART's loss gives."""
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        return super().compute_loss(*args, **kwargs) * 1.0
+
+
+def run_of(trainer_class: type[SmartTrainer], folder: Path, **options: Any) -> SmartTrainer:
+    trainer = trainer_class(tiny_model(), settings(folder, **options), train_dataset=rows(16))
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"smoothness_weight": 0}, {"proximal_weight": 0}, {"gradient_accumulation_steps": 2}]
+)
+def test_a_loss_that_leaves_smart_out_is_refused_before_a_step(tmp_path: Path, options: Any) -> None:
+    model = tiny_model()
+    before = weights(model)
+    trainer = OwnLoss(model, settings(tmp_path, **{**STRONG, **options}), train_dataset=rows(16))
+    with pytest.raises(CourseError, match=r"compute_loss.*not in the loss.*compute_loss_func"):
+        trainer.train()
+    assert distance(weights(model), before) == 0
+
+
+def test_a_loss_that_goes_through_smart_or_needs_none_of_it_is_taken(tmp_path: Path) -> None:
+    changed = run_of(Changed, tmp_path, **STRONG)
+    assert min(logged(changed, "smoothness")) > 1e-3
+    assert distance(weights(changed.model), weights(trained(tmp_path, **STRONG).model)) == 0
+    run_of(OwnLoss, tmp_path, smoothness_weight=0, proximal_weight=0)
+
+
 # --- settings --------------------------------------------------------------------------------------
 
 
@@ -344,7 +407,33 @@ def test_several_labels_at_once_are_refused(tmp_path: Path) -> None:
     data = [{**row, "labels": [0.0, 1.0, 1.0]} for row in rows(8)]
     with pytest.raises(CourseError, match="several labels"):
         trained(tmp_path, data=data)
+    binary = lambda outputs, labels, num_items_in_batch: torch.nn.functional.binary_cross_entropy_with_logits(
+        outputs.logits, labels
+    )
+    with pytest.raises(CourseError, match="several labels"):  # the model itself never sees these labels
+        trained(tmp_path, data=data, compute_loss_func=binary)
     trained(tmp_path, data=data, smoothness_weight=0, proximal_weight=0, max_steps=1)
+
+
+def test_lora_checkpoints_hold_the_adapters_anchor_and_resume(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    def lora() -> Any:
+        return get_peft_model(tiny_model(), LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"]))
+
+    options = {"save_strategy": "steps", "save_steps": 2, **STRONG}
+    whole = trained(tmp_path, model=lora(), **options)
+    checkpoint = tmp_path / "checkpoint-2"
+    state = safetensors.torch.load_file(checkpoint / ANCHOR_FILE)
+    free = {name for name, weight in whole.model.named_parameters() if weight.requires_grad}
+    assert {name.removeprefix("anchor.") for name in state} - {"num_updates"} == free
+    assert min(logged(whole, "proximal")[1:]) > 1e-7
+    with noise_of_each_example():
+        trained(tmp_path, model=lora(), **options)
+        again = SmartTrainer(lora(), settings(tmp_path, **options), train_dataset=rows(16))
+        whole = trained(tmp_path / "whole", model=lora(), **options)
+        again.train(str(checkpoint))
+    assert distance(weights(again.model), weights(whole.model)) < 1e-6
 
 
 # --- checkpoints -----------------------------------------------------------------------------------
