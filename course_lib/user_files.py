@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from course_lib.checks import check_count, check_rows, check_texts
 from course_lib.errors import CourseError
 
 # What a file begins with -> how it is encoded; a file without any of these is UTF-8.
@@ -55,6 +56,9 @@ def read_rows(file: Path | str, columns: Sequence[str] = (), optional: Sequence[
         ...     read_rows(Path(folder, "texts.csv"), ["text", "label"])
         [{'text': 'NA', 'label': '007'}]
     """
+    columns, optional = check_texts("columns", columns, least=0), check_texts("optional", optional, least=0)
+    if not isinstance(file, (str, Path)):
+        raise CourseError("A file is named by its path.", given=repr(file), mend='Give "texts.csv".')
     file = Path(file)
     rows = read_raw_rows(file)
     missing = [name for name in columns if name not in rows[0]]
@@ -104,7 +108,7 @@ def is_user_file(name: str) -> bool:
 
 
 def number_labels(
-    rows: Iterable[Mapping[str, Any]], labels: Sequence[str] | None, num_labels: int
+    rows: Sequence[Mapping[str, Any]], labels: Sequence[str] | None, num_labels: int
 ) -> list[int]:
     """Turn the column `label` of a file into numbers.
 
@@ -120,7 +124,10 @@ def number_labels(
     Raises:
         CourseError: another number of labels, an empty one, or one twice; a row with none of them.
     """
-    names = [str(label).strip() for label in (range(num_labels) if labels is None else labels)]
+    check_count("num_labels", num_labels, least=2)
+    rows = check_rows("rows", rows, ["label"], least=0)
+    given = list(map(str, range(num_labels))) if labels is None else check_texts("labels", labels)
+    names = [label.strip() for label in given]
     if len(set(names)) != num_labels or len(names) != num_labels or not all(names):
         raise CourseError(
             f"There must be {num_labels} labels, one for each label word, none empty and none twice.",
@@ -154,11 +161,11 @@ def split_names(what: str, names: str) -> list[str]:
         >>> split_names("words", "bad, good")
         ['bad', 'good']
     """
-    found = [name.strip() for name in names.split(",")]
+    found = [name.strip() for name in names.split(",")] if isinstance(names, str) else [""]
     if not all(found) or len(set(found)) < len(found):
         raise CourseError(
             f"The {what} are names joined by commas, none empty and none twice.",
-            given=names,
+            given=repr(names),
             mend="Write, for example, bad,good.",
         )
     return found

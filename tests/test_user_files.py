@@ -189,6 +189,22 @@ def test_labels_that_fit_no_words_are_refused(labels: list[str]) -> None:
         number_labels([{"label": "a"}], labels, 2)
 
 
+@pytest.mark.parametrize("wrong", [None, 3, [], {}, object(), float("nan")])
+def test_wrong_containers_are_refused(tmp_path: Path, wrong: Any) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,1\n")
+    calls: list[Callable[[], Any]] = [
+        lambda: read_rows(wrong),
+        lambda: read_rows(tmp_path / "a.csv", "label"),
+        lambda: number_labels([{"label": "1"}], ["0", wrong], 2),
+        lambda: number_labels([{"text": wrong}], None, 2),
+        lambda: number_labels([{"label": "1"}], None, [wrong]),
+        lambda: split_names("words", wrong),
+    ]
+    for call in calls:
+        with pytest.raises(CourseError):
+            call()
+
+
 @pytest.mark.parametrize("names", ["bad, good", " bad ,good", "bad,good"])
 def test_names_are_taken_apart(names: str) -> None:
     assert split_names("words", names) == ["bad", "good"]
