@@ -9,6 +9,7 @@ import typer
 
 from course_lib.cli.frame import print_error
 from course_lib.errors import CourseError
+from course_lib.locations import check_output_file, check_writable_folder
 
 
 def assignment(
@@ -44,16 +45,19 @@ def grade(
     ] = None,
     column: Annotated[str, typer.Option(help="The worksheet's column for the marks, if several fit.")] = "",
 ) -> None:
-    """Grade submissions in a sandbox; a stopped run goes on where it was."""
+    """Grade submissions in a sandbox; a stopped run goes on where it was. Exit code 1: none could be marked."""
     from course_lib.grading.class_summary import write_summary
     from course_lib.grading.feedback_pages import write_feedback
     from course_lib.grading.gradebook import GradedClass, grade_class
 
     written: list[str] = []
+    if not out.name:
+        raise CourseError("The gradebook is a CSV file.", given=str(out), mend="Use --out gradebook.csv.")
+    summary = check_output_file(out.with_name(f"{out.stem}_summary.html"))
+    folder = check_writable_folder(out.with_name(f"{out.stem}_feedback"))
 
     def write_pages(graded: GradedClass) -> None:
-        written.append(str(write_summary(graded, out.with_name(f"{out.stem}_summary.html"))))
-        folder = out.with_name(f"{out.stem}_feedback")
+        written.append(str(write_summary(graded, summary)))
         written.append(f"{len(write_feedback(graded, folder))} pages in {folder}")
 
     result = grade_class(
@@ -74,6 +78,9 @@ def grade(
         written.insert(0, f"{file.path}, {file.num_marks} marks")
     for what in (out, *written):
         typer.echo(f"written: {what}")
+    if len(unreadable) == len(result.graded):
+        print_error(CourseError("Nothing could be marked.", mend="See the reasons above."))
+        raise typer.Exit(1)
 
 
 def gradescope(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from course_lib.errors import unknown_name
+from course_lib.locations import check_writable_folder, data_folder
 
 
 def reference(
@@ -23,6 +24,7 @@ def reference(
         return
     if name not in REFERENCES:
         raise unknown_name("reference result", name, sorted(REFERENCES))
+    check_writable_folder(data_folder() / "results")
     typer.echo(f"written: {REFERENCES[name]().save()}")
 
 

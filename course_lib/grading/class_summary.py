@@ -13,7 +13,7 @@ from statistics import mean, median
 from course_lib.grading.feedback_pages import page
 from course_lib.grading.gradebook import GradedClass
 from course_lib.grading.judging import VERDICTS
-from course_lib.locations import written_whole
+from course_lib.locations import written_output
 
 # Verdicts after which an instructor should look at the submission.
 SUSPICIOUS = ("tampered",)
@@ -31,7 +31,7 @@ def write_summary(result: GradedClass, path: Path) -> Path:
     Returns:
         The path.
     """
-    with written_whole(path) as temporary:
+    with written_output(path) as temporary:
         temporary.write_text(summary_page(result), encoding="utf-8")
     return path
 

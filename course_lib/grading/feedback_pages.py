@@ -10,7 +10,7 @@ from course_lib.grading.assignments import Assignment
 from course_lib.grading.gradebook import GradedClass, page_name
 from course_lib.grading.journal import Graded
 from course_lib.grading.judging import TaskResult
-from course_lib.locations import written_whole
+from course_lib.locations import is_own_file, set_aside, written_output
 
 STYLE = (
     "body { font: 16px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; } "
@@ -37,13 +37,16 @@ def write_feedback(result: GradedClass, folder: Path) -> list[Path]:
     pages = []
     for graded in result.graded:
         path = folder / page_name(graded.label)
-        with written_whole(path) as temporary:
+        # An instructor may have written in it.
+        if path.exists() and not is_own_file(path):
+            set_aside(path)
+        with written_output(path) as temporary:
             temporary.write_text(
                 feedback_page(graded, result.assignment, result.isolation.note), encoding="utf-8"
             )
         pages.append(path)
     for path in folder.glob("*.html"):
-        if path not in pages and _PAGE_NAME.fullmatch(path.name):
+        if path not in pages and _PAGE_NAME.fullmatch(path.name) and is_own_file(path):
             path.unlink()
     return pages
 

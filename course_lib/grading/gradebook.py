@@ -27,7 +27,7 @@ from course_lib.grading.sandbox import Isolation, find_isolation
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
 from course_lib.grading.tables import safe_table, write_table
 from course_lib.grading.temporary import remove_left_over, temporary_folder
-from course_lib.locations import written_whole
+from course_lib.locations import check_writable_folder, written_whole
 
 MAX_PATIENCE = 100
 
@@ -114,6 +114,7 @@ def grade_class(
         )
     if out.suffix != ".csv":
         raise CourseError("The gradebook is a CSV file.", given=str(out), mend=f"Use --out {out.stem}.csv.")
+    _check_place(out, submissions)
     remove_left_over()
     loaded, secret_seed = load_rubric(assignment)
     found = find_submissions(submissions, ignored=[worksheet] if worksheet is not None else [])
@@ -149,6 +150,21 @@ def grade_class(
             write_pages(result)
         journal.finish()
         return result
+
+
+def _check_place(out: Path, submissions: Path) -> None:
+    """Refuse a gradebook that could not be written, or that would lie among what is graded."""
+    if out.is_dir():
+        raise CourseError(
+            "A folder stands where the gradebook is to be written.", given=str(out), mend="Name a file in it."
+        )
+    check_writable_folder(out.parent)
+    if submissions.is_dir() and submissions.resolve() in out.resolve().parents:
+        raise CourseError(
+            "The gradebook would lie in the folder of submissions, and be graded as one next time.",
+            given=str(out),
+            mend="Name a file outside of it.",
+        )
 
 
 def _untrusted(isolation: Isolation) -> CourseError:

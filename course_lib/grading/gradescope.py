@@ -26,7 +26,7 @@ from course_lib.grading.learners import plain_stem
 from course_lib.grading.sandbox import find_isolation, refuse_seen
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
 from course_lib.grading.temporary import temporary_folder
-from course_lib.locations import data_folder, written_whole
+from course_lib.locations import check_output_file, data_folder, written_output, written_whole
 
 SETUP = """\
 #!/usr/bin/env bash
@@ -71,15 +71,14 @@ def write_archive(assignment: str, out: Path) -> Path:
         The path. The same course gives the same file, byte for byte.
 
     Raises:
-        CourseError: if there is no such assignment, or `out` is no .zip file.
+        CourseError: if there is no such assignment, or as `check_output_file`.
     """
-    if out.suffix != ".zip":
-        raise CourseError("The archive is a ZIP file.", given=str(out), mend=f"Use --out {out.stem}.zip.")
+    check_output_file(out, suffix=".zip")
     loaded, secret_seed = load_rubric(assignment)
     needed = dict.fromkeys([*JUDGE_PACKAGES, *loaded.packages.values()])
     packages = " ".join(shlex.quote(package) for package in needed)
     rubric = json.dumps(rubric_of(loaded, secret_seed)) + "\n"
-    with written_whole(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with written_output(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         _add(archive, "setup.sh", SETUP.format(packages=packages).encode(), executable=True)
         _add(archive, "run_autograder", RUN.encode(), executable=True)
         _add(archive, "rubric.json", rubric.encode())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from course_lib.errors import CourseError
 from course_lib.grading.assignments import RUBRIC, Assignment, load_assignment, rubric_of
 from course_lib.grading.worker import FORM_KEY
-from course_lib.locations import written_whole
+from course_lib.locations import check_writable_folder, written_whole
 from course_lib.pipeline.build import checked_cells, notebook_text, with_colab, with_solutions
 from course_lib.pipeline.catalogue import SOURCE_FOLDER, course_root
 from course_lib.pipeline.colab import course_repository
@@ -106,8 +106,11 @@ def write_assignment(name: str, secret_seed: int, folder: Path, root: Path | Non
         `course grade --assignment` takes, to keep.
 
     Raises:
-        CourseError: as `build_assignment` does; if a file of these is there and says anything else.
+        CourseError: as `build_assignment` does; if a file of these is there and says anything else, or the
+            folder cannot be written.
     """
+    for part in ("student", "instructor"):
+        check_writable_folder(folder / part)
     root = root or course_root()
     assignment, repository = load_assignment(name), course_repository(root)
     texts = {
@@ -130,7 +133,9 @@ def write_assignment(name: str, secret_seed: int, folder: Path, root: Path | Non
 def _refuse_others(texts: Mapping[Path, str]) -> None:
     """Keep what is there: it may be handed out already, and changed since; no other seed could grade it."""
     others = [
-        str(path) for path, text in texts.items() if path.exists() and path.read_bytes() != text.encode()
+        str(path)
+        for path, text in texts.items()
+        if path.exists() and (path.is_dir() or path.read_bytes() != text.encode())
     ]
     if others:
         raise CourseError(

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import check_choice, check_count
 from course_lib.errors import CourseError, unknown_name
 from course_lib.fingerprint import model_name
 from course_lib.hardware import machine_summary
@@ -361,7 +362,15 @@ def evaluate_shipped(
     Raises:
         CourseError: a prompt that is missing or damaged, or for another model.
     """
+    check_count("num_test", num_test)
+    check_count("num_development", num_development)
+    for task in task_names:
+        check_choice("task", task, tasks.TASK_NAMES)
     folder = Path(folder or data_folder() / "prompts")
+    if not folder.is_dir():
+        raise CourseError(
+            "There is no such folder of prompts.", given=str(folder), mend="Name one that is there."
+        )
     settings: dict[str, Any] = {
         "num_test": num_test, "num_development": num_development, "source": source, "dtype": dtype
     }  # fmt: skip

@@ -120,6 +120,10 @@ def test_one_seed_gives_one_gradebook_and_no_seed_a_fresh_one(
     assert len(seeds) == 2
 
 
+# The exit code of a run in which no submission could be read.
+NOTHING_MARKED = 1
+
+
 def test_a_finished_gradebook_is_kept_until_it_is_to_be_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "handed in"
     folder.mkdir()
@@ -127,7 +131,7 @@ def test_a_finished_gradebook_is_kept_until_it_is_to_be_replaced(tmp_path: Path)
         (folder / f"{name}.ipynb").write_text("hello")
     out = tmp_path / "g.csv"
     arguments = ["grade", str(folder), "--assignment", "a1", "--out", str(out)]
-    assert CliRunner().invoke(cli.app, [*arguments, "--seed", "1"]).exit_code == 0
+    assert CliRunner().invoke(cli.app, [*arguments, "--seed", "1"]).exit_code == NOTHING_MARKED
     first, pages = out.read_bytes(), tmp_path / "g_feedback"
     (pages / "notes.html").write_text("the instructor's own")
     (folder / "bob.ipynb").unlink()
@@ -137,7 +141,7 @@ def test_a_finished_gradebook_is_kept_until_it_is_to_be_replaced(tmp_path: Path)
         assert "--replace" in refused.stderr
     assert out.read_bytes() == first
     assert len(os.listdir(pages)) == 3
-    assert CliRunner().invoke(cli.app, [*arguments, "--replace", "--seed", "2"]).exit_code == 0
+    assert CliRunner().invoke(cli.app, [*arguments, "--replace", "--seed", "2"]).exit_code == NOTHING_MARKED
     assert list(rows(out)) == ["alice"]
     assert sorted(os.listdir(pages)) == [page_name("alice"), "notes.html"]
 
@@ -345,18 +349,42 @@ def test_a_resumed_run_marks_only_what_is_missing_or_changed(
 def test_the_command_keeps_the_journal_until_its_pages_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "no json.ipynb").write_text("hello")
-    arguments = ["grade", str(tmp_path), "--assignment", "a1", "--out", str(tmp_path / "g.csv")]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "no json.ipynb").write_text("hello")
+    arguments = ["grade", str(tmp_path / "in"), "--assignment", "a1", "--out", str(tmp_path / "g.csv")]
 
     def stop(*_: object) -> None:
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
         patch.setattr(feedback_pages, "write_feedback", stop)
-        assert CliRunner().invoke(cli.app, arguments).exit_code != 0
+        assert isinstance(CliRunner().invoke(cli.app, arguments).exception, OSError)
     assert (tmp_path / ".g.csv.journal").exists()
-    assert CliRunner().invoke(cli.app, arguments).exit_code == 0
+    assert CliRunner().invoke(cli.app, arguments).exit_code == NOTHING_MARKED
     assert not (tmp_path / ".g.csv.journal").exists()
+
+
+def test_a_page_in_which_an_instructor_wrote_is_put_aside(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "alice.ipynb").write_text("hello")
+    arguments = [
+        "grade",
+        str(tmp_path / "in"),
+        "--assignment",
+        "a1",
+        "--out",
+        str(tmp_path / "g.csv"),
+        "--replace",
+    ]
+    assert CliRunner().invoke(cli.app, arguments).exit_code == NOTHING_MARKED
+    page = tmp_path / "g_feedback" / page_name("alice")
+    page.write_text("Dear Alice, this is by hand.")
+    assert CliRunner().invoke(cli.app, arguments).exit_code == NOTHING_MARKED
+    assert page.with_name(f"{page.stem}.yours.html").read_text() == "Dear Alice, this is by hand."
+    assert "not marked" in page.read_text()
+    (tmp_path / "g_summary.html").write_text("my own summary")
+    refused = CliRunner().invoke(cli.app, arguments)
+    assert (refused.exit_code, (tmp_path / "g_summary.html").read_text()) == (2, "my own summary")
 
 
 @pytest.mark.parametrize("patience", [0, -1, 1e9, float("nan")])
