@@ -20,7 +20,7 @@ ENGINES = ("docker", "podman")
 _ENGINE_OPTIONS: dict[str, list[str]] = {"docker": [], "podman": ["--read-only-tmpfs=false"]}
 _NAME = re.compile(r"course-worker-(\d{1,9})-\w+")
 # What an engine takes to say something, on a busy machine.
-_ENGINE_SECONDS = 60.0
+_ENGINE_SECONDS = 300.0
 # Beyond what the limits allow, the container ends by itself, should its judge have been killed.
 _SPARE_SECONDS = 60.0
 
@@ -109,7 +109,7 @@ def container_command(
 def remove_container(image: Image, container: str) -> None:
     """End a container and everything in it."""
     # An engine that does not answer must not stop the run; the container's own guard ends it later.
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    with contextlib.suppress(CourseError):
         _run([image.engine, "rm", "--force", container])
 
 
@@ -130,12 +130,19 @@ def _tmpfs_options(engine: str, limits: Limits) -> str:
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=_ENGINE_SECONDS,
-        check=False,
-    )
+    try:
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ENGINE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise CourseError(
+            f"{command[0]} did not answer within {_ENGINE_SECONDS:g} seconds.",
+            given=" ".join(command[:3]),
+            mend="Start the engine anew.",
+        ) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.errors import CourseError
-from course_lib.grading.judging import Report, TaskResult
+from course_lib.grading.judging import NOT_STARTED, Report, TaskResult
 from course_lib.grading.submissions import Submission, UnreadableSubmissionError
 
 # A spreadsheet shows, and so saves, eleven digits of a number.
@@ -67,7 +67,7 @@ def only_run(out: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    path = out.with_name(f".{out.name}.lock")
+    path = out.with_name(f".{out.name}.course-lock")
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
@@ -158,12 +158,14 @@ class Journal:
         self.file.close()
 
     def find(self, submission: Submission) -> Graded | None:
-        """Give what is known of a submission, if its file is still the same and it had time enough."""
+        """Give what is known of a submission, if its file is still the same, and it had time and a sandbox."""
         entry = self.entries.get(submission.label)
         if entry is None or _digest(submission) != entry["sha256"]:
             return None
         report = entry["report"]
         results = tuple(TaskResult(**result) for result in report["results"])
+        if report["problem"].startswith(NOT_STARTED):
+            return None
         if entry["patience"] < self.patience and any(result.verdict == "timeout" for result in results):
             return None
         whole = Report(results, tuple(report["cell_errors"]), report["problem"], tuple(report["notes"]))

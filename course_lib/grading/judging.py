@@ -26,6 +26,7 @@ from course_lib.grading.worker import FORM, MAX_CELL_ERRORS, UNREADABLE, too_lon
 
 # How often a sandbox is started before a submission stays unmarked.
 _MOST_STARTS = 3
+NOT_STARTED = "No sandbox started on this machine, grade it again: "
 PRINTED_TOO_MUCH = "The notebook printed much. What is printed is cut off and not kept; it costs no marks."
 _FAILED_CELLS = "Some cells stopped with an error: look at those first."
 VERDICTS = ("passed", "failed", "error", "timeout", "missing", "tampered")
@@ -124,7 +125,7 @@ def _report(planned: Sequence[PlannedTask], session: _Session) -> Report:
         except UnmarkableNotebookError as error:
             return Report(problem=str(error))
         except WorkerStartError as error:
-            return Report(problem=f"No sandbox started on this machine, grade it again: {error}")
+            return Report(problem=f"{NOT_STARTED}{error}")
     return Report(results, tuple(session.cell_errors), notes=tuple(session.notes))
 
 
@@ -193,6 +194,9 @@ class _Session:
             if self.loads_for_nothing:
                 self.left_seconds, self.loads_for_nothing = left_seconds, False
             if stuck := _stuck_cell(reply, self.skipped):
+                # Said at once, it would load the notebook for ever.
+                if self.worker.spent_seconds < self.limits.cell_seconds / 2:
+                    raise ChannelError("a cell that is said to hang before it could")
                 self._end()
                 self.cell_errors.append(too_long(stuck, self.limits.cell_seconds))
                 self.skipped.append(stuck)

@@ -15,16 +15,18 @@ FREE_USERS = range(60_600, 61_000)
 class Limits:
     """What a worker and everything it starts may use.
 
+    Time is what `Stopwatch` measures: the clock on the wall, without the time that the worker waited for a core.
+
     Args:
-        call_seconds: wall-clock time of one call.
-        cell_seconds: wall-clock time of one cell, after which the next begins.
-        load_seconds: wall-clock time of running all the notebook's cells.
-        total_seconds: wall-clock time of a whole submission, after which no further call begins.
+        call_seconds: time of one call.
+        cell_seconds: time of one cell, after which the next begins.
+        load_seconds: time of running all the notebook's cells.
+        total_seconds: time of a whole submission, after which no further call begins.
         memory_mb: memory of each process, and of all together.
         processes: processes and threads.
         disk_mb: its home and its temporary folder, each.
         files: files in them.
-        file_mb: one file, and everything printed.
+        file_mb: one file.
     """
 
     call_seconds: float = 10.0

@@ -2,7 +2,7 @@
 
 Memory of System V segments and of anonymous files belongs to no process, so no limit sees it. A new user namespace
 gives file systems without limits. The kernel's keyrings are the same inside and outside. A process that could choose
-its core would slow another submission down.
+its core or its place in the queue would slow another submission down.
 
 Sandboxes share read-only files, and the kernel. Two of them could talk through what the kernel keeps with a shared
 file (locks, leases, watches, hints, who waits at a shared address, what of it is in memory), through what it counts
@@ -40,6 +40,9 @@ _REFUSED: dict[str, tuple[int, int | None]] = {
     "request_key": (249, 218),
     "keyctl": (250, 219),
     "sched_setaffinity": (203, 122),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setattr": (314, 274),
     "ptrace": (101, 117),
     "process_vm_writev": (311, 271),
     "perf_event_open": (298, 241),
@@ -61,7 +64,8 @@ _REFUSED: dict[str, tuple[int, int | None]] = {
     "sync": (162, 81),
     "syncfs": (306, 267),
 }
-# Advice on files, which the kernel is free not to take; and times of files: nobody's but a shared device's matter.
+# Advice on files, which the kernel is free not to take; times of files: nobody's but a shared device's matter; and to
+# step back for others, which would hide the time that code takes.
 _WITHOUT_EFFECT: dict[str, tuple[int, int | None]] = {
     "readahead": (187, 213),
     "fadvise64": (221, 223),
@@ -69,6 +73,8 @@ _WITHOUT_EFFECT: dict[str, tuple[int, int | None]] = {
     "utimes": (235, None),
     "futimesat": (261, None),
     "utimensat": (280, 88),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
 }
 # From here on the kernel is said to know no calls: cachestat, futexes of a new kind, and what is still to come.
 _FIRST_UNKNOWN = 442

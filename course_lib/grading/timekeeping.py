@@ -10,15 +10,15 @@ import os
 import time
 from collections.abc import Callable
 
-# However busy the machine: so many times the limit on the clock on the wall end it.
+# However busy the machine: so many seconds on the clock on the wall count as one at least.
 MOST_PATIENCE = 20.0
 
 
 class Stopwatch:
     """Measures the time that a process has had since it was started.
 
-    A process that works or sleeps uses up its time; one that waits until a core is free does not. What it and its
-    children worked counts in any case, so that they cannot wait for each other for nothing.
+    A process that works or sleeps uses up its time; one that waits until a core is free uses next to none. What it
+    and its children worked counts in any case, so that they cannot wait for each other for nothing.
 
     Args:
         waited: gives the seconds that the process has waited for a core, since it began.
@@ -34,12 +34,11 @@ class Stopwatch:
         began, waited_before, worked_before = self._start
         passed = time.monotonic() - began
         worked = min(self._worked() - worked_before, passed)
-        return max(passed - (self._waited() - waited_before), worked)
+        return max(passed - (self._waited() - waited_before), worked, passed / MOST_PATIENCE)
 
     def is_over(self, limit: float) -> bool:
         """Say whether a limit in seconds is used up."""
-        passed = time.monotonic() - self._start[0]
-        return passed > limit and (passed > MOST_PATIENCE * limit or self.seconds() > limit)
+        return time.monotonic() - self._start[0] > limit and self.seconds() > limit
 
 
 def waited_seconds(descriptor: int | None) -> float:

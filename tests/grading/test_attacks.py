@@ -97,6 +97,8 @@ FORGERIES = {
     "    except OSError: pass",
     "a frame that never ends": "for d in range(3, 64):\n    try: os.write(d, struct.pack('>I', 2**32 - 1))\n"
     "    except OSError: pass",
+    "open files": "for d in range(3, 64):\n"
+    "    try: socket.send_fds(socket.socket(fileno=os.dup(d)), [b'files'], [0] * 9)\n    except OSError: pass",
     "deep nesting": "to_judge([])\nfor d in range(3, 64):\n    data = b'[' * 100000\n"
     "    try: os.write(d, struct.pack('>I', len(data)) + data)\n    except OSError: pass",
 }
@@ -278,6 +280,15 @@ HANGS = {
     "    while True: pass",
     "an endless comprehension": "return [x for x in iter(int, 1) if x]",
     "a lock": "import threading; l = threading.Lock(); l.acquire(); l.acquire()",
+    "it stops itself": "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
+    "behind its children, who take the core": "import os\n    for _ in range(6):\n        if os.fork() == 0: break\n"
+    "    while True: pass",
+    "behind children that nobody counts": "import os, signal, time\n    signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    "    while True:\n        try: pid = os.fork()\n        except OSError: continue\n"
+    "        if pid == 0:\n            while time.process_time() < 0.05: pass\n            os._exit(0)",
+    "at the end of the queue": "import os\n    os.nice(19)\n"
+    "    try: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\n    except OSError: pass\n"
+    "    while True: pass",
 }
 
 
@@ -326,15 +337,38 @@ def test_hanging_functions_with_hanging_examples_leave_time_for_the_others(
     assert len(report.cell_errors) == 2
 
 
+# What tells the worker how long it waited for a core is a file; this one says that it always did.
+FALSE_CLOCK = """
+import os
+with open("clock", "w") as file: file.write("0 9000000000000000000 0")
+fake = os.open("clock", os.O_RDONLY)
+for descriptor in range(3, fake):
+    try:
+        if len(os.pread(descriptor, 100, 0).split()) == 3: os.dup2(fake, descriptor)
+    except OSError: pass
+"""
+
+
 @pytest.mark.parametrize(
     "code",
-    ["import signal; signal.signal(14, signal.SIG_IGN)\nwhile True: pass", "sum(iter(int, 1))"],
-    ids=["ignores the alarm", "never comes back to Python"],
+    [
+        "import signal; signal.signal(14, signal.SIG_IGN)\nwhile True: pass",
+        "sum(iter(int, 1))",
+        f"{FALSE_CLOCK}\nimport time; time.sleep(99)",
+    ],
+    ids=["ignores the alarm", "never comes back to Python", "a clock of its own"],
 )
 def test_cells_that_do_not_let_themselves_be_stopped_are_a_timeout(judge: Judge, code: str) -> None:
     hasty = judge.only("compare_models", "stop_early", cell_seconds=1, load_seconds=5)
     report = hasty.grade(notebook(code))
     assert [result.verdict for result in report.results] == ["timeout", "timeout"]
+
+
+def test_cells_that_are_said_to_hang_do_not_load_the_notebook_for_ever(judge: Judge) -> None:
+    again = "import os, time\nto_judge({'stuck': int(time.time() * 1000)})\nos._exit(0)"
+    started = time.monotonic()
+    assert judge.verdicts(notebook(WRONG, FRAMES, again)) == ["tampered"] * NUM_TASKS
+    assert time.monotonic() - started < judge.limits.total_seconds
 
 
 def test_hanging_in_every_task_ends_with_the_total(judge: Judge) -> None:
@@ -568,8 +602,8 @@ def look():
     has_secret, user, capabilities, no_new_privileges, home = inside(judge, look)  # type: ignore[misc]
     assert not has_secret
     assert user >= 60_600
-    # effective, permitted and inheritable, in two halves each
-    assert capabilities == [0] * 6
+    # effective and permitted, in two halves each; what could be inherited by a program with rights is no right
+    assert [capabilities[place] for place in (0, 1, 3, 4)] == [0] * 4
     assert no_new_privileges == 1
     assert home == []
 
@@ -580,6 +614,30 @@ def test_nothing_is_told_of_processes_and_of_the_machine(judge: Judge) -> None:
         "import os\ndef look(): return [p for p in ('/proc/self', '/proc/stat', '/sys') if os.path.exists(p)]"
     )
     assert inside(judge, look) == []
+
+
+def test_nothing_but_the_channel_is_open(judge: Judge) -> None:
+    """Neither what bubblewrap read nor what the judge has open; what tells the time is read-only."""
+    look = """
+import fcntl, os, stat
+def look():
+    found = []
+    for descriptor in range(256):
+        try:
+            mode = os.fstat(descriptor).st_mode
+        except OSError:
+            continue
+        writes = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        kind = "socket" if stat.S_ISSOCK(mode) else "device" if stat.S_ISCHR(mode) else "other"
+        found.append([kind, writes, "" if kind != "other" else os.pread(descriptor, 200, 0).decode()])
+    return found
+"""
+    only_under_bubblewrap(judge, "a container's standard input and output are its channel")
+    *devices, clock, channel = sorted(inside(judge, look))  # type: ignore[call-overload]
+    assert devices == [["device", True, ""]] * 3
+    assert channel == ["socket", True, ""]
+    assert clock[:2] == ["other", False]
+    assert [number.isdigit() for number in clock[2].split()] == [True] * 3
 
 
 def test_there_is_no_network(judge: Judge) -> None:

@@ -21,6 +21,7 @@ from course_lib.grading import container
 from course_lib.grading.assignments import load_assignment
 from course_lib.grading.container import Image, container_command, find_image, remove_left_over_containers
 from course_lib.grading.course_copy import copy_course
+from course_lib.grading.judging import PRINTED_TOO_MUCH
 from course_lib.grading.limits import Limits
 from course_lib.grading.sandbox import find_isolation
 from tests.grading.conftest import ROOT, Judge, first_assignments_judge, notebook
@@ -109,7 +110,7 @@ def test_a_submission_is_graded_over_standard_input_and_output(
 def test_what_is_printed_does_not_reach_the_judge(contained: Judge, solved: list[str]) -> None:
     noisy = """
 import os, subprocess, sys
-print("a" * 10**6, flush=True)
+print("a" * 50_000_000, flush=True)
 sys.stderr.write("b" * 10**6)
 os.write(1, b"\\x00\\x00\\x00\\x02{}")
 assert sys.stdin.read() == ""
@@ -118,6 +119,7 @@ subprocess.run(["echo", "c"], check=True)
     report = contained.grade(notebook(noisy, *solved))
     assert [result.verdict for result in report.results] == ["passed"] * 5
     assert report.cell_errors == ()
+    assert report.notes == (PRINTED_TOO_MUCH,)
 
 
 def test_a_container_that_hangs_is_removed_and_the_next_task_gets_another(

@@ -641,7 +641,7 @@ def test_a_run_that_was_killed_keeps_no_gradebook_to_itself(tmp_path: Path) -> N
     process.kill()
     process.communicate()
     with only_run(out):
-        assert (tmp_path / ".g.csv.lock").exists()
+        assert (tmp_path / ".g.csv.course-lock").exists()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,6 +13,7 @@ from course_lib.grading import sandbox
 from course_lib.grading.assignments import load_assignment
 from course_lib.grading.bubblewrap import bubblewrap_arguments
 from course_lib.grading.course_copy import copy_course
+from course_lib.grading.judging import PRINTED_TOO_MUCH
 from course_lib.grading.limits import Limits
 from course_lib.grading.sandbox import Isolation, find_isolation
 from tests.grading.conftest import Judge, first_assignments_judge, notebook
@@ -47,6 +48,9 @@ def test_without_bubblewrap_the_judge_works_and_says_that_isolation_is_weaker(
     assert plain.isolation.kind == "plain process"
     assert "WEAKER: bubblewrap is not installed" in plain.isolation.note
     assert plain.verdicts(notebook(*solved)) == ["passed"] * 5
+    report = plain.grade(notebook(*solved, "print('x' * 50_000_000)"))
+    assert ([result.verdict for result in report.results], report.cell_errors) == (["passed"] * 5, ())
+    assert report.notes == (PRINTED_TOO_MUCH,)
     hanging = "def compare_models(rows, unit):\n    while True: pass"
     hasty = plain.only("compare_models", "descend", call_seconds=2)
     assert hasty.verdicts(notebook(WRONG, hanging)) == ["timeout", "failed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import time
@@ -12,8 +13,10 @@ import pytest
 
 from course_lib.grading import judging, sandbox
 from course_lib.grading.course_copy import copy_course
+from course_lib.grading.journal import Graded, Journal
 from course_lib.grading.limits import Limits
 from course_lib.grading.sandbox import Worker, WorkerStartError, find_isolation
+from course_lib.grading.submissions import Submission
 from course_lib.grading.timekeeping import MOST_PATIENCE, Stopwatch
 from course_lib.grading.watching import Watcher
 from tests.grading.conftest import Judge, notebook
@@ -79,6 +82,12 @@ def test_where_no_sandbox_starts_there_is_no_mark_and_no_verdict(
     report = sandboxed.grade(notebook(*solved))
     assert report.results == ()
     assert report.problem == "No sandbox started on this machine, grade it again: no memory"
+    # A run that goes on tries it again.
+    submission = Submission("alice", lambda: notebook(*solved))
+    sha256 = hashlib.sha256(notebook(*solved)).hexdigest()
+    with Journal(tmp_path / "g.csv", "a1", 0, 5, marks=[]) as journal:
+        journal.append(Graded("alice", sha256, "bubblewrap", report))
+    assert Journal(tmp_path / "g.csv", "a1", 0, 5, marks=[]).find(submission) is None
 
 
 def test_what_ended_every_task_is_tried_once_more(
@@ -155,6 +164,8 @@ def test_no_machine_is_so_busy_that_a_call_never_ends(monkeypatch: pytest.Monkey
     assert not watch.is_over(1.0)
     clock.pass_by(2, 2)
     assert watch.is_over(1.0)
+    # And as much of a submission's time is used up.
+    assert watch.seconds() == pytest.approx((MOST_PATIENCE + 1) / MOST_PATIENCE)
 
 
 @pytest.mark.slow

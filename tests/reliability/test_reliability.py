@@ -12,6 +12,12 @@ def test_each_figure_says_what_it_counts() -> None:
     assert all(figures().values())
 
 
+@pytest.mark.slow
+def test_a_right_notebook_gets_full_marks_on_a_busy_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["judge_loop", "--runs", "2"]) == 0
+    assert "full marks for 2 of 2 notebooks, 6 busy processes beside" in capsys.readouterr().out
+
+
 def test_a_figure_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["nothing"]) == 2
     assert "judge_loop" in capsys.readouterr().err
