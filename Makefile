@@ -34,8 +34,9 @@ bench: $(STAMP) ## measure speed, and bring the README's tables and picture up t
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m course_lib.plotting.readme docs/sample_size.png
 
-clean: ## remove build/ and the virtual environment; downloads stay (see: course clean --assets)
-	rm -rf build $(VENV)
+clean: ## remove what runs wrote to build/, and the virtual environment; downloads stay (see: course clean --assets)
+	[ ! -x $(BIN)/course ] || $(BIN)/course clean --yes
+	[ ! -e $(STAMP) ] || rm -rf $(VENV)
 
 # A torch that already is in the environment and fits the pin (a CPU build, for example) is kept.
 $(STAMP): requirements.txt constraints.txt pyproject.toml

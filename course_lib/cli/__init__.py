@@ -8,7 +8,7 @@ from __future__ import annotations
 import typer
 
 from course_lib.cli import grading, lessons, measuring, prompts
-from course_lib.cli.frame import CourseGroup, answer_ctrl_c, before_any_command
+from course_lib.cli.frame import CourseCommand, CourseGroup, answer_ctrl_c, before_any_command
 
 app = typer.Typer(
     cls=CourseGroup,
@@ -18,26 +18,26 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.callback()(before_any_command)
-app.command()(lessons.run)
-app.command()(lessons.build)
-app.command()(lessons.lab)
-app.command(name="assets")(lessons.list_assets)
-app.command()(lessons.clean)
-app.command()(lessons.progress)
-app.command()(measuring.reference)
-app.command()(measuring.bias)
-app.command()(grading.assignment)
-app.command()(grading.grade)
-app.command()(grading.gradescope)
+app.command(cls=CourseCommand)(lessons.run)
+app.command(cls=CourseCommand)(lessons.build)
+app.command(cls=CourseCommand)(lessons.lab)
+app.command(name="assets", cls=CourseCommand)(lessons.list_assets)
+app.command(cls=CourseCommand)(lessons.clean)
+app.command(cls=CourseCommand)(lessons.progress)
+app.command(cls=CourseCommand)(measuring.reference)
+app.command(cls=CourseCommand)(measuring.bias)
+app.command(cls=CourseCommand)(grading.assignment)
+app.command(cls=CourseCommand)(grading.grade)
+app.command(cls=CourseCommand)(grading.gradescope)
 
 ppt = typer.Typer(
     help="Soft prompts: pre-train the shipped ones, tune one on your texts, predict, evaluate.",
     no_args_is_help=True,
 )
-ppt.command()(prompts.pretrain)
-ppt.command()(prompts.tune)
-ppt.command()(prompts.predict)
-ppt.command()(prompts.evaluate)
+ppt.command(cls=CourseCommand)(prompts.pretrain)
+ppt.command(cls=CourseCommand)(prompts.tune)
+ppt.command(cls=CourseCommand)(prompts.predict)
+ppt.command(cls=CourseCommand)(prompts.evaluate)
 app.add_typer(ppt, name="ppt")
 
 

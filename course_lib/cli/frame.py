@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from course_lib.errors import CourseError
 from course_lib.locations import CACHE_VARIABLE, cache_folder
@@ -47,6 +47,19 @@ class CourseGroup(TyperGroup):
             mend = "Free some space, or mend its permissions, and run the command again."
             print_error(CourseError(_SYSTEM_TROUBLE[error.errno], given=error.filename, mend=mend))
             raise typer.Exit(2) from None
+
+
+class CourseCommand(TyperCommand):
+    """A command that takes no option without a value, as of `--model "$UNSET"`: it would stand for the default."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        for parameter in self.params:
+            if ctx.params.get(parameter.name) == "" and parameter.default != "":
+                raise CourseError(
+                    f"{parameter.opts[-1]} is given, but empty.", mend="Give a value, or leave it out."
+                )
+        return super().invoke(ctx)
 
 
 def answer_ctrl_c() -> None:

@@ -30,6 +30,7 @@ from course_lib.grading.temporary import remove_left_over, temporary_folder
 from course_lib.locations import check_writable_folder, written_whole
 
 MAX_PATIENCE = 100
+MAX_JOBS = 1000
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,10 @@ def grade_class(
             already or another run that is writing there, no worker starts here or in the image, there is no sandbox
             and no `trust`, or a sandbox would show submissions what they must not see.
     """
-    if jobs < 1:
-        raise CourseError("At least one submission runs at a time.", given=jobs, mend="Use --jobs 2.")
+    if not 1 <= jobs <= MAX_JOBS:
+        raise CourseError(
+            f"From 1 to {MAX_JOBS} submissions run at a time.", given=jobs, mend="Use --jobs 2."
+        )
     if not 0 < patience <= MAX_PATIENCE:
         raise CourseError(
             f"Time limits are multiplied by more than 0 and at most {MAX_PATIENCE}.",

@@ -69,6 +69,8 @@ def measure_pair(
 
     check_count("num_sets", num_sets)
     check_count("batch_size", batch_size)
+    if "test_size" in sizes:
+        check_count("test_size", sizes["test_size"])
     floating_dtype(dtype or "float32")
     drawn = draw_sets(texts, h1, h2, num_sets, kind, direction, **sizes)
     processes = _launched_processes()

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_lib.checks import check_seed
+from course_lib.checks import check_count, check_seed
 from course_lib.errors import CourseError
 from course_lib.finetuning import Evaluation
 from course_lib.fingerprint import model_fingerprint
@@ -83,8 +83,7 @@ class PromptTrainingSettings:
             if not 0 < getattr(self, name) < math.inf:
                 raise CourseError(f"{name} must be a positive number.", given=getattr(self, name))
         for name in ("num_steps", "batch_size", "evaluate_every"):
-            if not isinstance(getattr(self, name), int):
-                raise CourseError(f"{name} must be a whole number.", given=getattr(self, name))
+            check_count(name, getattr(self, name))
         if self.checkpoint_every is not None and self.checkpoint_every < 1:
             raise CourseError("checkpoint_every must be at least 1.", given=self.checkpoint_every)
         if not 0 <= self.weight_decay < math.inf:

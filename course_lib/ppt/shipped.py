@@ -97,6 +97,21 @@ class ShippedSettings:
         # JSON gives a list
         object.__setattr__(self, "kinds", tuple(self.kinds))
 
+    def check(self) -> None:
+        """Refuse sizes and names that no training could have.
+
+        Raises:
+            CourseError: at the first of them.
+        """
+        for name in ("num_virtual_tokens", "num_held_out", "num_reviews"):
+            check_count(name, getattr(self, name))
+        if self.num_examples is not None:
+            check_count("num_examples", self.num_examples)
+        for kind in self.kinds:
+            check_choice("kind of pattern", kind, KINDS)
+        # Its own checks look at the rest.
+        _ = self.training
+
     @property
     def training(self) -> PromptTrainingSettings:
         """The settings of the training loop; the step is chosen on the validation side."""
@@ -219,6 +234,7 @@ def _settings(task: str, settings: dict[str, Any]) -> ShippedSettings:
             mend="Leave max_options out.",
         )
     chosen = ShippedSettings(**settings)
+    chosen.check()
     starts = (*DRAWN, *(name for name in tasks.TASK_NAMES if name != task))
     if chosen.initialisation not in starts:
         raise unknown_name("initialisation before pre-training", chosen.initialisation, starts)

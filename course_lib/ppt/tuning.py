@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from course_lib.checks import check_count
 from course_lib.errors import CourseError
 from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
-from course_lib.ppt.adapter_files import check_adapter_folder
+from course_lib.ppt.adapter_files import check_adapter_folder, read_adapter
 from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.pretraining import PromptTrainingResult, PromptTrainingSettings, train_prompt
 from course_lib.ppt.soft_prompt import KINDS, initialise
@@ -58,6 +59,10 @@ def tune_prompt(
     """
     pattern = own_pattern(template, words)
     check_adapter_folder(out)
+    if num_virtual_tokens is not None:
+        check_count("num_virtual_tokens", num_virtual_tokens)
+    if start not in KINDS:
+        read_adapter(Path(start))
     settings = settings or PromptTrainingSettings(num_steps=60, evaluate_every=10, keep="best")
     rows = labelled_rows(texts, pattern, labels)
     train, development = _halves(rows, pattern.verbalizer.num_labels, settings.seed)
