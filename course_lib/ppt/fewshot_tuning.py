@@ -153,7 +153,12 @@ class _BestWeights:
         self._weights: dict[str, Any] = {}
 
     def look(self, step: int) -> None:
-        found = self._tuned.evaluate(self._development, self._verbalizer)
+        try:
+            found = self._tuned.evaluate(self._development, self._verbalizer)
+        except CourseError as error:
+            raise CourseError(
+                f"After step {step}: {error.problem}", given=error.given, mend=error.mend
+            ) from error
         self._tuned.evaluations.append(PromptEvaluation(step, found.loss, found.accuracy))
         if (found.accuracy, -found.loss) > self._rank:
             self._rank = (found.accuracy, -found.loss)

@@ -373,6 +373,14 @@ class _Run:
                     self._save()
                 bar.set_postfix_str(self._summary(), refresh=False)
                 bar.update()
+        if self.held_out is None:
+            self._look_at_last_update()
+
+    def _look_at_last_update(self) -> None:
+        """Refuse a prompt whose last update spoilt it: without development examples it has had no loss yet."""
+        loss, _ = self._reduced_gradient(self.batches.at(len(self.steps)))
+        self.prompt.embeddings.grad = None
+        self._stop_unless_finite("loss", loss)
 
     def result(self) -> PromptTrainingResult:
         """Give the prompt that is to be kept."""

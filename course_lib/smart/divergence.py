@@ -19,7 +19,8 @@ def symmetric_kl(
     """Give KL(P‖Q) + KL(Q‖P) of two categorical distributions, in nats.
 
     Computed as Σ (p - q)(log p - log q), which is exactly 0 where both are equal, never negative, and
-    stable for large logits. The gradient flows into both arguments.
+    stable for large logits. A class that both exclude (logit -inf) adds nothing; one that only one of them
+    excludes makes it infinite. The gradient flows into both arguments.
 
     Args:
         logits_p: float tensor [..., C], C at least 2.
@@ -30,7 +31,8 @@ def symmetric_kl(
         A scalar, or [...] for "none".
 
     Raises:
-        CourseError: shapes differ, a single class (whose probability is always 1), or an unknown reduction.
+        CourseError: shapes differ, a single class (whose probability is always 1), logits that are no numbers,
+            or an unknown reduction.
 
     Source: Jiang et al. 2020, equation (2) and the definition of ℓ_s below it.
 
@@ -48,8 +50,9 @@ def symmetric_kl(
             given=tuple(logits_p.shape),
             mend="For regression use `squared_difference`.",
         )
-    log_p = logits_p.log_softmax(dim=-1)
-    log_q = logits_q.log_softmax(dim=-1)
+    is_excluded = logits_p.isneginf() & logits_q.isneginf()  # 0 log 0 is 0, and no gradient comes from it
+    log_p = logits_p.log_softmax(dim=-1).masked_fill(is_excluded, 0.0)
+    log_q = logits_q.log_softmax(dim=-1).masked_fill(is_excluded, 0.0)
     return _reduce(((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1), reduction)
 
 
@@ -69,7 +72,7 @@ def squared_difference(
         A scalar, or [...] for "none"; summed over the last dimension.
 
     Raises:
-        CourseError: shapes differ, or an unknown reduction.
+        CourseError: shapes differ, outputs that are no numbers, or an unknown reduction.
 
     Source: Jiang et al. 2020, section 2.1, ℓ_s for regression.
     """
@@ -134,6 +137,12 @@ def _check_shapes(p: torch.Tensor, q: torch.Tensor, min_dims: int = 1) -> None:
 def _reduce(values: torch.Tensor, reduction: str) -> torch.Tensor:
     if reduction not in REDUCTIONS:
         raise unknown_name("reduction", reduction, REDUCTIONS)
+    if bool(values.isnan().any()):
+        raise CourseError(
+            "Between outputs that are no numbers there is no divergence.",
+            given="nan or inf",
+            mend="Look at the model's outputs; use a smaller learning rate.",
+        )
     if reduction == "batchmean":
         return values.mean()
     return values.sum() if reduction == "sum" else values

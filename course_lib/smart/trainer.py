@@ -125,7 +125,8 @@ class SmartTrainer(Trainer):
       keep that for sequence classifiers: its gradient is doubled by two micro-batches.) The result of a
       `compute_loss_func` is taken as already divided by `num_items_in_batch`, as the Trainer takes it.
     - *Several processes* (`torchrun`): the task's pass goes through the wrapped model, the extra ones
-      through the model inside, all before one backward pass, so gradients are averaged once.
+      through the model inside, all before one backward pass, so gradients are averaged once. End your script
+      with `trainer.accelerator.end_training()`, so that all processes leave together.
     - *bf16, fp16*: R_s runs in float32, with a clean pass of its own. D_Breg runs in the precision of the
       task's pass.
     - *Checkpoints* hold the anchor; a resumed run ends with the weights of one that was not interrupted.

@@ -305,6 +305,12 @@ def test_training_that_ends_in_no_number_is_stopped(method: str) -> None:
         run(method, learning_rate=1e38, num_updates=30)
 
 
+def test_weights_that_the_last_step_spoilt_are_not_scored_and_the_step_is_named() -> None:
+    quick = PromptTrainingSettings(1e30, 1, 1, warmup_share=0.0)
+    with pytest.raises(CourseError, match="After step 1"):
+        finetune_language_model(tiny_language_model(), examples(), WORDS, quick, development=examples(20))
+
+
 def test_a_pretrained_prompt_is_where_ppt_begins(tmp_path: Path) -> None:
     folder = saved_prompts(tmp_path)
     language_model = tiny_language_model()

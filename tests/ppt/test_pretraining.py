@@ -298,6 +298,20 @@ def test_the_last_good_prompt_is_that_of_the_last_finite_loss(what: str) -> None
     assert torch.equal(prompt.embeddings, seen[2])
 
 
+def test_the_last_update_is_looked_at_where_nothing_is_evaluated() -> None:
+    """No step comes after it whose loss would show that the prompt is spoilt."""
+    language_model = tiny_language_model()
+    prompt = initialise("random", language_model, 4)
+    start = prompt.embeddings.detach().clone()
+    calls = iter(range(1, 1000))
+    language_model.model.lm_head.register_forward_hook(
+        lambda module, inputs, output: output * float("nan") if next(calls) == 2 else None
+    )
+    with pytest.raises(CourseError, match="The loss is not a finite number any more after 1 steps"):
+        trained(language_model, prompt, num_steps=1)
+    assert torch.equal(prompt.embeddings, start)
+
+
 def test_a_prompt_that_spoils_the_development_scores_stops_too() -> None:
     language_model = tiny_language_model()
     prompt = initialise("random", language_model, 4)

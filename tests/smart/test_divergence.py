@@ -135,3 +135,33 @@ def test_squared_difference_refuses_outputs_without_their_last_dimension() -> No
 def test_refuses_an_unknown_divergence() -> None:
     with pytest.raises(CourseError, match="symmetric_kl"):
         find_divergence("kl")
+
+
+# --- excluded classes and no numbers -----------------------------------------------------------------
+
+
+def test_a_class_that_both_exclude_adds_nothing_to_value_or_gradient() -> None:
+    p = torch.tensor([[1.0, 0.0, -torch.inf]], requires_grad=True)
+    q = torch.tensor([[0.5, 0.2, -torch.inf]], requires_grad=True)
+    value, right = symmetric_kl(p, q), symmetric_kl(p[:, :2], q[:, :2])
+    torch.testing.assert_close(value, right)
+    for ours, theirs in zip(
+        torch.autograd.grad(value, (p, q)), torch.autograd.grad(right, (p, q)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+    assert symmetric_kl(p, p).item() == 0
+
+
+def test_a_class_that_only_one_excludes_is_infinitely_far() -> None:
+    p, q = torch.tensor([[1.0, 0.0, -torch.inf]]), torch.tensor([[1.0, 0.0, 0.0]])
+    assert symmetric_kl(p, q).item() == symmetric_kl(q, p).item() == torch.inf
+
+
+@pytest.mark.parametrize("bad", [[float("nan"), 0.0], [float("inf"), 0.0], [-float("inf")] * 2])
+@pytest.mark.parametrize("reduction", ["batchmean", "sum", "none"])
+def test_between_no_numbers_there_is_no_divergence(bad: list[float], reduction: str) -> None:
+    with pytest.raises(CourseError, match="no numbers"):
+        symmetric_kl(torch.tensor([bad, [0.0, 1.0]]), torch.zeros(2, 2), reduction)
+    if bad[0] != bad[0]:
+        with pytest.raises(CourseError, match="no numbers"):
+            squared_difference(torch.tensor([bad]), torch.zeros(1, 2), reduction)

@@ -318,6 +318,9 @@ def test_ascent_leaves_the_graph_of_the_clean_pass_to_the_backward_pass() -> Non
 @pytest.mark.parametrize("name", ["epsilon", "step_size", "noise_std"])
 @pytest.mark.parametrize("value", [0, -1e-5, float("nan"), float("inf"), "1e-5", None])
 def test_settings_that_are_not_positive_numbers_are_refused(name, value) -> None:
+    if value is None and name != "epsilon":
+        SmoothnessRegularizer(**{name: value})  # follows ε
+        return
     with pytest.raises(CourseError, match=f"{name} must be positive"):
         SmoothnessRegularizer(**{name: value})
 
@@ -412,3 +415,12 @@ def test_inference_mode_is_refused_and_no_grad_is_not() -> None:
         assert SmoothnessRegularizer(**LARGE)(network, x, network(x)) > 0
     with torch.inference_mode(), pytest.raises(CourseError, match="no_grad"):
         SmoothnessRegularizer(**LARGE)(network, x, network(x))
+
+
+def test_step_size_and_noise_follow_the_radius_unless_they_are_given() -> None:
+    x = embeddings()
+    found = []
+    for settings in ({}, {"step_size": 5.0, "noise_std": 0.05}, {"step_size": 0.01, "noise_std": 0.05}):
+        torch.manual_seed(0)
+        found.append(SmoothnessRegularizer(epsilon=0.05, **settings)(network, x, network(x)).item())
+    assert found[0] == found[1] != found[2]

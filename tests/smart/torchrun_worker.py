@@ -44,6 +44,9 @@ def main(folder: Path) -> None:
         safetensors.torch.save_file(weights(trainer.model), folder / f"{name}_{rank}.safetensors")
         logs = [{key: entry[key] for key in TERMS} for entry in trainer.state.log_history if "loss" in entry]
         (folder / f"{name}_{rank}.json").write_text(json.dumps(logs))
+    # together, and before the interpreter ends: who leaves first closes the sockets that the other may still use
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
