@@ -622,7 +622,8 @@ def test_a_second_run_with_one_gradebook_is_refused(tmp_path: Path) -> None:
         assert status == 2
         assert "Another run of `course grade` is writing this gradebook." in " ".join(text.split())
     assert list(out.parent.iterdir()) == []
-    assert CliRunner().invoke(cli.app, command).exit_code == 0
+    # Its file is no notebook, and so no submission was marked.
+    assert CliRunner().invoke(cli.app, command).exit_code == 1
     assert "alice" in rows(out)
     assert not [path for path in out.parent.iterdir() if path.name.startswith(".")]
 
@@ -648,7 +649,7 @@ def test_a_run_that_was_killed_keeps_no_gradebook_to_itself(tmp_path: Path) -> N
 def test_without_a_sandbox_only_those_are_graded_who_are_trusted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "alice.ipynb").write_text("hello")
+    (tmp_path / "alice.ipynb").write_text("")
     out = tmp_path / "out" / "g.csv"
     weak = Isolation("plain process", "Isolation is WEAKER: bubblewrap is not installed.")
     monkeypatch.setattr(gradebook, "find_isolation", lambda *_: weak)
@@ -659,6 +660,7 @@ def test_without_a_sandbox_only_those_are_graded_who_are_trusted(
     assert "--trust" in refused.stderr
     assert list(out.parent.iterdir()) == []
     trusted = CliRunner().invoke(cli.app, [*command, "--trust"])
-    assert trusted.exit_code == 0, trusted.output
+    # An empty file is not marked anywhere; it is in the gradebook.
+    assert trusted.exit_code == 1, trusted.output
     assert "WEAKER" in trusted.stderr
     assert list(rows(out)) == ["alice"]
