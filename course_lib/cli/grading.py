@@ -57,7 +57,7 @@ def grade(
     folder = check_writable_folder(out.with_name(f"{out.stem}_feedback"))
 
     def write_pages(graded: GradedClass) -> None:
-        written.append(str(write_summary(graded, summary)))
+        written.append(str(write_summary(graded, summary, folder.name)))
         written.append(f"{len(write_feedback(graded, folder))} pages in {folder}")
 
     result = grade_class(

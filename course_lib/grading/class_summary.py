@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, median
+from urllib.parse import quote
 
 from course_lib.grading.feedback_pages import page
-from course_lib.grading.gradebook import GradedClass
+from course_lib.grading.gradebook import GradedClass, page_name
 from course_lib.grading.judging import VERDICTS
 from course_lib.locations import written_output
 
@@ -21,23 +22,29 @@ SUSPICIOUS = ("tampered",)
 STOPPED = ("error", "timeout")
 
 
-def write_summary(result: GradedClass, path: Path) -> Path:
+def write_summary(result: GradedClass, path: Path, pages: str = "") -> Path:
     """Write the summary of a class as one HTML file.
 
     Args:
         result: the graded class.
         path: the file.
+        pages: the folder of the feedback pages, as seen from the file; without it nothing leads to them.
 
     Returns:
         The path.
     """
     with written_output(path) as temporary:
-        temporary.write_text(summary_page(result), encoding="utf-8")
+        temporary.write_text(summary_page(result, pages), encoding="utf-8")
     return path
 
 
-def summary_page(result: GradedClass) -> str:
-    """Give the summary of a class as HTML, its figure inside."""
+def summary_page(result: GradedClass, pages: str = "") -> str:
+    """Give the summary of a class as HTML, its figure inside.
+
+    Args:
+        result: the graded class.
+        pages: as for `write_summary`.
+    """
     read = [one for one in result.graded if not one.report.problem]
     totals = [one.report.marks for one in read]
     counts = verdict_counts(result)
@@ -54,7 +61,7 @@ def summary_page(result: GradedClass) -> str:
         body += _figure(counts, totals, result.assignment.marks)
         body += "<h2>Marks per task</h2>" + _task_table(result, counts)
         body += "<h2>Common mistakes</h2>" + _mistake_table(result)
-    body += _attention(result)
+    body += _attention(result) + _submission_table(result, pages)
     return page(f"{result.assignment.title}: the class", body)
 
 
@@ -156,9 +163,24 @@ def _attention(result: GradedClass) -> str:
     return f"<h2>To look at</h2><ul>{items}</ul>"
 
 
+def _submission_table(result: GradedClass, pages: str) -> str:
+    """List all submissions, and lead to their pages."""
+    rows = ""
+    for one in result.graded:
+        label = html.escape(one.label)
+        if pages:
+            label = f'<a href="{quote(pages)}/{quote(page_name(one.label))}">{label}</a>'
+        marks = "not marked" if one.report.problem else f"{one.report.marks}"
+        rows += f"<tr><td>{label}</td><td>{html.escape(result.learner_name(one))}</td><td>{marks}</td></tr>"
+    header = "<tr><th>submission</th><th>learner</th><th>marks</th></tr>"
+    return f"<h2>Submissions</h2><table>{header}{rows}</table>"
+
+
 def _same_files(result: GradedClass) -> list[list[str]]:
     labels: dict[str, list[str]] = {}
     for one in result.graded:
-        if one.sha256:
+        # A notebook in which nothing was written is the same for everyone.
+        is_untouched = {part.verdict for part in one.report.results} == {"missing"}
+        if one.sha256 and not is_untouched:
             labels.setdefault(one.sha256, []).append(one.label)
     return [group for group in labels.values() if len(group) > 1]

@@ -17,6 +17,7 @@ STYLE = (
     "table { border-collapse: collapse; width: 100%; } "
     "th, td { border-bottom: 1px solid #999; padding: 0.5em; text-align: left; vertical-align: top; } "
     "td { overflow-wrap: anywhere; } code, .verdict { white-space: nowrap; } "
+    "@media (max-width: 45em) { table { display: block; overflow-x: auto; } } "
     "pre { white-space: pre-wrap; overflow-wrap: anywhere; }"
 )
 # The words carry the meaning; the mark is for the eye.
@@ -41,9 +42,10 @@ def write_feedback(result: GradedClass, folder: Path) -> list[Path]:
         if path.exists() and not is_own_file(path):
             set_aside(path)
         with written_output(path) as temporary:
-            temporary.write_text(
-                feedback_page(graded, result.assignment, result.isolation.note), encoding="utf-8"
+            text = feedback_page(
+                graded, result.assignment, result.isolation.note, result.learner_name(graded)
             )
+            temporary.write_text(text, encoding="utf-8")
         pages.append(path)
     for path in folder.glob("*.html"):
         if path not in pages and _PAGE_NAME.fullmatch(path.name) and is_own_file(path):
@@ -51,21 +53,23 @@ def write_feedback(result: GradedClass, folder: Path) -> list[Path]:
     return pages
 
 
-def feedback_page(graded: Graded, assignment: Assignment, note: str = "") -> str:
+def feedback_page(graded: Graded, assignment: Assignment, note: str = "", learner: str = "") -> str:
     """Give a submission's page as HTML.
 
     Args:
         graded: the submission.
         assignment: what it was graded for.
         note: what the isolation did not guarantee.
+        learner: whose it is, where that is known.
 
     Returns:
         A page that needs no other file. Of the hidden inputs it shows at most what was expected for the first
         that went wrong; they are drawn anew for the next run.
     """
-    title = f"{assignment.title}: {graded.label}"
+    title = f"{assignment.title}: {learner or graded.label}"
     report = graded.report
-    body = f"<p><strong>{report.marks} of {assignment.marks} marks.</strong></p>"
+    body = f"<p>{html.escape(graded.label)}</p>" if learner else ""
+    body += f"<p><strong>{report.marks} of {assignment.marks} marks.</strong></p>"
     if report.problem:
         body += f"<p>The submission was not marked. {html.escape(report.problem)}</p>"
     else:
@@ -74,7 +78,7 @@ def feedback_page(graded: Graded, assignment: Assignment, note: str = "") -> str
         body += "<table><tr><th>task</th><th>verdict</th><th>marks</th><th>why</th></tr>" + rows + "</table>"
     if report.cell_errors:
         errors = "\n".join(html.escape(text) for text in report.cell_errors)
-        body += f"<h2>Cells that stopped with an error</h2><pre>{errors}</pre>"
+        body += f"<h2>Cells with an error</h2><pre>{errors}</pre>"
     body += "".join(f"<p>{html.escape(text)}</p>" for text in report.notes)
     if graded.sha256:
         body += f"<p>Marked file: SHA-256 {graded.sha256}</p>"

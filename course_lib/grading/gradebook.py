@@ -53,6 +53,12 @@ class GradedClass:
     submissions: Mapping[str, Submission] = field(default_factory=dict)
     marks_files: Sequence[MarksFile] = ()
 
+    def learner_name(self, graded: Graded) -> str:
+        """Give the name of a submission's learner; empty if nothing tells it."""
+        submission = self.submissions.get(graded.label)
+        learner = submission.learner if submission is not None else None
+        return learner.name if learner is not None else ""
+
 
 def grade_class(
     submissions: Path,

@@ -147,7 +147,7 @@ def results_json(report: Report, out_of: int) -> dict[str, Any]:
     if report.problem:
         summary = f"The submission was not marked. {report.problem}"
     if report.cell_errors:
-        summary += "\n\nCells that stopped with an error:\n" + "\n".join(report.cell_errors)
+        summary += "\n\nCells with an error:\n" + "\n".join(report.cell_errors)
     summary += "".join(f"\n\n{note}" for note in report.notes)
     tests = [
         {

@@ -28,7 +28,7 @@ from course_lib.grading.worker import FORM, MAX_CELL_ERRORS, UNREADABLE, too_lon
 _MOST_STARTS = 3
 NOT_STARTED = "No sandbox started on this machine, grade it again: "
 PRINTED_TOO_MUCH = "The notebook printed much. What is printed is cut off and not kept; it costs no marks."
-_FAILED_CELLS = "Some cells stopped with an error: look at those first."
+_FAILED_CELLS = "Some cells had an error: look at those first."
 VERDICTS = ("passed", "failed", "error", "timeout", "missing", "tampered")
 
 

@@ -18,7 +18,7 @@ from course_lib.errors import CourseError
 from course_lib.grading.assignments import Assignment
 from course_lib.grading.learners import Learner, plain_stem
 from course_lib.grading.submissions import Submission
-from course_lib.grading.tables import Table, read_table, safe_table, write_table
+from course_lib.grading.tables import Table, read_table, safe_cell, safe_table, write_table
 from course_lib.locations import check_output_file, written_output
 
 if TYPE_CHECKING:
@@ -310,23 +310,14 @@ def _folded(name: str) -> str:
 
 
 def _moodle_table(marks: list[_Mark], assignment: Assignment) -> tuple[Table, list[_Mark]]:
-    rows = [
-        (
-            f"Participant {mark.learner.number}",
-            unicodedata.normalize("NFC", mark.learner.name),
-            "",
-            "Submitted for grading",
-            mark.marks,
-            f"{assignment.marks}.00",
-            "Yes",
-            "",
-            # As Moodle writes it where nothing was graded yet.
-            "-",
-            html.escape(mark.comment),
-        )
-        for mark in marks
-    ]
-    return safe_table([MOODLE_COLUMNS, *rows]), []
+    rows = []
+    for mark in marks:
+        name = safe_cell(unicodedata.normalize("NFC", mark.learner.name))
+        cells = [f"Participant {mark.learner.number}", name, "", "Submitted for grading", mark.marks]
+        # The last but one as Moodle writes it where nothing was graded yet.
+        cells += [f"{assignment.marks}.00", "Yes", "", "-", safe_cell(html.escape(mark.comment))]
+        rows.append(cells)
+    return Table([list(MOODLE_COLUMNS), *rows]), []
 
 
 def _canvas_table(marks: list[_Mark], assignment: Assignment) -> tuple[Table, list[_Mark]]:

@@ -241,14 +241,13 @@ def newer_syntax(error: SyntaxError, written_with: str = "") -> str:
         written_with: the version of Python that the notebook was written with, such as "3.13.1".
     """
     here = sys.version_info[:2]
-    marked = f"and is marked with Python {here[0]}.{here[1]}."
+    marked = f"this notebook is marked with Python {here[0]}.{here[1]}"
     for since, what, pattern in _NEWER_SYNTAX:
         if since > here and pattern.search(error.text or ""):
-            return f"This looks like {what}: it needs Python {since[0]}.{since[1]} or newer, {marked}"
+            return f"This looks like {what}: it needs Python {since[0]}.{since[1]} or newer, and {marked}"
     version = re.match(r"(\d+)\.(\d+)", written_with)
     if version and (int(version[1]), int(version[2])) > here:
-        newer = f"{version[1]}.{version[2]}"
-        return f"The notebook was written with Python {newer}, {marked} The line may need the newer one."
+        return f"The line may need Python {version[1]}.{version[2]}, which it was written with; {marked}"
     return ""
 
 

@@ -80,7 +80,7 @@ def test_a_missing_function_points_to_the_cells_that_failed(judge: Judge) -> Non
         "missing",
         "No function `descend` is written under this name.",
     )
-    assert "stopped with an error" in result.hint
+    assert "had an error" in result.hint
     example = "def descend(*a): raise NotImplementedError('a1.descend')"
     for cells in (["x = 1"], [example, "descend()"]):
         (result,) = judge.only("descend").grade(notebook(*cells)).results

@@ -546,6 +546,10 @@ def test_the_summary_counts_verdicts_mistakes_and_names_what_to_look_at() -> Non
     assert 'alt="Bars' in text
     assert "<p>Each task was passed by 1.</p>" in text
     assert summary_page(result) == text
+    assert f'<a href="g%20feedback/{page_name("alice")}">alice</a>' in summary_page(result, "g feedback")
+    # Untouched notebooks are the same file for an honest reason.
+    untouched = graded_class(("alice", report("missing", 0)), ("bob", report("missing", 0)))
+    assert "one and the same file" not in summary_page(untouched)
 
 
 def test_the_summary_of_a_class_that_nobody_could_read() -> None:

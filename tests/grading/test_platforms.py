@@ -141,6 +141,7 @@ def test_moodle_gets_a_worksheet_with_its_columns(tmp_path: Path) -> None:
         ("Participant 7", "홍길동", ""),
     ]
     assert [row["Maximum Grade"] for row in table] == ["20.00"] * 2
+    assert [row["Last modified (grade)"] for row in table] == ["-"] * 2
     assert table[0]["Feedback comments"] == "descend: 17 of 20"
     assert (file.num_marks, file.left_out) == (1, ("홍길동: Not marked. It is empty.",))
 

@@ -188,7 +188,7 @@ def test_newer_syntax_is_named(monkeypatch: pytest.MonkeyPatch, source: str, nee
 
 def test_a_newer_notebook_is_named_where_the_line_tells_nothing() -> None:
     error = SyntaxError("invalid syntax", ("", 1, 1, "new thing ="))
-    assert "written with Python 3.99" in newer_syntax(error, "3.99.1")
+    assert "may need Python 3.99" in newer_syntax(error, "3.99.1")
     for older in ("", "3.9.1", "nonsense"):
         assert newer_syntax(error, older) == ""
 
