@@ -236,7 +236,7 @@ def page_name(label: str) -> str:
 
     Example:
         >>> page_name("../alice/a1"), page_name("홍길동")
-        ('alice_a1-07fb4bf69eff7961.html', '홍길동-d6bb7b579925baa4.html')
+        ('alice_a1-07fb4bf69eff7961.html', '홍길동-9c6b9b1b1627f312.html')
     """
     # A file name has 255 bytes, and a letter up to four of them.
     readable = re.sub(r"\W+", "_", label).strip("_")[:50]
