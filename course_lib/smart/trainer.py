@@ -371,6 +371,11 @@ class SmartTrainer(Trainer):
         self._checkpoint = Path(resume_from_checkpoint) if resume_from_checkpoint else None
         if self._checkpoint and self.args.proximal_weight:
             _refuse_missing_anchor(self._checkpoint)
+        # accelerate 1.13 puts autocast around the autocast of an earlier training; later ones mark the model
+        if not getattr(self.model, "_is_accelerate_prepared", False) and "_original_forward" in vars(
+            self.model
+        ):
+            self.model.forward = vars(self.model).pop("_original_forward")
         return super().train(resume_from_checkpoint or None, *args, **kwargs)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
