@@ -16,6 +16,7 @@ import numbers
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial, wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from course_lib.errors import CourseError, unknown_name
@@ -142,6 +143,17 @@ def check_text(name: str, value: Any, *, empty_ok: bool = True) -> str:
     if not (value or empty_ok):
         raise CourseError(f"{name} must not be empty.", given=value)
     return value
+
+
+def check_path(name: str, value: Any) -> Path:
+    """Return a path.
+
+    Raises:
+        CourseError: it is neither a Path nor a text, or empty, or holds a character that no path may hold.
+    """
+    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
+        raise CourseError(f"{name} must be a path.", given=_shown(value))
+    return Path(value)
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -487,6 +499,32 @@ def check_columns(name: str, frame: Any, columns: Sequence[str], *, least: int =
             given=f"columns {list(map(str, frame.columns))}, {len(frame)} rows",
         )
     return frame
+
+
+def check_table(
+    name: str, rows: Any, columns: Sequence[str] = (), *, finite: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return rows as a data frame that has the named columns.
+
+    Args:
+        name: what they are.
+        rows: a data frame, or mappings, one a row; at least one.
+        columns: columns that it must have.
+        finite: columns among them that must hold finite numbers.
+
+    Raises:
+        CourseError: no table, no rows, a column that is missing, or a value that is no finite number.
+    """
+    import pandas as pd
+
+    needed = [*columns, *(column for column in finite if column not in columns)]
+    if not isinstance(rows, pd.DataFrame):
+        rows = pd.DataFrame(check_rows(name, rows, needed))
+    table = check_columns(name, rows, needed)
+    for column in finite:
+        for value in table[column]:
+            check_number(f"{column} of {name}", value.item() if hasattr(value, "item") else value)
+    return table
 
 
 def with_columns(*columns: str) -> Check:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from course_lib.checks import check_texts
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
@@ -263,16 +264,12 @@ def check_continuations(continuations: Sequence[str]) -> tuple[str, ...]:
 
 
 def _checked_words(words: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(words, str):
-        raise CourseError(
-            "The label words are a list, one word a label.", given=words, mend="Write ['bad', 'good']."
-        )
-    words = tuple(words)
+    words = tuple(check_texts("label_words", words, least=0))
     if len(words) < 2:
         raise CourseError(
             "There must be at least two label words.", given=list(words), mend="Give one word a label."
         )
-    if not all(isinstance(word, str) and word.strip() for word in words):
+    if not all(word.strip() for word in words):
         raise CourseError(
             "A label word is empty or no text.",
             given=list(words),

@@ -19,10 +19,20 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from course_lib.checks import check_seed
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import (
+    border,
+    check_callable,
+    check_choice,
+    check_count,
+    check_numbers,
+    check_seed,
+    check_text,
+    check_texts,
+    optional,
+)
+from course_lib.errors import CourseError
 from course_lib.ppt.patterns import SINGLE_WORDS, check_num_options
-from course_lib.texts import load_texts, normalise
+from course_lib.texts import SPLITS, load_texts, normalise
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +46,8 @@ Splitter = Callable[[str], list[str]]
 Row = tuple[Any, ...]
 
 # Documents held at a time: from this many to twice as many.
+# More processes than this are a slip.
+MOST_WORKERS = 256
 DOCUMENTS_PER_SHARD = 128
 # Of a longer document the first so many sentences are used, which bounds the memory for one document.
 MAX_SENTENCES = 1000
@@ -203,11 +215,14 @@ def examples_per_second(
     Returns:
         Examples a second of this process's processor time: what one core gives, however busy the machine.
     """
+    check_callable("build", build)
+    check_count("num_examples", num_examples)
     started = time.process_time()
     deque(build(documents, num_examples, 0, **options), maxlen=0)
     return num_examples / (time.process_time() - started)
 
 
+@border(text=check_text)
 def split_sentences(text: str) -> list[str]:
     """Split an English text into sentences, with the library sentencex.
 
@@ -461,9 +476,16 @@ def _build(
 ) -> Iterator[Example]:
     """Check the arguments at once; read and draw as the examples are asked for."""
     check_seed(seed)
-    for name, value in (("num_examples", num_examples), ("num_workers", num_workers)):
-        if not isinstance(value, int) or value < 1:
-            raise CourseError(f"{name} must be a whole number, at least 1.", given=value)
+    check_count("num_examples", num_examples)
+    check_count("num_workers", num_workers, most=MOST_WORKERS)
+    check_text("elsewhere_by", task.elsewhere_by)
+    optional(check_callable)("split", split)
+    if not isinstance(documents, Iterable) or isinstance(documents, (str, bytes, Mapping)):
+        raise CourseError(
+            "The documents must be rows with `document_id`, `position` and `text`.",
+            given=type(documents).__name__,
+            mend="Give a Dataset or a list of mappings.",
+        )
     if isinstance(documents, Iterator):
         raise CourseError(
             "The documents can be read only once, and are read twice: to count them, then to draw.",
@@ -478,8 +500,7 @@ def _build(
 
 def _excluded_keys(excluded: Collection[str], split: Splitter | None) -> frozenset[str]:
     """Give the keys of the texts, and of their sentences where the corpus is split too."""
-    if isinstance(excluded, str):
-        raise CourseError("`excluded` is a collection of texts.", given=excluded, mend="Write [text].")
+    excluded = check_texts("excluded", excluded, least=0)
     parts = [*excluded, *itertools.chain.from_iterable(map(split, excluded))] if split else excluded
     return frozenset(map(normalise, parts))
 
@@ -623,8 +644,10 @@ def build_cls_examples(
     Source: the construction and thresholds of Gu et al., ACL 2022, and their published code.
     """
     check_seed(seed)
+    check_count("num_examples", num_examples)
+    sentences = check_texts("sentences", sentences)
     table = _checked_probabilities(sentences, probabilities)
-    _check_thresholds(thresholds)
+    thresholds = _checked_thresholds(thresholds)
     labels = table.argmax(axis=1)
     seen = set(_excluded_keys(excluded, None)) | {""}
     pools: list[list[str]] = [[] for _ in SINGLE_WORDS]
@@ -669,16 +692,14 @@ def _even_shares(available: list[int], number: int) -> list[int]:
 
 
 def _checked_probabilities(sentences: Sequence[str], probabilities: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    table = np.asarray(probabilities, dtype=float)
+    table = check_numbers("probabilities", probabilities, num_dims=2)
     if table.shape != (len(sentences), len(SINGLE_WORDS)):
         raise CourseError(
             f"There must be {len(SINGLE_WORDS)} probabilities for each of {len(sentences)} sentences.",
             given=table.shape,
             mend="Use `labeller.probabilities(sentences)`.",
         )
-    bad = ~(np.isfinite(table).all(axis=1) & (table >= 0).all(axis=1) & (abs(table.sum(axis=1) - 1) < 1e-3))
+    bad = ~((table >= 0).all(axis=1) & (abs(table.sum(axis=1) - 1) < 1e-3))
     if bad.any():
         raise CourseError(
             "The probabilities of a sentence must be from 0 to 1 and sum to 1.",
@@ -688,13 +709,15 @@ def _checked_probabilities(sentences: Sequence[str], probabilities: np.ndarray) 
     return table
 
 
-def _check_thresholds(thresholds: Sequence[float]) -> None:
-    if len(thresholds) != len(SINGLE_WORDS) or not all(0 <= value < 1 for value in thresholds):
+def _checked_thresholds(thresholds: Sequence[float]) -> list[float]:
+    found = check_numbers("thresholds", thresholds).tolist()
+    if len(found) != len(SINGLE_WORDS) or not all(0 <= value < 1 for value in found):
         raise CourseError(
             f"There must be {len(SINGLE_WORDS)} thresholds, each from 0 to below 1.",
-            given=list(thresholds),
+            given=found,
             mend=f"The published ones are {CLS_THRESHOLDS}.",
         )
+    return found
 
 
 @dataclass(frozen=True)
@@ -733,7 +756,8 @@ class Labeller:
 
         from course_lib.finetuning import evaluate
 
-        rows = Dataset.from_dict({"text": list(sentences), "label": [0] * len(sentences)})
+        sentences = check_texts("sentences", sentences)
+        rows = Dataset.from_dict({"text": sentences, "label": [0] * len(sentences)})
         return softmax(evaluate(self.classifier, rows, batch_size=batch_size).logits, axis=1)
 
 
@@ -753,6 +777,7 @@ def labeller_texts(downstream: str | Sequence[str], *, split: str = "train") -> 
     import numpy as np
     from datasets import Dataset, concatenate_datasets
 
+    check_choice("split", split, SPLITS)
     avoided = _domains_of(downstream)
     names = [name for name in SCORED_TEXTS if DOMAINS[name] not in avoided]
     if not names:
@@ -842,10 +867,7 @@ def _refuse_own_domain(texts: Dataset, downstream: str | Sequence[str]) -> tuple
 
 
 def _domains_of(names: str | Sequence[str]) -> set[str]:
-    names = [names] if isinstance(names, str) else names
+    names = check_texts("downstream", [names] if isinstance(names, str) else names)
     for name in names:
-        if name not in DOMAINS:
-            raise unknown_name("text with a known domain", name, DOMAINS)
-    if not names:
-        raise CourseError("No downstream task is named.", given=list(names), mend="Name one of `DOMAINS`.")
+        check_choice("text with a known domain", name, DOMAINS)
     return {DOMAINS[name] for name in names}

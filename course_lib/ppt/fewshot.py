@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from course_lib.checks import border, check_count, check_table, check_text, check_texts, of_type
 from course_lib.errors import CourseError
 from course_lib.finetuning import Evaluation
 from course_lib.locations import data_folder
@@ -165,6 +166,7 @@ def _loaded(source: str, dtype: str) -> ModelAndTokenizer:
     return load_language_model(source, dtype=dtype)
 
 
+@border(evaluation=of_type("course_lib.finetuning.Evaluation"))
 def median_accuracy(evaluation: Evaluation) -> float | None:
     """Give the accuracy of two classes with the threshold at the median of the scores.
 
@@ -211,7 +213,8 @@ def choose_learning_rates(rows: Sequence[Row] | pd.DataFrame) -> dict[str, float
     Raises:
         CourseError: no rows, or rates of a method that were tried on different tasks or seeds.
     """
-    table = _table(rows, ("method", "learning_rate", "task", "seed", "development_accuracy"))
+    measured = ("learning_rate", "development_accuracy", "development_loss")
+    table = check_table("rows", rows, ("method", "task", "seed"), finite=measured)
     chosen = {}
     for method, part in table.groupby("method", sort=False):
         tried = {
@@ -259,7 +262,8 @@ def few_shot_table(
     """
     import pandas as pd
 
-    table = _table(rows, (*by, "method", "seed", measure))
+    check_text("measure", measure)
+    table = check_table("rows", rows, (*check_texts("by", by), "method", "seed", measure))
     table = table[table[measure].notna()]
     found = []
     for key, part in table.groupby([*by, "method"], sort=False):
@@ -306,20 +310,6 @@ def _refuse_repeated(seeds: list[int], key: Any) -> None:
         )
 
 
-def _table(rows: Sequence[Row] | pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    table = pd.DataFrame(rows)
-    missing = [name for name in columns if name not in table.columns]
-    if table.empty or missing:
-        raise CourseError(
-            "There are no such rows.",
-            given=missing or 0,
-            mend="Give the rows of `few_shot_run`.",
-        )
-    return table
-
-
 # --- the reference runs ----------------------------------------------------------------------------
 
 
@@ -364,6 +354,7 @@ class Variant(NamedTuple):
     options: Mapping[str, Any]
 
 
+@border(num_full=check_count, full_updates=check_count)
 def pilot_variants(num_full: int, full_updates: int) -> list[Variant]:
     """Give what the paper's pilot compares, on the sentiment of movie sentences.
 
@@ -453,7 +444,7 @@ def pilot_differences(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd
 
-    table = _table(rows, ("finding", "variant", "seed", "accuracy"))
+    table = check_table("rows", rows, ("finding", "variant", "seed", "accuracy"))
     parts = []
     for _, part in table.groupby("finding", sort=False):
         named = part.assign(method=part.variant)

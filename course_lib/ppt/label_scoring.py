@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import a_choice, a_tensor, border, check_count, check_labels
 from course_lib.errors import CourseError
 from course_lib.fingerprint import embedding_table
 from course_lib.models import output_only_at
@@ -76,10 +77,14 @@ def make_label_batch(
     """
     import torch
 
-    if not examples:
-        raise CourseError("There are no examples to score.", given=0, mend="Give at least one.")
+    if not isinstance(examples, Sequence) or not examples or not all(map(_is_label_ids, examples)):
+        raise CourseError(
+            "There must be at least one example, each the tokens of a text and of the labels behind it.",
+            given=examples,
+            mend="Use `Pattern.label_ids` or `find_label_ids`.",
+        )
     most = max(len(example.labels) for example in examples)
-    num_labels = most if num_labels is None else num_labels
+    num_labels = most if num_labels is None else check_count("num_labels", num_labels)
     if most > num_labels:
         raise CourseError("An example has more labels than there are columns.", given=(most, num_labels))
     rows = lay_out_rows(examples)
@@ -148,6 +153,11 @@ def label_scores(
     return sums.view(batch.is_option.shape).masked_fill(~batch.is_option, -torch.inf)
 
 
+def _is_label_ids(example: Any) -> bool:
+    return isinstance(example, LabelIds) and bool(example.labels)
+
+
+@border(scores=a_tensor, labels=a_tensor, reduction=a_choice("mean", "sum", "none"))
 def label_loss(scores: torch.Tensor, labels: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
     """Give the cross-entropy over the label words at the answer position, and over nothing else.
 
@@ -158,8 +168,25 @@ def label_loss(scores: torch.Tensor, labels: torch.Tensor, *, reduction: str = "
 
     Returns:
         In nats: a scalar, or [B].
+
+    Raises:
+        CourseError: scores or labels of another shape, or a label whose score is no finite number.
     """
     import torch
+
+    if scores.ndim != 2 or not scores.is_floating_point():
+        raise CourseError(
+            "The scores must be floats [B, num_labels].", given=(tuple(scores.shape), scores.dtype)
+        )
+    check_labels("labels", labels, num_labels=scores.shape[1], num_rows=scores.shape[0])
+    if not bool(scores.gather(1, labels[:, None].to(scores.device)).isfinite().all()) or bool(
+        scores.isnan().any()
+    ):
+        raise CourseError(
+            "The score of a label is not a finite number.",
+            given=scores.detach(),
+            mend="Check that each row offers its label, and the model that gave the scores.",
+        )
 
     return torch.nn.functional.cross_entropy(scores, labels, reduction=reduction)
 

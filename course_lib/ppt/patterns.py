@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import border, check_choice, check_count, check_rows, check_text, check_texts
+from course_lib.errors import CourseError
 from course_lib.verbalizers import LabelIds, Verbalizer, find_label_ids
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class Pattern:
     fewer_options: bool = False
 
     def __post_init__(self) -> None:
+        check_text("template", self.template)
         if not self.fields or not all(field.isidentifier() for field in self.fields):
             raise CourseError(
                 "A pattern needs fields in braces, each the plain name of a column.",
@@ -129,6 +131,7 @@ class Pattern:
             CourseError: the row lacks a field, or the field holds nothing; a number of options that the
                 label words do not fit.
         """
+        (row,) = check_rows("rows", [row])
         return self.hard_template.format(**{field: self._field_text(row, field) for field in self.fields})
 
     def num_labels(self, row: Mapping[str, Any]) -> int:
@@ -172,7 +175,7 @@ class Pattern:
             )
         if write_options is not None:
             return write_options(_checked_options(value, self))
-        text = str(value).strip()
+        text = check_text(field, value).strip()
         if not text:
             raise CourseError(
                 f"The field {field!r} is empty.", given=value, mend="Leave out rows without text."
@@ -212,13 +215,21 @@ def labelled(options: Sequence[str]) -> str:
 
 
 def _with_letters(options: Sequence[str]) -> list[tuple[str, str]]:
-    tidy = [" ".join(str(option).split()) for option in options]
+    tidy = [" ".join(option.split()) for option in check_texts("options", options, least=0)]
     return list(zip(LETTERS, tidy, strict=False))
+
+
+def _a_column(name: str, value: Any) -> str:
+    """Return the name of a column, which can stand between braces."""
+    if not check_text(name, value).isidentifier():
+        raise CourseError(f"{name} must be the plain name of a column.", given=value)
+    return value
 
 
 _OPTION_FIELDS = {"options": lettered, "labelled": labelled}
 
 
+@border(first=_a_column, second=_a_column)
 def pair_pattern(kind: str = "hybrid", *, first: str = "first", second: str = "second") -> Pattern:
     """Give the pattern of sentence pairs: yes, maybe or no.
 
@@ -325,9 +336,7 @@ def find_pattern(task: str, kind: str = "hybrid") -> Pattern:
     Raises:
         CourseError: unknown task or kind.
     """
-    if task not in PATTERNS:
-        raise unknown_name("task", task, PATTERNS)
-    return PATTERNS[task](kind)
+    return PATTERNS[check_choice("task", task, PATTERNS)](kind)
 
 
 def as_multiple_choice(row: Mapping[str, Any], question: str, label_names: Sequence[str]) -> dict[str, Any]:
@@ -350,6 +359,7 @@ def as_multiple_choice(row: Mapping[str, Any], question: str, label_names: Seque
         >>> as_multiple_choice(row, "{text} How was it?", ["It was bad.", "It was good."])
         {'query': 'A fine film. How was it?', 'options': ['It was bad.', 'It was good.'], 'label': 1}
     """
+    (row,) = check_rows("rows", [row])
     # the verbalizer's check is what label names need too: two at least, none empty, none twice
     names = list(Verbalizer(label_names).label_words)
     check_num_options(len(names))
@@ -357,13 +367,7 @@ def as_multiple_choice(row: Mapping[str, Any], question: str, label_names: Seque
     asked = {"query": query, "options": names}
     if row.get("label") is None:
         return asked
-    if row["label"] not in range(len(names)):
-        raise CourseError(
-            f"The label must be a whole number from 0 to {len(names) - 1}.",
-            given=row["label"],
-            mend="Name every class in `label_names`, in the order of the labels.",
-        )
-    return {**asked, "label": int(row["label"])}
+    return {**asked, "label": check_count("label", row["label"], least=0, most=len(names) - 1)}
 
 
 def check_num_options(num_options: int) -> None:
@@ -372,8 +376,7 @@ def check_num_options(num_options: int) -> None:
     Raises:
         CourseError: not a whole number from 2 to 16.
     """
-    if not isinstance(num_options, int) or not 2 <= num_options <= len(LETTERS):
-        raise CourseError(f"A choice has from 2 to {len(LETTERS)} options.", given=num_options, mend="Use 6.")
+    check_count("num_options", num_options, least=2, most=len(LETTERS))
 
 
 def _pattern(
@@ -385,8 +388,7 @@ def _pattern(
     task: str = "",
     fewer_options: bool = False,
 ) -> Pattern:
-    if kind not in KINDS:
-        raise unknown_name("kind of pattern", kind, KINDS)
+    check_choice("kind of pattern", kind, KINDS)
     bare, worded = _FORMS[form]
     template = bare if kind == "soft" else worded
     for field, column in (columns or {}).items():

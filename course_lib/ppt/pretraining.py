@@ -16,10 +16,27 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_lib.checks import check_count, check_seed
+from course_lib.checks import (
+    Check,
+    a_choice,
+    a_model_and_tokenizer,
+    a_positive,
+    a_seed,
+    border,
+    check_callable,
+    check_count,
+    check_fields,
+    check_flag,
+    check_number,
+    check_path,
+    check_share,
+    of_type,
+    optional,
+)
 from course_lib.errors import CourseError
 from course_lib.finetuning import Evaluation
 from course_lib.fingerprint import model_fingerprint
@@ -79,24 +96,22 @@ class PromptTrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "num_steps", "batch_size", "max_grad_norm", "evaluate_every"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise CourseError(f"{name} must be a positive number.", given=getattr(self, name))
-        for name in ("num_steps", "batch_size", "evaluate_every"):
-            check_count(name, getattr(self, name))
-        if self.checkpoint_every is not None and self.checkpoint_every < 1:
-            raise CourseError("checkpoint_every must be at least 1.", given=self.checkpoint_every)
-        if not 0 <= self.weight_decay < math.inf:
-            raise CourseError("weight_decay cannot be negative.", given=self.weight_decay)
-        if not 0 <= self.warmup_share <= 1:
-            raise CourseError("warmup_share is a share from 0 to 1.", given=self.warmup_share)
-        if self.schedule not in SCHEDULES:
-            raise CourseError(f"The schedule is one of {', '.join(SCHEDULES)}.", given=self.schedule)
-        if self.keep not in KEEPS:
-            raise CourseError(f"`keep` is one of {', '.join(KEEPS)}.", given=self.keep)
+        check_fields(
+            self,
+            learning_rate=a_positive,
+            num_steps=check_count,
+            batch_size=check_count,
+            schedule=a_choice(*SCHEDULES),
+            warmup_share=check_share,
+            weight_decay=partial(check_number, least=0),
+            max_grad_norm=a_positive,
+            evaluate_every=check_count,
+            checkpoint_every=optional(check_count),
+            keep=a_choice(*KEEPS),
+            seed=a_seed,
+        )
         if self.dtype is not None:
             floating_dtype(self.dtype)
-        check_seed(self.seed)
 
     def learning_rate_at(self, step: int) -> float:
         """Give the learning rate of a step, counted from 1.
@@ -177,6 +192,18 @@ class PromptTrainingResult:
         return pd.DataFrame([asdict(evaluation) for evaluation in self.evaluations])
 
 
+_RUN: dict[str, Check] = {
+    "language_model": a_model_and_tokenizer,
+    "prompt": of_type("course_lib.ppt.soft_prompt.SoftPrompt"),
+    "verbalizer": of_type("course_lib.verbalizers.Verbalizer"),
+    "settings": optional(of_type("course_lib.ppt.pretraining.PromptTrainingSettings")),
+    "checkpoint_folder": optional(check_path),
+    "after_step": optional(check_callable),
+    "progress": check_flag,
+}
+
+
+@border(**_RUN)
 def pretrain_prompt(
     language_model: ModelAndTokenizer,
     prompt: SoftPrompt,
@@ -226,6 +253,7 @@ def pretrain_prompt(
     )  # fmt: skip
 
 
+@border(**_RUN)
 def train_prompt(
     language_model: ModelAndTokenizer,
     prompt: SoftPrompt,
@@ -287,6 +315,12 @@ def train_prompt(
         return run.result()
 
 
+@border(
+    language_model=a_model_and_tokenizer,
+    prompt=optional(_RUN["prompt"]),
+    verbalizer=_RUN["verbalizer"],
+    batch_size=check_count,
+)
 def evaluate_prompt(
     language_model: ModelAndTokenizer,
     prompt: SoftPrompt | None,

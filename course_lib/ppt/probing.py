@@ -7,9 +7,19 @@ position does no better than guessing, a soft prompt in front has little to work
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from course_lib.checks import check_seed
+from course_lib.checks import (
+    a_model_and_tokenizer,
+    border,
+    check_count,
+    check_labels,
+    check_numbers,
+    check_seed,
+    check_texts,
+    each,
+)
 from course_lib.errors import CourseError
 from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
 from course_lib.ppt import tasks
@@ -23,6 +33,7 @@ INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 NUM_FOLDS = 3
 
 
+@border(language_model=a_model_and_tokenizer, texts=check_texts, batch_size=check_count)
 def answer_states(
     language_model: ModelAndTokenizer, texts: Sequence[str], layers: Sequence[int], *, batch_size: int = 16
 ) -> np.ndarray:
@@ -45,10 +56,7 @@ def answer_states(
 
     model: Any = language_model.model
     num_layers = model.config.num_hidden_layers
-    if not texts:
-        raise CourseError("There are no texts to probe.", given=0, mend="Give at least one.")
-    if not layers or not all(isinstance(layer, int) and 0 <= layer <= num_layers for layer in layers):
-        raise CourseError(f"Layers are whole numbers from 0 to {num_layers}.", given=list(layers))
+    layers = each(partial(check_count, least=0, most=num_layers))("layers", layers)
     ids = language_model.tokenizer(list(texts))["input_ids"]
     # texts of one length together waste no padding; every row is put back in its place
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
@@ -71,6 +79,7 @@ def answer_states(
     return found
 
 
+@border(states=partial(check_numbers, num_dims=3), test_states=partial(check_numbers, num_dims=3))
 def probe_accuracies(
     states: np.ndarray, labels: Sequence[int], test_states: np.ndarray, test_labels: Sequence[int]
 ) -> list[list[float]]:
@@ -96,8 +105,10 @@ def probe_accuracies(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if not (np.isfinite(states).all() and np.isfinite(test_states).all()):
-        raise CourseError("The hidden states hold values that are no numbers.", given="nan or inf")
+    check_labels("labels", labels, num_rows=len(states))
+    check_labels("test_labels", test_labels, num_rows=len(test_states))
+    if states.shape[1:] != test_states.shape[1:]:
+        raise CourseError("Both sides need the same layers.", given=(states.shape, test_states.shape))
     scarcest = min(np.unique(labels, return_counts=True)[1])
     if scarcest < NUM_FOLDS:
         raise CourseError(f"A probe needs {NUM_FOLDS} training rows of each class.", given=int(scarcest))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from course_lib.checks import check_count
 from course_lib.errors import CourseError
 from course_lib.finetuning import POOL_BATCHES, Evaluation, length_bucketed_batches
 from course_lib.models import ModelAndTokenizer, find_context_length, refuse_too_long
@@ -56,10 +57,19 @@ def read_examples(examples: Examples, verbalizer: Verbalizer) -> Iterator[Prompt
     Raises:
         CourseError: no rows; a row without text, or with a label outside its options.
     """
-    if len(examples) == 0:
-        raise CourseError("There are no examples.", given=0, mend="Give at least one.")
+    _refuse_no_rows(examples)
     for number, row in enumerate(examples):
         yield _read_example(row, number, verbalizer)
+
+
+def _refuse_no_rows(examples: Any) -> None:
+    is_table = hasattr(examples, "__len__") and hasattr(examples, "__getitem__")
+    if not is_table or isinstance(examples, (str, bytes, Mapping)) or len(examples) == 0:
+        raise CourseError(
+            "There must be examples, at least one: a Dataset, or a list of rows.",
+            given=examples if not is_table else len(examples),
+            mend="Give rows with `text` and `label`.",
+        )
 
 
 def _read_example(row: Any, number: int, verbalizer: Verbalizer) -> PromptExample:
@@ -67,7 +77,7 @@ def _read_example(row: Any, number: int, verbalizer: Verbalizer) -> PromptExampl
         if isinstance(row, Mapping):
             row = (row["text"], row["label"], row.get("num_options"))
         text, label, num_options = PromptExample(*row)
-        label = label.__index__()
+        label = check_count("label", label, least=0)
         num_options = verbalizer.num_labels if num_options is None else num_options.__index__()
     except (KeyError, TypeError, ValueError, AttributeError):
         raise CourseError(

@@ -11,8 +11,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_lib.checks import check_seed
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import (
+    a_model_and_tokenizer,
+    a_seed,
+    a_tensor,
+    border,
+    check_choice,
+    check_count,
+    check_path,
+    check_text,
+    optional,
+)
+from course_lib.errors import CourseError
 from course_lib.fingerprint import ModelFingerprint, embedding_table, model_fingerprint, model_name
 from course_lib.models import ModelAndTokenizer
 from course_lib.ppt.adapter_files import Adapter, read_adapter, write_adapter
@@ -23,6 +33,8 @@ if TYPE_CHECKING:
 
 KINDS = ("random", "sample_vocab", "text", "pretrained")
 DEFAULT_NUM_VIRTUAL_TOKENS = 20
+# More rows than any context holds are a slip.
+MOST_VIRTUAL_TOKENS = 100_000
 
 
 class SoftPrompt:
@@ -52,9 +64,11 @@ class SoftPrompt:
     ) -> None:
         import torch
 
-        if embeddings.ndim != 2 or 0 in embeddings.shape:
+        a_tensor("embeddings", embeddings)
+        check_text("initialisation", initialisation)
+        if not embeddings.is_floating_point() or embeddings.ndim != 2 or 0 in embeddings.shape:
             raise CourseError(
-                "A soft prompt is a matrix [num_virtual_tokens, width] of at least one row.",
+                "A soft prompt is a matrix of floats [num_virtual_tokens, width] of at least one row.",
                 given=tuple(embeddings.shape),
                 mend="Make one with `initialise`.",
             )
@@ -128,6 +142,7 @@ class SoftPrompt:
             CourseError: the prompt is not for this model, or the folder holds something that the course did not
                 write, or that was changed since.
         """
+        a_model_and_tokenizer("language_model", language_model)
         self.check_fits(language_model.model)
         fingerprint = model_fingerprint(language_model.model, name=name)
         adapter = Adapter(self.embeddings, self.initialisation, fingerprint, task)
@@ -135,6 +150,7 @@ class SoftPrompt:
         return Path(folder)
 
 
+@border(folder=check_path, language_model=a_model_and_tokenizer)
 def load_soft_prompt(folder: Path | str, language_model: ModelAndTokenizer) -> SoftPrompt:
     """Load a prompt-tuning adapter that `SoftPrompt.save` or PEFT wrote.
 
@@ -157,6 +173,7 @@ def load_soft_prompt(folder: Path | str, language_model: ModelAndTokenizer) -> S
     return prompt
 
 
+@border(language_model=a_model_and_tokenizer, words=optional(check_text), seed=a_seed)
 def initialise(
     kind: str,
     language_model: ModelAndTokenizer,
@@ -191,10 +208,7 @@ def initialise(
 
     Source: Lester et al. 2021, section 3.2, for the kinds; Gu et al. 2022 for "pretrained".
     """
-    check_seed(seed)
-    kind = str(kind).lower()
-    if kind not in KINDS:
-        raise unknown_name("initialisation", kind, KINDS)
+    kind = check_choice("initialisation", kind.lower() if isinstance(kind, str) else kind, KINDS)
     for name, given, owner in (("words", words, "text"), ("prompt", prompt, "pretrained")):
         if (given is not None) != (kind == owner):
             raise CourseError(
@@ -205,8 +219,7 @@ def initialise(
     if prompt is not None:
         return _pretrained(language_model, num_virtual_tokens, prompt)
     count = DEFAULT_NUM_VIRTUAL_TOKENS if num_virtual_tokens is None else num_virtual_tokens
-    if not isinstance(count, int) or count < 1:
-        raise CourseError("A soft prompt has at least one row.", given=count, mend="Use 20.")
+    check_count("num_virtual_tokens", count, most=MOST_VIRTUAL_TOKENS)
     if kind == "text":
         rows, said = _rows_of_words(language_model, count, str(words)), f"text: {words}"
     elif kind == "sample_vocab":
@@ -286,6 +299,8 @@ def _rows_of_words(language_model: ModelAndTokenizer, count: int, words: str) ->
 def _pretrained(
     language_model: ModelAndTokenizer, num_virtual_tokens: int | None, prompt: SoftPrompt | Path | str
 ) -> SoftPrompt:
+    if not isinstance(prompt, SoftPrompt):
+        check_path("prompt", prompt)
     given = prompt.copy() if isinstance(prompt, SoftPrompt) else load_soft_prompt(prompt, language_model)
     given.check_fits(language_model.model)
     if num_virtual_tokens not in (None, given.num_virtual_tokens):

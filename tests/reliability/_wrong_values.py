@@ -349,29 +349,33 @@ def dataset(*columns: str, text_columns: tuple[str, ...] = ()) -> Kind:
     return wrong
 
 
-def tensor(*, shaped: bool = False, floating: bool = True, finite: bool = True, device: bool = False) -> Kind:
-    """A tensor of one shape and kind of number."""
+def tensor(*, shape_matters: bool = False, floating: bool = True, kind: Kind | None = None) -> Kind:
+    """A tensor of finite floats, or of whole numbers that are of one kind."""
 
     def wrong(right: Any) -> Wrong:
+        plain = right.detach()
         yield from none(right)
         yield "number", 3.0
         yield "text", "text"
         yield "list", right.tolist()
-        yield "array", right.detach().numpy()
+        yield "array", plain.numpy()
         yield "object", Opaque()
         if floating:
-            yield "whole numbers", right.detach().long()
-            yield "bools", right.detach() > 0
-        if floating and finite:
+            yield "whole numbers", plain.long()
+            yield "bools", plain > 0
             for what, value in (("NaN", math.nan), ("infinite", math.inf)):
-                broken = right.detach().clone()
+                broken = plain.clone()
                 broken.view(-1)[-1] = value
                 yield f"{what} in it", broken
-        if shaped:
-            yield "one dimension more", right.detach()[None]
-            yield "a column", right.detach()[..., None]
-            yield "shorter", right.detach()[:-1]
-            yield "a scalar", right.detach().reshape(-1)[0]
+        if kind is not None:
+            for what, value in kind(right.tolist()):
+                if isinstance(value, (list, np.ndarray)) and np.asarray(value).dtype.kind in "iuf":
+                    yield what, torch.as_tensor(np.asarray(value))
+        if shape_matters:
+            yield "one dimension more", plain[None]
+            yield "a column", plain[..., None]
+            yield "a scalar", plain.reshape(-1)[0]
+            yield "empty", plain[:0]
 
     return wrong
 

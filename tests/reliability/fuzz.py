@@ -38,6 +38,8 @@ class Call:
         kinds: what each argument is, by name; those without one are never made wrong.
         setting: says which call it is where a function has several.
         slow: whether the right call takes seconds; the sample in the tests leaves it out.
+        refused: whether the call is refused as it stands, for a reason that comes last, such as a folder that
+            cannot be there.
     """
 
     function: Callable[..., Any]
@@ -45,6 +47,7 @@ class Call:
     kinds: Mapping[str, Kind]
     setting: str = ""
     slow: bool = False
+    refused: bool = False
 
     @property
     def name(self) -> str:
@@ -81,7 +84,7 @@ def all_calls(rooms: list[str] | None = None) -> list[Call]:
 def single_faults(call: Call) -> Iterator[tuple[str, dict[str, Any]]]:
     """Give each call with one wrong argument, with what is wrong."""
     for name, kind in call.kinds.items():
-        for what, value in kind(call.arguments()[name]):
+        for what, value in kind(call.arguments().get(name)):
             yield f"{name}: {what}", {**call.arguments(), name: value}
 
 
@@ -90,7 +93,8 @@ def double_faults(call: Call, num_calls: int, rng: random.Random) -> Iterator[tu
     names = sorted(call.kinds)
     for _ in range(num_calls if len(names) > 1 else 0):
         chosen = {
-            name: rng.choice(list(call.kinds[name](call.arguments()[name]))) for name in rng.sample(names, 2)
+            name: rng.choice(list(call.kinds[name](call.arguments().get(name))))
+            for name in rng.sample(names, 2)
         }
         says = ", ".join(f"{name}: {what}" for name, (what, _) in chosen.items())
         yield says, {**call.arguments(), **{name: value for name, (_, value) in chosen.items()}}
@@ -146,7 +150,7 @@ def try_calls(calls: list[Call], num_doubles: int, seed: int = 0, *, slow: bool 
     for call in calls:
         if slow or not call.slow:
             right, says = verdict(call.function, call.arguments(), SECONDS_OF_A_RIGHT_CALL)
-            if right != "accepted":
+            if right != ("CourseError" if call.refused else "accepted"):
                 found.trouble.append(f"{call.name}: the right call ends in {right}: {says}")
                 continue
         found.functions.add(call.name.partition(" (")[0])
