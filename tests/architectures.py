@@ -18,14 +18,34 @@ CONTEXT = 160
 SIZES: dict[str, Any] = {
     **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_size"), 32),
     **dict.fromkeys(
-        ("intermediate_size", "ffn_dim", "n_inner", "decoder_ffn_dim", "encoder_ffn_dim", "d_inner", "hidden_dim"), 48
+        (
+            "intermediate_size",
+            "ffn_dim",
+            "n_inner",
+            "decoder_ffn_dim",
+            "encoder_ffn_dim",
+            "d_inner",
+            "hidden_dim",
+        ),
+        48,
     ),
-    **dict.fromkeys(("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers", "encoder_layers"), 2),
     **dict.fromkeys(
-        ("num_attention_heads", "n_head", "n_heads", "decoder_attention_heads", "encoder_attention_heads", "num_heads"),
+        ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "decoder_layers", "encoder_layers"), 2
+    ),
+    **dict.fromkeys(
+        (
+            "num_attention_heads",
+            "n_head",
+            "n_heads",
+            "decoder_attention_heads",
+            "encoder_attention_heads",
+            "num_heads",
+        ),
         4,
     ),
-    **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"), CONTEXT),
+    **dict.fromkeys(
+        ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_sequence_length"), CONTEXT
+    ),
     "num_key_value_heads": 2,
     "head_dim": 8,
     "vocab_size": VOCABULARY,
@@ -93,7 +113,9 @@ def tiny(kind: str, model_type: str, seed: int = 0, **options: Any) -> Any:
 
 def _tiny_config(model_type: str, options: dict[str, Any]) -> Any:
     config_class = configuration_auto.CONFIG_MAPPING[model_type]
-    known = set(inspect.signature(config_class.__init__).parameters) | set(getattr(config_class, "__annotations__", {}))
+    known = set(inspect.signature(config_class.__init__).parameters) | set(
+        getattr(config_class, "__annotations__", {})
+    )
     for base in config_class.__mro__:
         known |= set(getattr(base, "__annotations__", {}))
     mapped = getattr(config_class, "attribute_map", {})
