@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from course_lib import assets
 from course_lib.checks import check_seed, check_texts
@@ -162,6 +162,7 @@ def load_language_model(
     if loaded.tokenizer.pad_token is None:
         loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
     loaded.tokenizer.padding_side = "right"
+    refuse_looking_ahead(loaded.model)
     return loaded
 
 
@@ -170,10 +171,67 @@ def count_parameters(model: torch.nn.Module, *, trainable_only: bool = False) ->
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
 
 
+def text_config(model: Any) -> Any:
+    """Return the configuration of a model's text part, which composite models keep inside their own."""
+    return model.config.get_text_config(decoder=True)
+
+
+# How configurations call the most tokens that a model reads.
+_CONTEXT_NAMES = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "context_length",
+)
+
+
 def find_context_length(model: PreTrainedModel) -> int | None:
-    """Give the most tokens a model reads, or None where its configuration names no limit."""
-    length = getattr(model.config, "max_position_embeddings", None)
-    return length if isinstance(length, int) and length > 0 else None
+    """Return the most tokens that a model reads, or None where its configuration names no limit."""
+    config = text_config(model)
+    lengths = (getattr(config, name, None) for name in _CONTEXT_NAMES)
+    return next((length for length in lengths if isinstance(length, int) and length > 0), None)
+
+
+# What a model says that is no causal language model, or needs more than token ids.
+_NO_CAUSAL_MODEL = (AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
+
+def refuse_looking_ahead(model: Any) -> None:
+    """Refuse a model whose outputs depend on later tokens, or that does not read plain texts at all.
+
+    Args:
+        model: what is to be used as a causal language model, in evaluation mode.
+
+    Raises:
+        CourseError: it has an encoder, looks ahead, or fails on four tokens.
+    """
+    import torch
+
+    if getattr(text_config(model), "is_encoder_decoder", False):
+        raise CourseError(
+            "This model has an encoder and a decoder, and reads no text from left to right.",
+            given=type(model).__name__,
+            mend="Use a decoder alone, such as a GPT, Llama or Qwen.",
+        )
+    ids = torch.tensor([[4, 5, 6, 7], [4, 5, 6, 8]], device=model.device)
+    try:
+        # counted from the end: a learnt prompt puts virtual tokens in front
+        with torch.inference_mode(), output_only_at(model, [0, 0, 0, 1, 1, 1], [-4, -3, -2] * 2):
+            first, second = model(input_ids=ids).logits.float().view(2, 3, -1)
+    except _NO_CAUSAL_MODEL as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CourseError(
+            f"This model does not read a plain text: {said}",
+            given=type(model).__name__,
+            mend="Use a causal language model of `transformers`.",
+        ) from error
+    if (first - second).abs().max() > 1e-3 * first.abs().max():
+        raise CourseError(
+            "This model looks ahead: what it says of a word depends on the words behind it.",
+            given=type(model).__name__,
+            mend="Use a causal language model; encoders such as BERT are loaded with `load_encoder`.",
+        )
 
 
 def refuse_too_long(
@@ -218,7 +276,7 @@ def output_only_at(model: PreTrainedModel, rows: Any, columns: Any) -> Iterator[
     Args:
         model: a causal language model.
         rows: the places' rows: n ints, a list or a tensor.
-        columns: their columns.
+        columns: their columns; negative ones count from the end.
 
     Raises:
         CourseError: the model has no output layer over a vocabulary.
@@ -382,6 +440,9 @@ def _load(
 ) -> ModelAndTokenizer:
     from transformers import AutoTokenizer
 
+    if _is_adapter(source):
+        options = {"fresh_head": fresh_head, **model_options}
+        return _load_adapter(Path(source).expanduser(), auto_class, embedded_folder, device, **options)
     chosen = choose_device(device)
     where = str(embedded_folder()) if source == EMBEDDED else _folder_or_hub_id(source)
     with _loading(source), _quietly():
@@ -395,6 +456,40 @@ def _load(
         )
     _refuse_missing_weights(model, report["missing_keys"], source, fresh_head)
     return ModelAndTokenizer(model.to(chosen).eval(), tokenizer)
+
+
+def _is_adapter(source: Any) -> bool:
+    """Say whether a source is a folder that PEFT wrote: an adapter's weights without the model's."""
+    folder = Path(str(source)).expanduser()
+    return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+
+
+def _load_adapter(
+    folder: Path, auto_class: Any, embedded_folder: Any, device: str | None, **options: Any
+) -> ModelAndTokenizer:
+    """Load an adapter (LoRA and the like) on the model that its configuration names."""
+    from peft import PeftConfig, PeftModel
+
+    with _loading(str(folder)):
+        base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
+    if not base:
+        raise CourseError(
+            "This folder holds an adapter that does not name its model.",
+            given=str(folder),
+            mend="Write the model's folder or hub id into adapter_config.json as base_model_name_or_path.",
+        )
+    try:
+        model, tokenizer = _load(auto_class, base, embedded_folder, device, **options)
+    except CourseError as error:
+        raise CourseError(
+            f"This folder holds an adapter for the model {base!r}, which cannot be loaded: {error.problem}",
+            given=str(folder),
+            mend="Put that model there, or write its folder into adapter_config.json as base_model_name_or_path; "
+            "an adapter that is merged (`merge_and_unload`) and saved is a model of its own.",
+        ) from error
+    with _loading(str(folder)), _quietly():
+        adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True)
+    return ModelAndTokenizer(cast("PreTrainedModel", adapted.to(model.device).eval()), tokenizer)
 
 
 def _refuse_missing_weights(

@@ -14,6 +14,7 @@ from transformers.models.auto import configuration_auto, modeling_auto
 
 VOCABULARY = 40
 CONTEXT = 160
+MOST_PARAMETERS = 2_000_000
 # Every name under which an architecture may know a size; a configuration takes those that it has.
 SIZES: dict[str, Any] = {
     **dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_size"), 32),
@@ -107,6 +108,10 @@ def tiny(kind: str, model_type: str, seed: int = 0, **options: Any) -> Any:
     auto = {"causal": AutoModelForCausalLM, "classifier": AutoModelForSequenceClassification}[kind]
     if kind == "causal" and hasattr(config, "is_decoder"):
         config.is_decoder = True
+    with torch.device("meta"):
+        size = sum(weight.numel() for weight in auto.from_config(config).parameters())
+    if size > MOST_PARAMETERS:
+        raise ValueError(f"{model_type} has {size:,} parameters at these sizes")
     with _quiet_seed(seed):
         return auto.from_config(config).eval()
 

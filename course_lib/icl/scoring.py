@@ -1,36 +1,41 @@
 """Log-probabilities of label words behind prompts that share a long prefix.
 
 A scorer has one method, `log_probabilities(prefix, items, label_words)`. `NaiveScorer` reads every prompt
-whole; it is the reference. `PrefixCachedScorer` reads the shared prefix once.
-
-How the prefix is shared. Attention over the prefix and a row's own tokens is an average of values, weighted
-by exp(score). It splits into two averages, over the prefix and over the row itself, that are put together in
-proportion to their sums of weights. Behind one prefix all rows have the same prefix keys, so the queries of
-all rows are laid side by side as if they were one row, and the keys and values of the prefix exist once,
-however many rows a batch has. `transformers` lets a function take the place of attention in every model that
-is written for it; that function is `shared_prefix_attention`.
+whole; it is the reference. `PrefixCachedScorer` reads the shared prefix once (`shared_prefix.py`). Whatever the
+batch size, the order of the items and what ran before: the scores are the same, or the model is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from course_lib.checks import check_count, check_text, check_texts
 from course_lib.errors import CourseError
-from course_lib.hardware import warn_of_slow_bfloat16
-from course_lib.models import find_context_length, floating_dtype, output_only_at, refuse_too_long
+from course_lib.icl.shared_prefix import (
+    NotSharedError,
+    at_positions,
+    attention_replaced,
+    compute_prefix,
+    library_cache,
+)
+from course_lib.models import (
+    find_context_length,
+    floating_dtype,
+    output_only_at,
+    refuse_looking_ahead,
+    refuse_too_long,
+    text_config,
+)
 from course_lib.verbalizers import Reading, Rows, find_label_ids, lay_out_rows, shared_length, text_ids
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-ATTENTION_NAME = "course_shared_prefix"
 
 
 class Scorer(Protocol):
@@ -134,16 +139,13 @@ class NaiveScorer:
             CourseError: labels that cannot be compared; a prompt longer than the context; logits that are
                 not numbers.
         """
+        items = _checked_texts(prefix, items)
         rows = label_rows(self.tokenizer, prefix, items, label_words)
         refuse_too_long_items(rows, find_context_length(self.model))
         order = list(range(len(rows.ids)))
         with _scoring(progress, len(order)) as bar:
             read = _Readings(rows, len(items), len(label_words))
-            for batch in _batches(order, self.batch_size):
-                ids = _right_padded([rows.ids[row] for row in batch], self.model.device)
-                read.batch(self.model, batch, 0, input_ids=ids, use_cache=False)
-                bar.update(len(batch))
-        return read.values
+            return _read_whole(self.model, rows, order, self.batch_size, read, bar)
 
 
 @dataclass
@@ -152,8 +154,10 @@ class PrefixCachedScorer:
 
     A model must pass its attention through the attention interface of `transformers`, as llama-, qwen- and
     gpt2-like decoders do. Others (attention with a bias by distance, a window shorter than the prompt, capped
-    scores) fall back on a cache that is expanded to every row of a batch: the same numbers, the prefix still
-    computed once, but held once a row. `shares_keys` says which of the two was used last.
+    scores) fall back on a cache that is expanded to every row of a batch: the prefix is still computed once, but
+    held once a row. Models that keep another state than keys and values (Mamba and its hybrids) or that put virtual
+    tokens in front (prompt tuning) read whole prompts. The numbers are the same; `way` says which was used last:
+    "shared keys", "expanded cache" or "whole prompts".
 
     While a call runs, the model's attention is exchanged; a model is not to be used from two threads at once.
 
@@ -172,22 +176,25 @@ class PrefixCachedScorer:
     tokenizer: PreTrainedTokenizerBase
     batch_size: int = 16
     dtype: str | torch.dtype | None = None
-    shares_keys: bool = field(default=True, init=False)
-    _kept: PrefixCache | None = field(default=None, init=False, repr=False)
+    way: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         _check_model(self.model, self.batch_size)
-        if self.dtype is not None and floating_dtype(self.dtype) != self.model.dtype:
-            model: Any = copy.deepcopy(self.model)
-            self.model = model.to(floating_dtype(self.dtype))
-            warn_of_slow_bfloat16(self.model.dtype, self.model.device.type)
+        if self.dtype is not None:
+            floating_dtype(self.dtype)
+
+    @property
+    def shares_keys(self) -> bool:
+        """Whether the last call held the prefix's keys and values once for all rows."""
+        return self.way == "shared keys"
 
     def log_probabilities(
         self, prefix: str, items: Sequence[str], label_words: Sequence[str], progress: bool = True
     ) -> np.ndarray:
         """Give the natural log of the probability of each label's whole continuation.
 
-        A second call with the same prefix does not compute it again, unless the model's weights are others.
+        Nothing is kept from call to call: whatever was done to the model in between (training, another adapter, an
+        adapter switched off) counts.
 
         Args:
             prefix: the text that all prompts begin with; may be empty.
@@ -202,57 +209,125 @@ class PrefixCachedScorer:
             CourseError: labels that cannot be compared; a prompt longer than the context; logits that are
                 not numbers.
         """
+        items = _checked_texts(prefix, items)
         rows = label_rows(self.tokenizer, prefix, items, label_words)
         refuse_too_long_items(rows, find_context_length(self.model))
         shared = shared_prefix(self.tokenizer, prefix, rows)
         order = sorted(range(len(rows.ids)), key=lambda row: len(rows.ids[row]), reverse=True)
         with _scoring(progress, len(order)) as bar:
-            try:
-                self.shares_keys = True
-                return self._behind_shared_keys(rows, shared, order, len(items), len(label_words), bar)
-            except _NotSharedError:
-                self.shares_keys = False
-                bar.reset()
-                return self._behind_expanded_cache(rows, shared, order, len(items), len(label_words), bar)
+            model = self._in_its_dtype()
+            self.way = self._quickest_way(model, rows, shared)
+            read = _Readings(rows, len(items), len(label_words))
+            return _WAYS[self.way](model, rows, order, self.batch_size, read, bar, shared)
 
-    def _behind_shared_keys(
-        self, rows: Rows, shared: list[int], order: list[int], num_items: int, num_labels: int, bar: Any
-    ) -> np.ndarray:
-        read = _Readings(rows, num_items, num_labels)
-        if not order:
-            return read.values
-        with _attention_replaced(self.model):
-            cache = self._prefix_cache(shared)
-            for batch in _batches(order, self.batch_size):
-                ids = _right_padded([rows.ids[row][len(shared) :] for row in batch], self.model.device)
-                with cache.active():
-                    read.batch(self.model, batch, len(shared), **_at_positions(ids, len(shared)))
-                bar.update(len(batch))
-        return read.values
+    def _in_its_dtype(self) -> Any:
+        """Return the model, or a copy of it as it is now in another precision."""
+        if self.dtype is None or floating_dtype(self.dtype) == self.model.dtype:
+            return self.model
+        model: Any = copy.deepcopy(self.model)
+        return model.to(floating_dtype(self.dtype))
 
-    def _prefix_cache(self, shared: list[int]) -> PrefixCache:
-        """Compute the prefix's keys and values, or take those of the last call."""
-        weights = _weights_version(self.model)
-        if self._kept is None or not self._kept.fits(shared, weights):
-            self._kept = None  # free the old keys before new ones are made
-            self._kept = compute_prefix(self.model, shared, weights)
-        return self._kept
+    def _quickest_way(self, model: Any, rows: Rows, shared: list[int]) -> str:
+        """Return the first way that gives the numbers of whole prompts on a few tokens."""
+        longest = max(map(len, rows.ids), default=0)
+        if not shared or _puts_tokens_in_front(model) or longest > (_rope_border(model) or longest):
+            return "whole prompts"
+        expected = _few_tokens(model, "whole prompts")
+        # what reduced precision rounds is small beside what a prefix read at wrong positions changes
+        tolerance = 0.3 if model.dtype.itemsize < 4 else 1e-3
+        for way in ("shared keys", "expanded cache"):
+            with contextlib.suppress(NotSharedError):
+                if abs(_few_tokens(model, way) - expected).max() < tolerance:
+                    return way
+        return "whole prompts"
 
-    def _behind_expanded_cache(
-        self, rows: Rows, shared: list[int], order: list[int], num_items: int, num_labels: int, bar: Any
-    ) -> np.ndarray:
-        read = _Readings(rows, num_items, num_labels)
-        cache = _library_cache(self.model, shared)
-        for batch in _batches(order, self.batch_size):
-            ids = _right_padded([rows.ids[row][len(shared) :] for row in batch], self.model.device)
-            arguments: dict[str, Any] = {"input_ids": ids, "use_cache": False}
-            if cache is not None:
-                expanded = copy.deepcopy(cache)
-                expanded.batch_repeat_interleave(len(batch))
-                arguments = {"input_ids": ids, "past_key_values": expanded, "use_cache": True}
-            read.batch(self.model, batch, len(shared), **arguments)
+
+# --- the ways to read rows ---------------------------------------------------------------------------
+
+
+def _read_whole(
+    model: Any,
+    rows: Rows,
+    order: list[int],
+    batch_size: int,
+    read: _Readings,
+    bar: Any,
+    shared: Sequence[int] = (),
+) -> np.ndarray:
+    border = _rope_border(model)
+    sides = [
+        [row for row in order if border is None or (len(rows.ids[row]) > border) == is_long]
+        for is_long in ((False,) if border is None else (False, True))
+    ]
+    for batch in (batch for side in sides for batch in _batches(side, batch_size)):
+        ids = _right_padded([rows.ids[row] for row in batch], model.device)
+        read.batch(model, batch, 0, input_ids=ids)
+        bar.update(len(batch))
+    return read.values
+
+
+def _read_behind_shared_keys(
+    model: Any, rows: Rows, order: list[int], batch_size: int, read: _Readings, bar: Any, shared: list[int]
+) -> np.ndarray:
+    with attention_replaced(model):
+        cache = compute_prefix(model, shared)
+        for batch in _batches(order, batch_size):
+            ids = _right_padded([rows.ids[row][len(shared) :] for row in batch], model.device)
+            with cache.active():
+                read.batch(model, batch, len(shared), **at_positions(ids, len(shared)))
             bar.update(len(batch))
-        return read.values
+    return read.values
+
+
+def _read_behind_expanded_cache(
+    model: Any, rows: Rows, order: list[int], batch_size: int, read: _Readings, bar: Any, shared: list[int]
+) -> np.ndarray:
+    cache = library_cache(model, shared)
+    for batch in _batches(order, batch_size):
+        ids = _right_padded([rows.ids[row][len(shared) :] for row in batch], model.device)
+        expanded = copy.deepcopy(cache)
+        expanded.batch_repeat_interleave(len(batch))
+        read.batch(model, batch, len(shared), input_ids=ids, past_key_values=expanded, use_cache=True)
+        bar.update(len(batch))
+    return read.values
+
+
+_WAYS: dict[str, Callable[..., np.ndarray]] = {
+    "shared keys": _read_behind_shared_keys,
+    "expanded cache": _read_behind_expanded_cache,
+    "whole prompts": _read_whole,
+}
+
+
+def _few_tokens(model: Any, way: str) -> np.ndarray:
+    """Return what a way reads off two short rows behind a few tokens, float32 [2, 1]."""
+    from tqdm.auto import tqdm
+
+    shared = [4, 5, 6, 7, 8]
+    ids = [[*shared, 6, 4], [*shared, 5]]
+    readings = [Reading(row, len(ids[row]) - 1, 5, row, 0) for row in range(2)]
+    rows = Rows(ids, readings, [len(row) - 1 for row in ids])
+    read = _Readings(rows, 2, 1)
+    return _WAYS[way](model, rows, [0, 1], 2, read, tqdm(disable=True), shared)
+
+
+def _puts_tokens_in_front(model: Any) -> bool:
+    """Say whether the model is one of PEFT's that learnt a prompt or prefix."""
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+
+
+def _rope_border(model: Any) -> int | None:
+    """Return the length above which a model turns its positions by other angles, None where there is none.
+
+    With "longrope" (Phi-3 of long context) the longest row of a batch decides for all of them, so rows on both
+    sides of the border are never read together, and no row beyond it behind keys of a prefix before it.
+    """
+    parameters = getattr(text_config(model), "rope_parameters", None) or {}
+    kinds = [parameters, *(value for value in parameters.values() if isinstance(value, dict))]
+    borders = [
+        kind["original_max_position_embeddings"] for kind in kinds if kind.get("rope_type") == "longrope"
+    ]
+    return min(borders, default=None)
 
 
 def refuse_too_long_items(rows: Rows, context_length: int | None) -> None:
@@ -272,13 +347,18 @@ def refuse_too_long_items(rows: Rows, context_length: int | None) -> None:
 
 
 def _check_model(model: PreTrainedModel, batch_size: int) -> None:
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise CourseError("The batch size must be at least 1.", given=batch_size, mend="Leave it out.")
-    if model.training:
+    check_count("batch_size", batch_size)
+    if getattr(model, "training", False):
         raise CourseError(
             "The model is in training mode, where dropout makes every score another.",
             mend="Call `model.eval()` first.",
         )
+    refuse_looking_ahead(model)
+
+
+def _checked_texts(prefix: str, items: Sequence[str]) -> list[str]:
+    check_text("prefix", prefix)
+    return check_texts("items", items, least=0)
 
 
 @contextlib.contextmanager
@@ -304,13 +384,6 @@ def _right_padded(rows: list[list[int]], device: Any) -> torch.Tensor:
 
     longest = max(map(len, rows))
     return torch.tensor([row + row[-1:] * (longest - len(row)) for row in rows], device=device)
-
-
-def _at_positions(ids: torch.Tensor, start: int) -> dict[str, Any]:
-    import torch
-
-    positions = torch.arange(start, start + ids.shape[1], device=ids.device)[None]
-    return {"input_ids": ids, "position_ids": positions.expand(ids.shape[0], -1), "use_cache": False}
 
 
 # --- label logits only -----------------------------------------------------------------------------
@@ -343,6 +416,8 @@ class _Readings:
         import torch
 
         readings = [(i, reading) for i, row in enumerate(batch) for reading in self.of_row[row]]
+        # counted from the end: a learnt prompt puts virtual tokens in front
+        start += arguments["input_ids"].shape[1]
         # each position of a row once, though several labels are read there
         places = sorted({(i, reading.position - start) for i, reading in readings})
         slots = {place: slot for slot, place in enumerate(places)}
@@ -362,228 +437,3 @@ class _Readings:
                     mend="Use float32; if they still are not, the weights or the texts are broken.",
                 )
             self.sums[reading.item, reading.label] += value
-
-
-# --- the shared prefix -----------------------------------------------------------------------------
-
-
-class _NotSharedError(Exception):
-    """The architecture's attention is not plain attention through the interface."""
-
-
-@dataclass
-class PrefixCache:
-    """Keys and values of a prefix, one pair a layer, with a batch of 1.
-
-    Args:
-        ids: the prefix's token ids.
-        weights: which state of the model's weights they belong to.
-        layers: layer number -> keys and values, [1, key-value heads, prefix length, head size].
-        recording: whether attention is to fill `layers` rather than to read them.
-    """
-
-    ids: list[int]
-    weights: int = 0
-    layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
-    recording: bool = False
-
-    def fits(self, ids: list[int], weights: int) -> bool:
-        """Say whether these are the keys and values of a prefix under the model's present weights."""
-        return self.ids == ids and self.weights == weights
-
-    @contextlib.contextmanager
-    def active(self) -> Iterator[None]:
-        """Make this the prefix that attention sees."""
-        token = _PREFIX.set(self)
-        try:
-            yield
-        finally:
-            _PREFIX.reset(token)
-
-
-_PREFIX: ContextVar[PrefixCache | None] = ContextVar("prefix", default=None)
-
-
-def compute_prefix(model: PreTrainedModel, ids: list[int], weights: int = 0) -> PrefixCache:
-    """Run the prefix once and keep each layer's keys and values. The attention must be replaced already."""
-    import torch
-
-    cache = PrefixCache(ids, weights, recording=True)
-    if ids:
-        row = torch.tensor([ids], device=model.device)
-        with cache.active(), output_only_at(model, [0], [len(ids) - 1]):
-            model(**_at_positions(row, 0))
-        if len(cache.layers) != model.config.num_hidden_layers:
-            raise _NotSharedError
-    cache.recording = False
-    return cache
-
-
-def _weights_version(model: Any) -> int:
-    """Tell states of the weights apart, so that a model trained further is not given its old keys."""
-    return hash(tuple((weight.data_ptr(), weight._version) for weight in model.parameters()))
-
-
-@contextlib.contextmanager
-def _attention_replaced(model: Any) -> Iterator[None]:
-    from transformers import AttentionInterface
-
-    if not model._can_set_attn_implementation() or _has_window(model.config):
-        raise _NotSharedError
-    AttentionInterface.register(ATTENTION_NAME, shared_prefix_attention)
-    before = model.config._attn_implementation
-    model.set_attn_implementation(ATTENTION_NAME)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
-
-
-def _has_window(config: Any) -> bool:
-    """Say whether any layer sees something other than all earlier tokens."""
-    kinds = getattr(config, "layer_types", None)
-    if kinds:
-        return any(kind != "full_attention" for kind in kinds)
-    return getattr(config, "sliding_window", None) is not None
-
-
-# Arguments of the interface that change nothing about plain causal attention.
-_HARMLESS = {
-    "cache_position",
-    "cu_seq_lens_k",
-    "cu_seq_lens_q",
-    "is_causal",
-    "max_length_k",
-    "max_length_q",
-    "num_items_in_batch",
-    "output_attentions",
-    "output_hidden_states",
-    "output_router_logits",
-    "past_key_values",
-    "position_embeddings",
-    "position_ids",
-    "return_dict",
-    "use_cache",
-}
-
-
-def shared_prefix_attention(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    **arguments: Any,
-) -> tuple[torch.Tensor, None]:
-    """Attend causally within each row, and to the active prefix, which all rows share.
-
-    Called by the models of `transformers`.
-
-    Args:
-        module: the attention layer; its `layer_idx` says whose keys to take.
-        query: [B, H, T, D].
-        key: [B, H_kv, T, D], the rows' own.
-        value: [B, H_kv, T, D].
-        attention_mask: None; rows are filled up on the right, where nothing has to be masked.
-        scaling: factor of the scores; 1/√D by default.
-        dropout: 0.
-        arguments: anything that would change the scores is refused.
-
-    Returns:
-        [B, T, H, D], and None for the weights.
-    """
-    import torch
-
-    unknown = [name for name, given in arguments.items() if given is not None and name not in _HARMLESS]
-    layer = getattr(module, "layer_idx", None)
-    prefix = _PREFIX.get()
-    if unknown or layer is None or prefix is None or attention_mask is not None or dropout:
-        raise _NotSharedError(unknown)
-    if arguments.get("is_causal") is False or not getattr(module, "is_causal", True):
-        raise _NotSharedError("attention that looks ahead")
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    group = query.shape[1] // key.shape[1]
-    own_key, own_value = (x.repeat_interleave(group, dim=1) if group > 1 else x for x in (key, value))
-    output, weight = _attend(query, own_key, own_value, scale, causal=True)
-    if prefix.recording:
-        prefix.layers[layer] = (key.contiguous(), value.contiguous())
-    elif layer in prefix.layers:
-        over_prefix, prefix_weight = _attend_to_prefix(query, *prefix.layers[layer], scale)
-        # share of the prefix: exp(p) / (exp(p) + exp(o)), a logistic function of p - o
-        share = torch.sigmoid(prefix_weight - weight)[..., None].to(output.dtype)
-        output = torch.lerp(output, over_prefix, share)
-    return output.transpose(1, 2).contiguous(), None
-
-
-def _attend_to_prefix(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attend from all rows to the one prefix.
-
-    Rows, and the query heads that share a key head, are laid side by side as queries of one row.
-
-    Args:
-        query: [B, H, T, D].
-        key: [1, H_kv, P, D].
-        value: [1, H_kv, P, D].
-        scale: factor of the scores.
-
-    Returns:
-        Output [B, H, T, D] and log-sum-exp of the scores [B, H, T].
-    """
-    rows, heads, length, size = query.shape
-    key_heads = key.shape[1]
-    grouped = query.reshape(rows, key_heads, heads // key_heads, length, size).transpose(0, 1)
-    output, weight = _attend(grouped.reshape(1, key_heads, -1, size), key, value, scale, causal=False)
-    unfolded = (key_heads, rows, heads // key_heads, length)
-    output = output.reshape(*unfolded, -1).transpose(0, 1).reshape(rows, heads, length, -1)
-    return output, weight.reshape(unfolded).transpose(0, 1).reshape(rows, heads, length)
-
-
-def _attend(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, *, causal: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attend, and give the log-sum-exp of the scores, which `scaled_dot_product_attention` keeps to itself.
-
-    Args:
-        query: [B, H, Q, D].
-        key: [B, H, K, D].
-        value: [B, H, K, D].
-        scale: factor of the scores.
-        causal: whether query i sees keys 0 to i only.
-
-    Returns:
-        Output [B, H, Q, D] and float32 log-sum-exp [B, H, Q].
-    """
-    import torch
-
-    kernel = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
-    if kernel is not None and query.device.type == "cpu" and key.shape[-1] == value.shape[-1]:
-        # the kernel that torch itself takes on a CPU; it never holds the whole matrix of scores
-        output, weight = kernel(query, key, value, 0.0, causal, scale=scale)
-        return output, weight.float()
-    scores = (query @ key.transpose(-1, -2)).float() * scale
-    if causal:
-        ahead = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-        scores = scores.masked_fill(ahead, -torch.inf)
-    return scores.softmax(dim=-1).to(value.dtype) @ value, scores.logsumexp(dim=-1)
-
-
-def _library_cache(model: Any, shared: list[int]) -> Any:
-    """Run the prefix through the model's own cache; None for an empty prefix."""
-    import torch
-
-    if not shared:
-        return None
-    row = torch.tensor([shared], device=model.device)
-    with output_only_at(model, [0], [len(shared) - 1]):
-        cache = model(input_ids=row, use_cache=True).past_key_values
-    if not hasattr(cache, "batch_repeat_interleave"):
-        raise CourseError(
-            "This model keeps no cache that several rows could share.",
-            given=type(model).__name__,
-            mend="Use `NaiveScorer`.",
-        )
-    return cache

@@ -43,7 +43,7 @@ from course_lib.fingerprint import model_fingerprint
 from course_lib.hardware import warn_of_slow_bfloat16
 from course_lib.models import ModelAndTokenizer, floating_dtype
 from course_lib.ppt.checkpoints import CHECKPOINT_FILE, read_checkpoint, tensors_hash, write_checkpoint
-from course_lib.ppt.label_scoring import label_loss
+from course_lib.ppt.label_scoring import unchecked_label_loss
 from course_lib.ppt.processes import Processes
 from course_lib.ppt.prompt_examples import Batches, Examples, HeldOut, TaskTokens, read_examples
 from course_lib.ppt.soft_prompt import SoftPrompt
@@ -465,7 +465,7 @@ class _Run:
         if own:
             scores, num_tokens = self.batches.task.scores(self.prompt, [ids for ids, _ in own])
             labels = torch.tensor([label for _, label in own], device=scores.device)
-            loss = label_loss(scores, labels, reduction="sum") / len(batch)
+            loss = unchecked_label_loss(scores, labels, reduction="sum") / len(batch)
             loss.backward()
             totals += torch.stack([loss.detach(), torch.tensor(float(num_tokens), device=loss.device)]).to(
                 totals

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from course_lib.checks import check_count
 from course_lib.errors import CourseError
 from course_lib.finetuning import POOL_BATCHES, Evaluation, length_bucketed_batches
 from course_lib.models import ModelAndTokenizer, find_context_length, refuse_too_long
@@ -77,8 +76,8 @@ def _read_example(row: Any, number: int, verbalizer: Verbalizer) -> PromptExampl
         if isinstance(row, Mapping):
             row = (row["text"], row["label"], row.get("num_options"))
         text, label, num_options = PromptExample(*row)
-        label = check_count("label", label, least=0)
-        num_options = verbalizer.num_labels if num_options is None else num_options.__index__()
+        label = _whole(label)
+        num_options = verbalizer.num_labels if num_options is None else _whole(num_options)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise CourseError(
             f"Example {number} has no text and label.",
@@ -102,6 +101,12 @@ def _read_example(row: Any, number: int, verbalizer: Verbalizer) -> PromptExampl
             mend="Count the labels from 0.",
         )
     return PromptExample(text, label, num_options)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError("True and False are no numbers here")
+    return int(value.__index__())
 
 
 @dataclass(frozen=True)

@@ -142,6 +142,7 @@ class SoftPrompt:
             CourseError: the prompt is not for this model, or the folder holds something that the course did not
                 write, or that was changed since.
         """
+        check_path("folder", folder)
         a_model_and_tokenizer("language_model", language_model)
         self.check_fits(language_model.model)
         fingerprint = model_fingerprint(language_model.model, name=name)

@@ -16,7 +16,7 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from course_lib.errors import CourseError
-from course_lib.icl import scoring
+from course_lib.icl import scoring, shared_prefix
 from course_lib.icl.prompting import DemonstrationPrompt, InstanceTemplate
 from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer
 from course_lib.models import ModelAndTokenizer, load_language_model
@@ -51,6 +51,13 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
+class FrozenRope(dict):  # type: ignore[type-arg]
+    """Settings of positions that can be a key of the models that are kept."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
+
+
 @cache
 def tiny_model(architecture: str, seed: int = 0, **options: Any) -> Any:
     config = getattr(transformers, f"{architecture}Config")(
@@ -81,7 +88,7 @@ def by_hand(model: Any, tokenizer: Any, prefix: str, items: list[str], words: li
         )
         for j, whole in enumerate(wholes):
             with torch.no_grad():
-                logits = model(torch.tensor([whole])).logits[0].double().log_softmax(dim=-1)
+                logits = model(torch.tensor([whole[:-1]])).logits[0].double().log_softmax(dim=-1)
             values[i, j] = sum(logits[k - 1, whole[k]].item() for k in range(start, len(whole)))
     return values
 
@@ -100,6 +107,11 @@ words = st.sampled_from(
 texts = st.text(_ALPHABET + " ", max_size=25)
 
 
+def _shares(prefix: str, items: list[str], words: list[str]) -> bool:
+    rows = scoring.label_rows(tiny_tokenizer(), prefix, items, words)
+    return bool(scoring.shared_prefix(tiny_tokenizer(), prefix, rows))
+
+
 @pytest.mark.parametrize("architecture", SHARING)
 @given(prefix=texts, items=st.lists(texts, min_size=1, max_size=6), words=words, batch_size=st.integers(1, 7))
 @few
@@ -111,7 +123,7 @@ def test_the_shared_prefix_changes_nothing(
     scorer = PrefixCachedScorer(model, tokenizer, batch_size=batch_size)
     shared = scorer.log_probabilities(prefix, items, words, progress=False)
     naive = NaiveScorer(model, tokenizer, batch_size).log_probabilities(prefix, items, words, progress=False)
-    assert scorer.shares_keys
+    assert scorer.way == ("shared keys" if _shares(prefix, items, words) else "whole prompts")
     assert shared.dtype == naive.dtype == np.float32
     assert shared.shape == (len(items), len(words))
     np.testing.assert_allclose(shared, naive, atol=1e-4)
@@ -121,13 +133,15 @@ def test_the_shared_prefix_changes_nothing(
 PREFIX = "abc abc: 0\n\nde fgh ab: 1\n\nbcbc: 0"
 ITEMS = ["\n\nab:", "\n\nabcd efgh abc de:", "\n\n:", "", "\n\nhgfe dcba hgfe dcba hgfe dcba:"]
 WORDS = [" de", " cc", " ab"]
+# one token each, so that all labels are read off one row
+LETTERS = ["e", "f", "g"]
 
 
 @pytest.mark.parametrize("architecture", ALL)
 def test_architectures_that_cannot_share_keys_give_the_same_numbers(architecture: str) -> None:
     model, tokenizer = tiny_model(architecture), tiny_tokenizer()
     scorer = PrefixCachedScorer(model, tokenizer, batch_size=2)
-    for prefix in (PREFIX, "", "a"):
+    for prefix in ("", "a", PREFIX):
         items = ITEMS if prefix else [item or ":" for item in ITEMS]
         found = scorer.log_probabilities(prefix, items, WORDS, progress=False)
         np.testing.assert_allclose(found, by_hand(model, tokenizer, prefix, items, WORDS), atol=1e-4)
@@ -156,29 +170,174 @@ def test_the_kernel_and_the_plain_computation_agree(monkeypatch: pytest.MonkeyPa
 def test_keys_of_the_prefix_are_held_once_and_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = tiny_model("Llama"), tiny_tokenizer()
     scorer = PrefixCachedScorer(model, tokenizer, batch_size=5)
+    held: list[tuple[int, ...]] = []
+    compute = scoring.compute_prefix
+
+    def watched(model: Any, ids: list[int]) -> Any:
+        cache = compute(model, ids)
+        held.extend(key.shape for key, _ in cache.layers.values() if len(ids) > 10)
+        return cache
+
+    monkeypatch.setattr(scoring, "compute_prefix", watched)
     lengths: list[tuple[int, ...]] = []
     hook = model.model.embed_tokens.register_forward_hook(lambda _, ids, __: lengths.append(ids[0].shape))
     scorer.log_probabilities(PREFIX, ITEMS[:3], WORDS, progress=False)
-    scorer.log_probabilities(PREFIX, ITEMS[:2], [" 0", " 1"], progress=False)
     hook.remove()
     num_prefix = len(text_ids(tokenizer, [PREFIX])[0])
     assert [shape for shape in lengths if shape[1] >= num_prefix] == [(1, num_prefix)]
-    assert scorer._kept is not None
-    for key, value in scorer._kept.layers.values():
-        assert key.shape == value.shape == (1, 2, num_prefix, 4)
+    assert held == [(1, 2, num_prefix, 4)] * 2
 
 
-def test_a_model_trained_further_is_not_given_its_old_keys() -> None:
-    tokenizer = tiny_tokenizer()
-    model = transformers.AutoModelForCausalLM.from_config(tiny_model("Llama").config).eval()
-    scorer = PrefixCachedScorer(model, tokenizer)
-    before = scorer.log_probabilities(PREFIX, ITEMS, WORDS, progress=False)
+def _other_data(model: Any) -> None:
+    for weight in model.parameters():
+        weight.data.mul_(1.5)
+
+
+def _in_place(model: Any) -> None:
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(1.5)
+
+
+def _other_state(model: Any) -> None:
+    model.load_state_dict({name: value * 1.5 for name, value in model.state_dict().items()})
+
+
+def _other_angles(model: Any) -> None:
+    model.model.rotary_emb.inv_freq.mul_(0.5)
+
+
+def _a_hook(model: Any) -> None:
+    model.model.layers[0].register_forward_hook(lambda _, __, output: output * 1.5)
+
+
+def _another_forward(model: Any) -> None:
+    first = model.model.layers[0].mlp.forward
+    model.model.layers[0].mlp.forward = lambda hidden: 2 * first(hidden)
+
+
+@pytest.mark.parametrize("dtype", [None, "bfloat16"])
+@pytest.mark.parametrize(
+    "change", [_in_place, _other_data, _other_state, _other_angles, _a_hook, _another_forward]
+)
+def test_a_changed_model_is_read_as_it_is_now(change: Any, dtype: str | None) -> None:
+    tokenizer = tiny_tokenizer()
+    model = transformers.AutoModelForCausalLM.from_config(tiny_model("Llama").config).eval()
+    if change is _another_forward and dtype:
+        pytest.skip("the copy would run the given model's own layer, which is in float32")
+    scorer = PrefixCachedScorer(model, tokenizer, dtype=dtype)
+    before = scorer.log_probabilities(PREFIX, ITEMS, WORDS, progress=False)
+    change(model)
     after = scorer.log_probabilities(PREFIX, ITEMS, WORDS, progress=False)
+    fresh = PrefixCachedScorer(model, tokenizer, dtype=dtype)
     assert not np.allclose(before, after, atol=1e-3)
-    np.testing.assert_allclose(after, by_hand(model, tokenizer, PREFIX, ITEMS, WORDS), atol=1e-4)
+    np.testing.assert_array_equal(after, fresh.log_probabilities(PREFIX, ITEMS, WORDS, progress=False))
+
+
+def _with_two_adapters() -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    model = transformers.AutoModelForCausalLM.from_config(tiny_model("Llama").config).eval()
+    config = LoraConfig(target_modules=["q_proj", "v_proj"], init_lora_weights=False, r=2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        adapted = get_peft_model(model, config, "one")
+        adapted.add_adapter("two", config)
+    return adapted.eval()
+
+
+@pytest.mark.parametrize("kind", [PrefixCachedScorer, NaiveScorer])
+def test_adapters_may_be_switched_and_switched_off_in_between(kind: Any) -> None:
+    model, tokenizer = _with_two_adapters(), tiny_tokenizer()
+    scorer = kind(model, tokenizer)
+
+    def scores() -> np.ndarray:
+        found = scorer.log_probabilities(PREFIX, ITEMS, WORDS, progress=False)
+        np.testing.assert_allclose(found, by_hand(model, tokenizer, PREFIX, ITEMS, WORDS), atol=1e-4)
+        return found
+
+    one = scores()
+    model.set_adapter("two")
+    two = scores()
+    with model.disable_adapter():
+        base = scores()
+    model.set_adapter("one")
+    np.testing.assert_array_equal(scores(), one)
+    assert np.abs(one - two).max() > 1e-2 < np.abs(two - base).max()
+
+
+@pytest.mark.parametrize("kind", [PrefixCachedScorer, NaiveScorer])
+@pytest.mark.parametrize("method", ["prompt tuning", "p-tuning", "prefix tuning"])
+def test_a_learnt_prompt_in_front_changes_no_position(kind: Any, method: str) -> None:
+    import peft
+
+    configs: dict[str, Any] = {
+        "prompt tuning": peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+        "p-tuning": peft.PromptEncoderConfig(
+            task_type="CAUSAL_LM", num_virtual_tokens=3, encoder_hidden_size=8
+        ),
+        "prefix tuning": peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
+    }
+    plain = transformers.AutoModelForCausalLM.from_config(tiny_model("Llama").config).eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = peft.get_peft_model(plain, configs[method]).eval()
+    scorer = kind(model, tiny_tokenizer(), batch_size=2)
+    found = scorer.log_probabilities(PREFIX, ITEMS, WORDS, progress=False)
+    np.testing.assert_allclose(found, _behind_prompt(model, 0 if method == "prefix tuning" else 3), atol=1e-4)
+    with model.disable_adapter():
+        bare = scorer.log_probabilities(PREFIX, ITEMS, WORDS, progress=False)
+        np.testing.assert_allclose(bare, by_hand(plain, tiny_tokenizer(), PREFIX, ITEMS, WORDS), atol=1e-4)
+    assert np.abs(found - bare).max() > 1e-2
+
+
+def _behind_prompt(model: Any, num_virtual: int) -> np.ndarray:
+    """Score by hand behind virtual tokens, whose outputs stand first; each word is one token."""
+    tokenizer = tiny_tokenizer()
+    values = np.zeros((len(ITEMS), len(WORDS)))
+    for i, item in enumerate(ITEMS):
+        alone = tokenizer(PREFIX + item)["input_ids"]
+        for j, word in enumerate(WORDS):
+            whole = tokenizer(PREFIX + item + word)["input_ids"]
+            ids = torch.tensor([whole])
+            with torch.no_grad():
+                logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+            logits = logits[num_virtual:].double().log_softmax(dim=-1)
+            start = next(
+                k for k, pair in enumerate(zip([*alone, -1], whole, strict=False)) if pair[0] != pair[1]
+            )
+            values[i, j] = sum(logits[k - 1, whole[k]].item() for k in range(start, len(whole)))
+    return values
+
+
+@pytest.mark.parametrize("kind", [PrefixCachedScorer, NaiveScorer])
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_angles_that_depend_on_the_longest_row_do_not_mix_rows(kind: Any, batch_size: int) -> None:
+    model = _longrope_model()
+    items = [":", "abcdefgh:", "a:", "abcdefghabcdefgh:", "ab:"]
+    for prefix in ("abc abc", "abc abc: 0\n\nde fgh ab: 1"):
+        scorer = kind(model, tiny_tokenizer(), batch_size=batch_size)
+        found = scorer.log_probabilities(prefix, items, LETTERS, progress=False)
+        np.testing.assert_allclose(found, by_hand(model, tiny_tokenizer(), prefix, items, LETTERS), atol=1e-4)
+
+
+def _longrope_model() -> Any:
+    return tiny_model(
+        "Llama",
+        rope_parameters=FrozenRope(
+            rope_type="longrope", rope_theta=10000.0, factor=8.0, original_max_position_embeddings=20,
+            short_factor=(1.0, 1.0), long_factor=(4.0, 9.0),
+        ),
+    )  # fmt: skip
+
+
+def test_what_is_no_list_of_texts_is_refused() -> None:
+    scorer = PrefixCachedScorer(tiny_model("Llama"), tiny_tokenizer())
+    for items in ("hello", [None], [3], None):
+        with pytest.raises(CourseError, match="items must be"):
+            scorer.log_probabilities(PREFIX, items, WORDS)  # type: ignore[arg-type]
+    with pytest.raises(CourseError, match="prefix must be"):
+        scorer.log_probabilities(None, ITEMS, WORDS)  # type: ignore[arg-type]
 
 
 def test_what_a_model_does_with_its_logits_is_kept() -> None:
@@ -202,7 +361,8 @@ def test_only_the_labels_positions_reach_the_output_layer() -> None:
         scorer.log_probabilities(PREFIX, ITEMS, [" 0", " 1"], progress=False)
         # two readings an item, the space and the digit, and one position for the prefix
         assert seen[-1] == 2 * len(ITEMS)
-        assert sum(seen) <= 2 * len(ITEMS) + 1
+        # and the few tokens by which the way of sharing is tried
+        assert sum(seen) <= 2 * len(ITEMS) + 6
     hook.remove()
 
 
@@ -221,7 +381,7 @@ def test_the_model_is_left_as_it_was() -> None:
         PrefixCachedScorer(model, tiny_tokenizer()).log_probabilities(
             PREFIX, ["a" * 200], WORDS, progress=False
         )
-    assert model.config._attn_implementation == before != scoring.ATTENTION_NAME
+    assert model.config._attn_implementation == before != shared_prefix.ATTENTION_NAME
     assert not model.lm_head._forward_pre_hooks
 
 
@@ -233,7 +393,8 @@ def test_batches_are_ordered_by_length_and_answers_are_not() -> None:
     scorer = PrefixCachedScorer(model, tokenizer, batch_size=1)
     together = scorer.log_probabilities(PREFIX, items, WORDS, progress=False)
     hook.remove()
-    assert widths[1:] == sorted(widths[1:], reverse=True)
+    items_read = widths[-len(items) :]
+    assert items_read == sorted(items_read, reverse=True)
     backwards = scorer.log_probabilities(PREFIX, items[::-1], WORDS, progress=False)
     np.testing.assert_allclose(together, backwards[::-1], atol=1e-5)
 
@@ -272,7 +433,7 @@ def test_logits_that_are_not_numbers_are_an_error(kind: Any) -> None:
 @pytest.mark.parametrize("kind", [PrefixCachedScorer, NaiveScorer])
 def test_bad_settings_are_refused(kind: Any) -> None:
     model, tokenizer = tiny_model("Llama"), tiny_tokenizer()
-    with pytest.raises(CourseError, match="batch size"):
+    with pytest.raises(CourseError, match="batch_size must be"):
         kind(model, tokenizer, batch_size=0)
     with pytest.raises(CourseError, match="nothing to predict"):
         kind(model, tokenizer).log_probabilities("", [""], WORDS, progress=False)

@@ -26,12 +26,12 @@ import tests.icl.test_interventions as intervention_tests
 import tests.icl.test_scoring as scoring_tests
 import tests.icl.test_underspecified as split_tests
 from course_lib.errors import CourseError
-from course_lib.icl import calibration, measuring, scoring, underspecified
+from course_lib.icl import calibration, measuring, scoring, shared_prefix, underspecified
 from course_lib.icl.endpoint import EndpointScorer
 from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, label_texts
 from course_lib.icl.interventions import LABELS, explanations, find_intervention, instruction
 from course_lib.icl.prompting import DemonstrationPrompt, InstanceTemplate
-from course_lib.icl.scoring import NaiveScorer, PrefixCache, PrefixCachedScorer, Rows, label_rows
+from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer, Rows, label_rows
 from course_lib.icl.underspecified import UnderspecifiedSplit, underspecified_split
 from course_lib.verbalizers import LabelIds, Verbalizer, find_label_ids, text_ids
 from tests.icl.test_scoring import ITEMS, PREFIX, WORDS, by_hand, tiny_model, tiny_tokenizer
@@ -399,42 +399,6 @@ def test_demonstrations_show_more_than_one_label(labels: list[int], implementati
     assert refused(lambda: prompt.prefix(rows[: len(labels)], labels)) is holds
 
 
-# --- keys of an earlier prefix or of earlier weights -------------------------------------------------
-
-# as many tokens as PREFIX, with the labels exchanged
-OTHER = PREFIX.translate(str.maketrans("01", "10"))
-
-
-def of_any_prefix(cache: PrefixCache, ids: list[int], weights: int) -> bool:
-    return True
-
-
-def of_this_length(cache: PrefixCache, ids: list[int], weights: int) -> bool:
-    return len(cache.ids) == len(ids) and cache.weights == weights
-
-
-def of_any_weights(cache: PrefixCache, ids: list[int], weights: int) -> bool:
-    return cache.ids == ids
-
-
-@ours_or_planted(PrefixCache.fits, of_any_prefix=of_any_prefix, of_this_length=of_this_length)
-def test_keys_are_those_of_the_prefix_asked_for(
-    monkeypatch: pytest.MonkeyPatch, implementation: Any, holds: bool
-) -> None:
-    monkeypatch.setattr(PrefixCache, "fits", implementation)
-    scorer = PrefixCachedScorer(tiny_model("Llama"), tiny_tokenizer())
-    assert agrees_with_hand(scorer, OTHER)
-    assert agrees_with_hand(scorer, PREFIX) is holds
-
-
-@ours_or_planted(PrefixCache.fits, of_any_weights=of_any_weights)
-def test_keys_are_those_of_the_present_weights(
-    monkeypatch: pytest.MonkeyPatch, implementation: Any, holds: bool
-) -> None:
-    monkeypatch.setattr(PrefixCache, "fits", implementation)
-    assert passes(scoring_tests.test_a_model_trained_further_is_not_given_its_old_keys) is holds
-
-
 # --- a window of attention ---------------------------------------------------------------------------
 
 WINDOWS: dict[str, dict[str, Any]] = {
@@ -443,15 +407,15 @@ WINDOWS: dict[str, dict[str, Any]] = {
 }
 
 
-@ours_or_planted((scoring._has_window, set()), ignored=(lambda config: False, {"sliding_window"}))
+@ours_or_planted((shared_prefix._has_window, set()), ignored=(lambda config: False, {"sliding_window"}))
 @pytest.mark.parametrize("architecture", WINDOWS)
 def test_no_token_sees_beyond_its_window(
     monkeypatch: pytest.MonkeyPatch, architecture: str, implementation: Any, holds: bool
 ) -> None:
     """Two guards see a window, the model's settings and the layer's arguments; the trap passes both."""
     has_window, harmless = implementation
-    monkeypatch.setattr(scoring, "_has_window", has_window)
-    monkeypatch.setattr(scoring, "_HARMLESS", scoring._HARMLESS | harmless)
+    monkeypatch.setattr(shared_prefix, "_has_window", has_window)
+    monkeypatch.setattr(shared_prefix, "_HARMLESS", shared_prefix._HARMLESS | harmless)
     model = tiny_model(architecture, **WINDOWS[architecture])
     assert agrees_with_hand(PrefixCachedScorer(model, tiny_tokenizer())) is holds
 

@@ -51,7 +51,7 @@ def test_pairs_of_real_documents_are_probed_twice_alike(embedded: ModelAndTokeni
 
 
 def test_what_cannot_be_probed_is_refused(embedded: ModelAndTokenizer) -> None:
-    with pytest.raises(CourseError, match="no texts"):
+    with pytest.raises(CourseError, match="texts must hold"):
         answer_states(embedded, [], (0,))
     with pytest.raises(CourseError, match="from 0 to 30"):
         answer_states(embedded, ["It"], (31,))

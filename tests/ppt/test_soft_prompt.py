@@ -148,7 +148,7 @@ def test_a_pretrained_prompt_is_copied(tiny: ModelAndTokenizer, tmp_path: Path) 
     ("arguments", "said"),
     [
         ({"kind": "randm"}, "random"),
-        ({"kind": "random", "num_virtual_tokens": 0}, "at least one row"),
+        ({"kind": "random", "num_virtual_tokens": 0}, "num_virtual_tokens must be"),
         ({"kind": "random", "words": "w5 w6"}, "goes with the initialisation 'text'"),
         ({"kind": "text"}, "goes with the initialisation 'text'"),
         ({"kind": "text", "words": "w5 w5 w5"}, "same vector"),
@@ -416,5 +416,5 @@ def test_what_all_rows_begin_with_is_run_once(tiny: ModelAndTokenizer) -> None:
 def test_a_text_without_tokens_is_refused() -> None:
     with pytest.raises(CourseError, match="no token before the label word"):
         make_label_batch([LabelIds([], [[1], [2]])])
-    with pytest.raises(CourseError, match="no examples"):
+    with pytest.raises(CourseError, match="at least one example"):
         make_label_batch([])

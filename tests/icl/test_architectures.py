@@ -1,0 +1,90 @@
+"""Every causal architecture of `transformers`: the scorers give the numbers of whole prompts, or refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.errors import CourseError
+from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer
+from course_lib.models import find_context_length, refuse_looking_ahead
+from tests.architectures import CONTEXT, VOCABULARY, architectures, tiny
+from tests.icl.test_scoring import ITEMS, PREFIX, WORDS, by_hand, tiny_tokenizer
+
+# these read what is behind a word, or several words at once, whatever their configuration says
+REFUSED = ("prophetnet", "xlm", "xlnet")
+
+
+def _made(model_type: str) -> Any:
+    """Return a tiny model, or None where these sizes make none that reads five tokens."""
+    try:
+        model = tiny("causal", model_type, pad_token_id=VOCABULARY - 1)
+        with torch.no_grad():
+            model(input_ids=torch.tensor([[4, 5, 6, 7, 8]]))
+    except Exception:
+        return None
+    return model
+
+
+MODELS = {name: model for name in architectures("causal") if (model := _made(name)) is not None}
+ACCEPTED = sorted(set(MODELS) - set(REFUSED))
+
+
+def test_there_are_many() -> None:
+    assert len(ACCEPTED) >= 60
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_scores_depend_on_nothing_but_the_texts(name: str) -> None:
+    """Not on the batch, its padding, the order, the sharing of a prefix, or what was scored before."""
+    model, tokenizer = MODELS[name], tiny_tokenizer()
+    cached, naive = PrefixCachedScorer(model, tokenizer, 2), NaiveScorer(model, tokenizer, 3)
+    expected = by_hand(model, tokenizer, PREFIX, ITEMS, WORDS)
+    for scorer in (cached, naive):
+        found = scorer.log_probabilities(PREFIX, ITEMS, WORDS, progress=False)
+        np.testing.assert_allclose(found, expected, atol=2e-4)
+    cached.log_probabilities("bcbc", ["abc", "h:"], WORDS, progress=False)
+    cached.batch_size = 5
+    backwards = cached.log_probabilities(PREFIX, ITEMS[::-1], WORDS, progress=False)
+    np.testing.assert_allclose(backwards[::-1], expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", sorted(set(REFUSED) & set(MODELS)))
+@pytest.mark.parametrize("kind", [PrefixCachedScorer, NaiveScorer])
+def test_what_reads_otherwise_is_refused(name: str, kind: Any) -> None:
+    with pytest.raises(CourseError, match=r"looks ahead|does not read a plain text"):
+        kind(MODELS[name], tiny_tokenizer())
+
+
+@pytest.mark.parametrize("kind", [PrefixCachedScorer, NaiveScorer])
+@pytest.mark.parametrize("model_type", ["t5", "bart", "mbart"])
+def test_encoders_with_decoders_are_refused_in_one_sentence(kind: Any, model_type: str) -> None:
+    from transformers import AutoModelForSeq2SeqLM
+
+    from tests.architectures import _tiny_config
+
+    options = {"d_kv": 8, "d_ff": 16} if model_type == "t5" else {}
+    model = AutoModelForSeq2SeqLM.from_config(_tiny_config(model_type, options)).eval()
+    with pytest.raises(CourseError, match=r"an encoder and a decoder.*Use a decoder alone"):
+        kind(model, tiny_tokenizer())
+
+
+def test_an_encoder_that_passes_for_a_language_model_is_refused() -> None:
+    from transformers import BertConfig, BertLMHeadModel
+
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    model = BertLMHeadModel(BertConfig(vocab_size=VOCABULARY, **sizes)).eval()
+    with pytest.raises(CourseError, match="looks ahead"):
+        refuse_looking_ahead(model)
+    model = BertLMHeadModel(BertConfig(vocab_size=VOCABULARY, is_decoder=True, **sizes)).eval()
+    refuse_looking_ahead(model)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "opt", "gemma3", "qwen2"])
+def test_the_context_is_found_however_it_is_called(name: str) -> None:
+    if name not in MODELS:
+        pytest.skip("not among the tiny models")
+    assert find_context_length(MODELS[name]) == CONTEXT
