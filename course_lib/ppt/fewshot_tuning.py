@@ -15,7 +15,7 @@ from course_lib.finetuning import Evaluation
 from course_lib.locations import data_folder
 from course_lib.models import ModelAndTokenizer, count_parameters, floating_dtype
 from course_lib.ppt.fewshot_tasks import FewShotMethod, FewShotTask
-from course_lib.ppt.label_scoring import label_loss
+from course_lib.ppt.label_scoring import unchecked_label_loss
 from course_lib.ppt.pretraining import (
     PromptEvaluation,
     PromptTrainingSettings,
@@ -129,7 +129,7 @@ def finetune_language_model(
         optimizer.zero_grad(set_to_none=True)
         with _autocast(tuned.language_model, settings.dtype):
             scores, _ = task.scores(None, [tokens for tokens, _ in batch])
-        loss = label_loss(scores, torch.tensor([label for _, label in batch], device=scores.device))
+        loss = unchecked_label_loss(scores, torch.tensor([label for _, label in batch], device=scores.device))
         _refuse_not_finite("loss", loss.item(), number, settings)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)

@@ -88,3 +88,28 @@ def test_the_context_is_found_however_it_is_called(name: str) -> None:
     if name not in MODELS:
         pytest.skip("not among the tiny models")
     assert find_context_length(MODELS[name]) == CONTEXT
+
+
+def test_the_text_part_of_a_composite_model_is_read() -> None:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    text = {
+        **dict.fromkeys(("hidden_size", "intermediate_size"), 32),
+        "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+        "vocab_size": VOCABULARY, "max_position_embeddings": CONTEXT, "initializer_range": 0.3,
+        "sliding_window": 7, "pad_token_id": VOCABULARY - 1,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "image_size": 28, "patch_size": 14,
+    }  # fmt: skip
+    tokens = {"image_token_index": 38, "boi_token_index": 36, "eoi_token_index": 37}
+    config = Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, **tokens)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Gemma3ForConditionalGeneration(config).eval()
+    assert find_context_length(model) == CONTEXT
+    found = PrefixCachedScorer(model, tiny_tokenizer(), 2).log_probabilities(
+        PREFIX, ITEMS, WORDS, progress=False
+    )
+    np.testing.assert_allclose(found, by_hand(model, tiny_tokenizer(), PREFIX, ITEMS, WORDS), atol=2e-4)
