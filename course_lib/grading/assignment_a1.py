@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from course_lib.grading.answers import as_numbers, as_whole_number
 from course_lib.grading.assignments import (
     AS_GIVEN,
     Assignment,
@@ -48,8 +49,18 @@ def _model_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         _row("AlexNet", 60_000_000, 1_200_000, "image"),
         _row("DenseNet-121", 8_000_000, 1_200_000, "image"),
         _row("BERT, pre-training", 110_000_000, 3_300_000_000, "word"),
+        # A unit whose name holds another's.
+        _row("RoBERTa", 125_000_000, 2_200_000_000, "subword"),
     ]
     tied = [_row("tied b", 30, 12, "pair"), _row("tied a", 5, 2, "pair"), _row("larger", 9, 2, "pair")]
+    # Nearly equal to the tied ones, and by name after them; one run twice; one model of two runs.
+    close = [
+        _row("z, nearly tied", 25_000_001, 10_000_000, "pair"),
+        *[_row("tied a", 5, 2, "pair")] * 2,
+        _row("trained twice", 3, 2, "pair"),
+        _row("trained twice", 7, 2, "pair"),
+        _row("tied b", 30, 12, "pair"),
+    ]
     drawn = [
         _row(f"model {index}", int(rng.integers(10_000, 10**8)), int(rng.integers(100, 10**6)), unit)
         for index, unit in enumerate(rng.permutation(["image", "image", "image", "word", "word", "pair"]))
@@ -60,6 +71,9 @@ def _model_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         (deck + drawn, "word"),
         (drawn, "image"),
         (deck, "pair"),
+        (close, "pair"),
+        (deck[:1], "image"),
+        ([], "image"),
     ]
     return [Case({"rows": rows, "unit": unit}) for rows, unit in cases]
 
@@ -181,7 +195,12 @@ def _quartiles_apart(train: np.ndarray, heldout: np.ndarray) -> np.ndarray:
 
 def _gap_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     shapes = [(3, 2), (5, 4), (4, 4), (8, 1), (2, 3)]
-    return [Case(dict(zip(("train", "heldout"), _accuracies(rng, *shape), strict=True))) for shape in shapes]
+    pairs = [_accuracies(rng, *shape) for shape in shapes]
+    # Gaps below 0, whole numbers, and runs that are all alike.
+    pairs.append(_accuracies(rng, 6, 2)[::-1])
+    pairs.append((np.array([[1, 0], [1, 1], [1, 0], [1, 0]]), np.array([[0, 1], [0, 0], [0, 1], [1, 1]])))
+    pairs.append((np.full((3, 2), 0.75), np.full((3, 2), 0.75)))
+    return [Case({"train": train, "heldout": heldout}) for train, heldout in pairs]
 
 
 def _accuracies(rng: np.random.Generator, num_seeds: int, num_sizes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -189,7 +208,7 @@ def _accuracies(rng: np.random.Generator, num_seeds: int, num_sizes: int) -> tup
     luck = rng.normal(0, 0.03, (num_seeds, 1))
     train = 0.85 + luck + rng.uniform(0, 0.1, (num_seeds, num_sizes))
     heldout = 0.6 + luck + rng.uniform(0, 0.15, (num_seeds, num_sizes))
-    return np.round(train, 4), np.round(heldout, 4)
+    return np.round(train, 9), np.round(heldout, 9)
 
 
 _SIGN = "The sign is turned: a gap is training minus held-out accuracy."
@@ -282,9 +301,10 @@ def _descended(
     return {"points": np.stack(points), "overshoot": _overshoot(points)}
 
 
-def _overshoot(points: Sequence[np.ndarray]) -> int | None:
+def _overshoot(points: Sequence[np.ndarray], *, to_zero: bool = False) -> int | None:
     for step in range(1, len(points)):
-        if np.any(points[step] * points[step - 1] < 0):
+        products = points[step] * points[step - 1]
+        if np.any(products <= 0 if to_zero else products < 0):
             return step
     return None
 
@@ -320,10 +340,35 @@ def _nesterov(point: Any, velocity: Any, curvature: Any, eta: float, rate: float
     return point + velocity, velocity
 
 
+# (curvatures, start, learning rate, rate, steps), exact in floating point: steps that end at 0 and go through 0, from
+# either side; an overstep of the second axis alone, of the first alone, and of several steps; a start at 0; no step.
+_EXACT_DESCENTS: tuple[tuple[list[float], list[float], float, float, int], ...] = (
+    ([1.0], [2.0], 1.0, 0.5, 3),
+    ([1.0, 2.0], [-2.0, -1.0], 0.5, 0.5, 4),
+    ([0.5, 3.0], [1.0, 1.0], 0.5, 0.5, 2),
+    ([3.0, 0.5], [-1.0, -1.0], 0.5, 0.5, 2),
+    ([1.0], [1.0], 2.5, 0.5, 4),
+    ([1.0, 2.0], [0.0, 1.0], 0.25, 0.5, 2),
+    ([2.0], [1.5], 0.25, 0.5, 0),
+)
+
+
 def _descent_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     # (axes, the learning rate times the largest curvature, steps): below 1 nothing oversteps without momentum.
     sizes = [(1, 0.6, 3), (1, 1.7, 4), (2, 1.4, 6), (3, 2.3, 8), (2, 0.3, 12), (1, 1.2, 1)]
-    return [_descent_case(rng, *size) for size in sizes]
+    exact = [
+        Case(
+            {
+                "curvatures": np.array(curvatures),
+                "start": np.array(start),
+                "learning_rate": learning_rate,
+                "rate": rate,
+                "num_steps": num_steps,
+            }
+        )
+        for curvatures, start, learning_rate, rate, num_steps in _EXACT_DESCENTS
+    ]
+    return [_descent_case(rng, *size) for size in sizes] + exact
 
 
 def _descent_case(rng: np.random.Generator, num_axes: int, product: float, num_steps: int) -> Case:
@@ -348,6 +393,11 @@ def _counted_from_zero(**case: Any) -> dict[str, Any]:
     result = _descended(**case)
     step = result["overshoot"]
     return {**result, "overshoot": None if step is None else step - 1}
+
+
+def _zero_with_sign(**case: Any) -> dict[str, Any]:
+    result = _descended(**case)
+    return {**result, "overshoot": _overshoot(result["points"], to_zero=True)}
 
 
 def _moved_away(**case: Any) -> dict[str, Any]:
@@ -385,6 +435,11 @@ def _descent_variant(name: str, move: Callable, rule: str, code: str, wrong: Cal
                 "A step can overstep the minimum and still come nearer to it. Ask whether a coordinate changes "
                 "its sign.",
                 partial(_moved_away, move=move),
+            ),
+            Mistake(
+                "zero has a sign",
+                "A coordinate that is exactly 0 has no sign, so that a step to 0 or from 0 does not overstep.",
+                partial(_zero_with_sign, move=move),
             ),
         ),
     )
@@ -491,6 +546,17 @@ def _stop_slow_creep(losses: Sequence[float], patience: int, min_delta: float) -
     return _stop_right(losses, patience, 0.0)
 
 
+def _stop_equal(losses: Sequence[float], patience: int, min_delta: float) -> tuple[int, int]:
+    """Count a loss that is lower by `min_delta` exactly."""
+    best, best_epoch, waited = float("inf"), 0, 0
+    for epoch, loss in enumerate(losses):
+        improves = loss <= best - min_delta
+        best, best_epoch, waited = (loss, epoch, 0) if improves else (best, best_epoch, waited + 1)
+        if waited == patience:
+            return best_epoch, epoch
+    return best_epoch, len(losses) - 1
+
+
 def _loss_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     cases: list[tuple[list[float], int, float]] = [
         ([1.0, 0.8, 0.9, 0.7, 0.75, 0.72, 0.71, 0.6], 3, 0.0),
@@ -498,6 +564,19 @@ def _loss_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         ([1.0, 0.999, 0.998, 0.997, 0.5], 2, 0.01),
         ([0.5, 0.6, 0.7], 5, 0.0),
         ([1.0, float("nan"), float("nan"), 0.2], 2, 0.0),
+        # Equal losses, and those lower by `min_delta` exactly; the creep is none once it has come far enough.
+        ([1.0, 1.0, 0.5, 0.5, 0.5, 0.25], 2, 0.0),
+        ([1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125], 4, 0.25),
+        # A first loss that is NaN, one epoch, losses far from 1, differences of nearly nothing.
+        ([float("nan"), 0.75, 0.5, float("nan"), 0.25], 2, 0.0),
+        ([0.5], 1, 0.0),
+        ([3e9, 2e9, 1e9, 2e9], 1, 0.0),
+        ([-1.0, -2.0, -3.0, -2.5, -3.25, -2.0], 2, 0.5),
+        ([0.5, 0.4999999, 0.4999998, 0.4999999], 2, 0.0),
+        # The last epoch is the one that stops it, or would be the next.
+        ([1.0, 0.5, 0.6, 0.7], 2, 0.0),
+        ([1.0, 0.5, 0.6, 0.7], 3, 0.0),
+        ([1.0, 1.5, 0.5, 0.25], 1, 0.0),
     ]
     for _ in range(4):
         losses = 1 / np.arange(1, 13) + 0.15 * rng.random(12)
@@ -512,6 +591,7 @@ def _bug(name: str, function: Callable, hint: str, symptom: str) -> Variant:
         "previous": (_stop_previous, "An improvement is one over the best loss so far, not over the last."),
         "one late": (_stop_one_late, "With patience 1, the first epoch that does not improve is the last."),
         "creep": (_stop_slow_creep, "An improvement of less than `min_delta` is none."),
+        "equal": (_stop_equal, "Lower by `min_delta` exactly is no improvement: it takes more."),
     }
     mistakes = [
         Mistake(key, (AS_GIVEN + hint) if wrong is function else text, wrong)
@@ -640,17 +720,9 @@ def _missing(answer: Mapping[str, Any], *keys: str) -> str:
     return first_problem(f'the key "{key}" is missing.' for key in keys if key not in answer)
 
 
-def _as_numbers(values: Any) -> np.ndarray:
-    """Give an array of numbers; an empty one for what holds anything else."""
-    try:
-        return np.asarray(values, dtype=float)
-    except (TypeError, ValueError, OverflowError):
-        return np.empty(0)
-
-
 def _error_factor(case: Case, answer: Mapping[str, Any]) -> float:
     own, y_test = _best_error(case), case.hidden["y_test"]
-    predictions = _as_numbers(answer.get("predictions"))
+    predictions = as_numbers(answer.get("predictions"))
     if predictions.shape != y_test.shape or not np.isfinite(predictions).all():
         return float("inf")
     return _squared(predictions - y_test) / own
@@ -677,7 +749,8 @@ def _prediction_problem(case: Case, answer: Mapping[str, Any]) -> str:
     if malformed:
         return malformed
     given = case.arguments
-    own, predictions = _fitted(given, answer["degree"])(given["x_test"]), _as_numbers(answer["predictions"])
+    degree, predictions = int(answer["degree"]), as_numbers(answer["predictions"])
+    own = _fitted(given, degree)(given["x_test"])
     if predictions.shape != own.shape:
         return '"predictions" is no array of one number for each test point.'
     if np.allclose(predictions, own, rtol=0.01, atol=0.01):
@@ -689,11 +762,14 @@ def _validation_problem(case: Case, answer: Mapping[str, Any]) -> str:
     if "validation_errors" not in answer:
         return _missing(answer, "validation_errors")
     reported = answer["validation_errors"]
+    if isinstance(reported, list | tuple | np.ndarray):
+        # In the order of the degrees: it says the same.
+        reported = dict(enumerate(reported))
     if not isinstance(reported, Mapping):
         return '"validation_errors" is no dictionary.'
     if set(reported) != set(range(MAX_DEGREE + 1)):
         return f"asked for are those of the degrees from 0 to {MAX_DEGREE}, each once."
-    errors = {degree: _as_numbers(reported[degree]) for degree in range(MAX_DEGREE + 1)}
+    errors = {degree: as_numbers(reported[degree]) for degree in range(MAX_DEGREE + 1)}
     no_numbers = [
         degree for degree, error in errors.items() if error.size != 1 or not np.isfinite(error).all()
     ]
@@ -716,12 +792,12 @@ def _choice_problem(case: Case, answer: Mapping[str, Any]) -> str:
     if malformed:
         return malformed
     errors = _validation_errors(case.arguments)
-    return "" if errors[answer["degree"]] <= 1.01 * min(errors) else "another degree has a lower one."
+    return "" if errors[int(answer["degree"])] <= 1.01 * min(errors) else "another degree has a lower one."
 
 
 def _degree_problem(answer: Mapping[str, Any]) -> str:
-    degree = answer["degree"]
-    if type(degree) is int and 0 <= degree <= MAX_DEGREE:
+    degree = as_whole_number(answer["degree"])
+    if degree is not None and 0 <= degree <= MAX_DEGREE:
         return ""
     return f"the degree is no whole number from 0 to {MAX_DEGREE}."
 

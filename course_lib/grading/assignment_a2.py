@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from course_lib.grading.answers import as_numbers
 from course_lib.grading.assignments import (
     AS_GIVEN,
     Assignment,
@@ -113,7 +114,36 @@ def _ascent_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     cases = [_ascent_case(rng, *size) for size in sizes]
     # A gradient of zero is no direction: the last example of this batch stays where it is.
     cases[3].arguments["gradient"][-1] = 0
-    return cases
+    return [*cases, _ascent_borders(rng), _ascent_padded_before(rng), _ascent_tiny(rng)]
+
+
+def _ascent_borders(rng: np.random.Generator) -> Case:
+    """Draw examples without a step: inside every ball, on the border of most, outside, and at 0; and a token without.
+
+    Entries of one size, so that a sort of them has ties.
+    """
+    case = _ascent_case(rng, (5, 2, 2), [2, 1, 2, 2, 2], 0.5, 1.0, 0.3)
+    delta, gradient = case.arguments["delta"], case.arguments["gradient"]
+    delta[:4] = np.array([0.125, 1, 3, 0])[:, None, None] * np.array([[1.0, -1.0], [1.0, 1.0]])
+    delta[1] = [[1.0, 0.0], [7.0, 7.0]]
+    gradient[:4] = 0
+    gradient[1, 1] = 5.0
+    gradient[4, 0] = 0
+    return case
+
+
+def _ascent_padded_before(rng: np.random.Generator) -> Case:
+    """Draw a batch with padding before and between its tokens."""
+    case = _ascent_case(rng, (3, 4, 2), [4, 4, 4], 0.6, 0.7, 0.6)
+    case.arguments["mask"][:] = [[0, 0, 1, 1], [1, 0, 1, 0], [0, 1, 0, 0]]
+    return case
+
+
+def _ascent_tiny(rng: np.random.Generator) -> Case:
+    """Draw gradients whose size is nearly 0, but is not: they give a whole step."""
+    case = _ascent_case(rng, (2, 2, 3), [2, 1], 0.4, 0.5, 0.6)
+    case.arguments["gradient"][:] *= 1e-8
+    return case
 
 
 def _ascent_case(
@@ -135,6 +165,20 @@ def _ascent_case(
             "epsilon": epsilon,
         }
     )
+
+
+def _where_it_was(
+    delta: np.ndarray,
+    gradient: np.ndarray,
+    mask: np.ndarray,
+    step_size: float,
+    epsilon: float,
+    *,
+    right: Callable[..., np.ndarray],
+) -> np.ndarray:
+    delta, gradient = (values * np.asarray(mask)[:, :, None] for values in (delta, gradient))
+    moved = right(delta, gradient, mask, step_size, epsilon)
+    return np.where((gradient == 0).all(axis=(1, 2), keepdims=True), delta, moved)
 
 
 def _ascent_variant(
@@ -207,6 +251,11 @@ def _ascent_variant(
                 "Where a gradient is 0 this divides by 0. Without a direction there is no step.",
                 partial(right, normalised=partial(_over, size, guarded=False)),
             ),
+            Mistake(
+                "left outside",
+                "An example without a step is left where it was. It goes to the nearest point of the ball as well.",
+                partial(_where_it_was, right=right),
+            ),
             Mistake("other norm", other_hint, partial(right, normalised=partial(_over, other))),
             *further,
         ),
@@ -232,7 +281,6 @@ ASCEND = Task(
     title="An ascent step and its projection in another norm",
     marks=5,
     cases=_ascent_cases,
-    tolerance=1e-9,
     variants=(
         _ascent_variant(
             "the length of each token",
@@ -388,6 +436,11 @@ def _divergence_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         (np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]), np.array([[0.8, 0.1, -0.9], [0.2, 0.7, 0.1]]), 1.0),
         (np.array([[2000.0, 0.0], [0.0, -1800.0]]), np.array([[1990.0, 1990.0], [-3.0, -1801.0]]), 1.0),
         (np.ones((2, 2)), np.ones((2, 2)), 0.5),
+        # Logits far below 0, rows of different heights, one row, one class.
+        (np.array([[-2000.0, -2001.0]]), np.array([[-3000.0, -2999.0]]), 1.0),
+        (np.array([[1000.0, 998.0], [0.5, -0.25]]), np.array([[2.0, 1.0], [-1000.0, -999.0]]), 2.0),
+        (np.array([[0.5, -0.5, 1.5]]), np.array([[0.25, 1.0, -1.0]]), 0.25),
+        (np.array([[3.0], [-1.0]]), np.array([[2.0], [5.0]]), 2.0),
     ]
     for shape, temperature in (((4, 3), 2.0), ((3, 5), 0.5), ((5, 2), round(float(rng.uniform(2.5, 4)), 2))):
         cases.append(
@@ -613,17 +666,24 @@ def _follow_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     cases = [Case({"weights": np.array([[0.0], [1.0], [2.0]]), "first": first, "last": last})]
     for num_updates, dimension in ((1, 2), (5, 3), (12, 2), (30, 1)):
         first, last = rng.uniform([0.5, 4], [2, 12]) if lives else rng.uniform([0.5, 0.9], [0.8, 0.99])
-        steps = np.round(rng.normal(0, 0.3, (num_updates + 1, dimension)), 2)
-        cases.append(
-            Case(
-                {
-                    "weights": np.round(1 + np.cumsum(steps, axis=0), 2),
-                    "first": round(float(first), 3),
-                    "last": round(float(last), 3),
-                }
-            )
-        )
-    return cases
+        cases.append(_follow_case(rng, num_updates, dimension, first, last))
+    # A schedule that falls, one that stays, and one from an end of the range.
+    borders = ((3.0, 0.5), (2.0, 2.0), (0.1, 200.0)) if lives else ((0.9, 0.4), (0.7, 0.7), (0.0, 1.0))
+    borders = (*borders, (100.0, 200.0) if lives else (0.995, 0.999))
+    return [*cases, *(_follow_case(rng, 4, 2, *border) for border in borders)]
+
+
+def _follow_case(
+    rng: np.random.Generator, num_updates: int, dimension: int, first: float, last: float
+) -> Case:
+    steps = np.round(rng.normal(0, 0.3, (num_updates + 1, dimension)), 2)
+    return Case(
+        {
+            "weights": np.round(1 + np.cumsum(steps, axis=0), 2),
+            "first": round(float(first), 3),
+            "last": round(float(last), 3),
+        }
+    )
 
 
 def _follow_variant(name: str, schedule: Schedule, rule: str, code: str, *further: Mistake) -> Variant:
@@ -702,7 +762,6 @@ FOLLOW = Task(
     title="A momentum anchor whose β changes",
     marks=3,
     cases=_follow_cases,
-    tolerance=1e-9,
     variants=(
         _follow_variant(
             "a β that grows evenly",
@@ -815,7 +874,22 @@ def _smooth_whole_batch(weight, x, noise, step_size, epsilon, num_steps):  # typ
 def _smoothness_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     # (examples, entries, step size, radius, steps): steps that end inside the ball, and steps that leave it.
     sizes = [(1, 2, 0.4, 0.1, 1), (2, 3, 0.05, 0.3, 1), (4, 3, 0.3, 0.2, 3), (3, 5, 0.02, 0.1, 2)]
-    return [_smoothness_case(rng, *size) for size in sizes]
+    # Large changes, and none but that of the noise.
+    sizes += [(6, 4, 0.5, 1.5, 3), (2, 3, 0.1, 0.5, 0)]
+    cases = [_smoothness_case(rng, *size) for size in sizes]
+    # Noise on both sides of the ball, in each case.
+    for case in cases:
+        case.arguments["noise"][0, :2] = np.array([2.0, -1.5]) * case.arguments["epsilon"]
+    return [*cases, _smoothness_borders(rng)]
+
+
+def _smoothness_borders(rng: np.random.Generator) -> Case:
+    """Draw examples without a slope, since nothing has moved them or the output is all but 1, and a weight of 0."""
+    case = _smoothness_case(rng, 3, 3, 0.05, 0.2, 2)
+    case.arguments["weight"][:] = [1.5, 0.0, -0.5]
+    case.arguments["x"][1] = [40.0, 0.0, -40.0]
+    case.arguments["noise"][0] = 0
+    return case
 
 
 def _smoothness_case(
@@ -982,6 +1056,7 @@ def _trained(case: Case, penalty: float) -> Model:
 
 
 def _smooth_training_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+    answers = [_tidied(answer) for answer in answers]
     unusable = first_problem(map(_models_problem, cases, answers))
     if unusable:
         return [Measured(name, marks, False, unusable) for name, marks in SMOOTH_MARKS.items()]
@@ -1017,6 +1092,22 @@ def _smooth_training_properties(cases: Sequence[Case], answers: Sequence[Any]) -
             "the best.",
         ),
     ]
+
+
+def _tidied(answer: Any) -> Any:
+    """Give an answer whose penalties are those asked for, also where they came as numbers of half the precision."""
+    if not isinstance(answer, Mapping):
+        return answer
+    parts = {
+        key: {_penalty(name): value for name, value in part.items()} if isinstance(part, Mapping) else part
+        for key, part in answer.items()
+    }
+    return {**parts, "penalty": _penalty(answer["penalty"])} if "penalty" in answer else parts
+
+
+def _penalty(value: Any) -> Any:
+    found = as_numbers(value)
+    return round(float(found), 6) if found.shape == () else value
 
 
 def _models_problem(case: Case, answer: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from course_lib.grading.answers import as_numbers
 from course_lib.grading.assignments import (
     AS_GIVEN,
     Assignment,
@@ -126,17 +127,50 @@ _VERBS = ("finds", "leaves", "paints", "hears", "follows", "forgets", "opens", "
 def _choice_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     # (options, documents, queries); twice as many queries as options and more, so that places come round again.
     sizes = [(3, 6, 10), (4, 8, 12), (6, 10, 16), (3, 5, 12)]
-    return [_choice_case(rng, *size, step=1 if variant == _NEXT else -1) for size in sizes]
+    step = 1 if variant == _NEXT else -1
+    cases = [_choice_case(rng, *size, step=step) for size in sizes]
+    return [
+        *cases,
+        _choice_borders(rng, step, [2, 0, 1]),
+        _choice_borders(rng, step, [1, 0]),
+        _no_queries(cases[0]),
+    ]
+
+
+def _choice_borders(rng: np.random.Generator, step: int, order: Sequence[int]) -> Case:
+    """Draw queries at all places of a long document among short ones, whose texts repeat each other's.
+
+    The first and the last place are among them, and every place a second time. The document behind the long one repeats
+    its sentences, so that it gives the query at some places, the next one gives answers, and the third distractors.
+    """
+    texts = iter(_sentences(rng, 7 + 9 * 4))
+    long = [next(texts) for _ in range(7)]
+    short = [[next(texts) for _ in range(4)] for _ in range(9)]
+    short[4][:] = [long[0], long[1], short[4][2], long[3]]
+    short[5][1:3] = [long[1 + step], long[2 + step]]
+    short[7][:] = [short[6][0], short[7][1], short[6][2], long[0]]
+    documents = [*short[:4], long, *short[4:]]
+    queries = [(4, place) for place in (2, 0, 6, 3, 1, 5, 4)] * 2
+    queries += [(home, place) for home in (0, 9) for place in (1, 2, 0, 3)]
+    return Case({"documents": documents, "queries": queries, "num_options": len(order), "order": list(order)})
+
+
+def _no_queries(case: Case) -> Case:
+    return Case({**case.arguments, "queries": []})
+
+
+def _sentences(rng: np.random.Generator, count: int) -> list[str]:
+    deck = [f"The {a} {verb} the {b}." for a in _NOUNS for verb in _VERBS for b in _NOUNS if a != b]
+    return [deck[index] for index in rng.choice(len(deck), count, replace=False)]
 
 
 def _choice_case(
     rng: np.random.Generator, num_options: int, num_documents: int, num_queries: int, step: int
 ) -> Case:
-    deck = [f"The {a} {verb} the {b}." for a in _NOUNS for verb in _VERBS for b in _NOUNS if a != b]
     lengths = rng.integers(4, 8, num_documents)
     # The last document has a middle, from which its two ends are equally far.
     lengths[-1] = 5
-    texts = iter([deck[index] for index in rng.choice(len(deck), int(lengths.sum()), replace=False)])
+    texts = iter(_sentences(rng, int(lengths.sum())))
     documents = [[next(texts) for _ in range(length)] for length in lengths]
     places = [(home, place) for home, length in enumerate(lengths) for place in range(length)]
     inner = [pair for pair in places if 0 <= pair[1] + step < lengths[pair[0]]]
@@ -338,7 +372,32 @@ def _table_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     # are chosen where they are not left out, and long ones move a median over all rows. The number of ordinary
     # tokens is odd: of an even one, rounding would decide which of the two middle rows is nearer to the median.
     sizes = [(14, 3, 2, 1.0), (40, 8, 5, 4.0), (60, 5, 7, 1.0), (33, 16, 4, 4.0)]
-    return [_table_case(rng, *size) for size in sizes]
+    cases = [_table_case(rng, *size) for size in sizes]
+    return cases + [_whole_norms(rng, *size) for size in ((6, 4, 1), (9, 9, 0), (5, 1, 1), (160, 5, 2))]
+
+
+def _whole_norms(rng: np.random.Generator, num_ordinary: int, num_rows: int, num_special: int) -> Case:
+    """Draw a table whose norms are whole numbers, so that the median is exact, also of an even number of rows.
+
+    Few counts, so that many tokens are equally frequent, and the least is 1. Special tokens stand anywhere, if there
+    are any.
+    """
+    num_tokens = num_ordinary + num_special + 2
+    # The first and the last token are ordinary.
+    places = rng.permutation(np.arange(1, num_tokens - 1))[: num_special + 2]
+    special = places[:num_special]
+    ordinary = rng.permutation(np.setdiff1d(np.arange(num_tokens), places))
+    # Of six rows the middle ones have the norms 5 and 10, equally far from the median, as the ones about them are.
+    rows = np.array([[0.0, -1.0], [2.0, 0.0], [3.0, 4.0], [-6.0, 8.0], [5.0, 12.0], [7.0, 24.0]])
+    table, counts = np.empty((num_tokens, 2)), np.zeros(num_tokens, dtype=int)
+    table[ordinary] = rows[np.arange(num_ordinary) % len(rows)]
+    counts[ordinary] = rng.permutation(np.arange(num_ordinary) % 3 + 1)
+    counts[special] = 9
+    # Long rows of tokens that are left out move a median over all.
+    table[places] = [30.0, 40.0]
+    return Case(
+        {"table": table, "counts": counts, "special": [int(token) for token in special], "num_rows": num_rows}
+    )
 
 
 def _table_case(
@@ -357,7 +416,7 @@ def _table_case(
     ordinary, others = _ordinary(counts, special), [*special, *unseen]
     norm = other_norm * np.median(np.linalg.norm(table[ordinary], axis=1))
     table[others] *= (norm / np.linalg.norm(table[others], axis=1))[:, None]
-    table = np.round(table, 4)
+    table = np.round(table, 9)
     _tie_norms(table, ordinary, num_rows)
     _tie_counts(counts, ordinary, num_rows)
     return Case({"table": table, "counts": counts, "special": special, "num_rows": num_rows})
@@ -590,9 +649,27 @@ def _logit_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         ((1, 2), 2, 8, 0.0),
         ((1, 3, 2), 4, 12, 0.0),
         ((2, 2, 1, 3), 5, 15, 3.0),
-        ((2, 1, 2), 3, 10, 900.0),
+        ((2, 1, 2), 3, 10, 1000.0),
+        ((1, 2), 2, 9, -1000.0),
     ]
-    return [_logit_case(rng, *size, largest=0.4 if variant == _SUMMED else 2.0) for size in sizes]
+    largest = 0.4 if variant == _SUMMED else 2.0
+    cases = [_logit_case(rng, *size, largest=largest) for size in sizes]
+    # Examples of which one alone is large; labels that the model all finds next to impossible; one label and one
+    # example; words of one token and a strength of 0.
+    cases.append(_logit_case(rng, (1, 3), 3, 9, 0.0, largest=largest))
+    cases[-1].arguments["logits"][0] += 1000.0
+    cases.append(_logit_case(rng, (1, 2, 1), 2, 12, 0.0, largest=largest))
+    _make_impossible(cases[-1])
+    cases.append(_logit_case(rng, (2,), 1, 6, 0.0, largest=largest))
+    cases.append(_logit_case(rng, (1, 1, 1), 4, 8, 0.0, largest=0.0))
+    return cases
+
+
+def _make_impossible(case: Case) -> None:
+    """Give a word that is no label nearly all of the probability."""
+    used = {token for word in case.arguments["words"] for token in word}
+    other = next(token for token in range(case.arguments["logits"].shape[-1]) if token not in used)
+    case.arguments["logits"][..., other] = 1000.0
 
 
 def _logit_case(
@@ -799,7 +876,12 @@ def _sorted_sides(*, right: Callable[..., Any], by_class: bool = False, **case: 
 def _split_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     # (rows, groups, classes, examples a class): the later ones ask for more than there is.
     sizes = [(16, 5, 2, 1), (60, 24, 2, 3), (90, 40, 3, 2), (40, 16, 2, 20), (60, 30, 3, 20), (80, 30, 2, 20)]
-    return [_split_case(rng, *size) for size in sizes]
+    cases = [_split_case(rng, *size) for size in sizes]
+    for groups in _SCARCE:
+        cases.append(_scarce_split(rng, groups, scarce=len(cases) % 3, per_class=9))
+    # As many as asked for, one more, and one fewer; a row of each group alone.
+    cases += [_scarce_split(rng, range(18), scarce=0, per_class=count) for count in (5, 6, 7, 9)]
+    return [*cases, _split_of(rng, [(turn, turn // 6) for turn in range(18)], per_class=1)]
 
 
 def _split_case(
@@ -817,6 +899,38 @@ def _split_case(
             "labels": [int(label) for label in rng.permutation(labels)],
             "groups": [names[group] for group in groups],
             "order": [int(row) for row in rng.permutation(num_rows)],
+            "per_class": per_class,
+        }
+    )
+
+
+# Which of 18 groups have a row of the scarce class: it decides on the side for training, on the other one, and is not
+# there at all on either. The groups 0, 4, 6, 10, 12 and 16 are for training in both forms, 5, 11 and 17 in none.
+_SCARCE: tuple[Sequence[int], ...] = ((0, 5, 11, 17), (0, 4, 6, 10, 5), (0, 4, 6, 5, 11), (0, 4), (5, 11))
+_NUM_GROUPS = 18
+
+
+def _scarce_split(rng: np.random.Generator, groups: Sequence[int], *, scarce: int, per_class: int) -> Case:
+    """Draw groups with a row of each class, but of the scarce one in some groups alone, where it is drawn first."""
+    rows = []
+    for turn in range(_NUM_GROUPS):
+        others = [label for label in range(3) if label != scarce]
+        # Both of the others are drawn first in some groups of each side.
+        labels = [scarce] * (turn in groups) + (others if turn // 6 % 2 else others[::-1])
+        rows += [(turn, label) for label in labels]
+    return _split_of(rng, rows, per_class)
+
+
+def _split_of(rng: np.random.Generator, rows: Sequence[tuple[int, int]], per_class: int) -> Case:
+    """Give a case of rows, each a group and a label, in the order of the draw; their numbers and names are drawn."""
+    order = [int(number) for number in rng.permutation(len(rows))]
+    names = [f"review {number:02}" for number in rng.permutation(_NUM_GROUPS)]
+    placed = dict(zip(order, rows, strict=True))
+    return Case(
+        {
+            "labels": [placed[number][1] for number in range(len(rows))],
+            "groups": [names[placed[number][0]] for number in range(len(rows))],
+            "order": order,
             "per_class": per_class,
         }
     )
@@ -1000,7 +1114,36 @@ def _report_test_of_last_step(development, development_labels, test, test_labels
 
 
 def _report_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    return [_report_case(rng, *size) for size in [(3, 8, 2), (5, 12, 2), (6, 15, 3), (8, 16, 4)]]
+    cases = [_report_case(rng, *size) for size in [(3, 8, 2), (5, 12, 2), (6, 15, 3), (8, 16, 4)]]
+    # The best step first, last, and alone; labels in any order of their tokens; nothing right at all.
+    return [
+        *cases,
+        *(_report_border(rng, best, num_steps) for best, num_steps in ((0, 4), (3, 4), (0, 1), (-1, 3))),
+    ]
+
+
+def _report_border(rng: np.random.Generator, best: int, num_steps: int) -> Case:
+    """Draw scores of which one step's alone are all right on the development set; none's if the step is -1."""
+    label_ids, num_tokens = [7, 2, 5], 10
+    labels = {"development": rng.permutation(np.arange(9) % 3), "test": rng.permutation(np.arange(11) % 3)}
+    scores = {}
+    for name, right in labels.items():
+        said = np.stack([(right + 1 + rng.integers(0, 2, len(right))) % 3 for _ in range(num_steps)])
+        if best >= 0:
+            said[best, 1 if name == "test" else 0 :] = right[1 if name == "test" else 0 :]
+        scores[name] = np.round(rng.uniform(-1, 1, (*said.shape, num_tokens)), 3)
+        np.put_along_axis(scores[name], np.array(label_ids)[said][..., None], 2.0, axis=2)
+        # A word that is no label is likeliest, wherever it is looked for.
+        scores[name][..., 3] = 5.0
+    return Case(
+        {
+            "development": scores["development"],
+            "development_labels": labels["development"],
+            "test": scores["test"],
+            "test_labels": labels["test"],
+            "label_ids": label_ids,
+        }
+    )
 
 
 def _report_case(rng: np.random.Generator, num_steps: int, num_examples: int, num_labels: int) -> Case:
@@ -1274,7 +1417,7 @@ def _tuning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Me
     unusable = first_problem(_prompt_problem(answer) for answer in answers)
     if unusable:
         return [Measured(name, marks, False, unusable) for name, marks in TUNING_MARKS.items()]
-    prompts, plain = [_as_numbers(answer["prompt"]) for answer in answers], [_tuned(case) for case in cases]
+    prompts, plain = [as_numbers(answer["prompt"]) for answer in answers], [_tuned(case) for case in cases]
     problem = first_problem(map(_tuning_problem, cases, prompts, plain)) or first_problem(
         map(_candidates_problem, answers)
     )
@@ -1301,20 +1444,12 @@ _TUNED_WELL = {
 }
 
 
-def _as_numbers(values: Any) -> np.ndarray:
-    """Give an array of numbers; an empty one for what holds anything else."""
-    try:
-        return np.asarray(values, dtype=float)
-    except (TypeError, ValueError, OverflowError):
-        return np.empty(0)
-
-
 def _prompt_problem(answer: Any) -> str:
     if not isinstance(answer, Mapping):
         return "the function returns no dictionary."
     if "prompt" not in answer:
         return 'the key "prompt" is missing.'
-    prompt = _as_numbers(answer["prompt"])
+    prompt = as_numbers(answer["prompt"])
     if prompt.shape != (HIDDEN,) or not np.isfinite(prompt).all():
         return f'"prompt" is not an array of H = {HIDDEN} finite numbers.'
     return ""
@@ -1335,7 +1470,7 @@ def _tuning_problem(case: Case, prompt: np.ndarray, plain: np.ndarray) -> str:
 def _candidates_problem(answer: Mapping[str, Any]) -> str:
     if "prompts" not in answer:
         return 'the key "prompts" is missing.'
-    prompts = _as_numbers(answer["prompts"])
+    prompts = as_numbers(answer["prompts"])
     if prompts.ndim != 2 or prompts.shape[1] != HIDDEN or not np.isfinite(prompts).all():
         return f'"prompts" is not an array of finite numbers of shape [K, H], with H = {HIDDEN}.'
     if not len(np.unique(prompts, axis=0)) >= LEAST_CANDIDATES or len(prompts) > MOST_CANDIDATES:
@@ -1347,7 +1482,7 @@ def _report_problem(case: Case, answer: Mapping[str, Any], prompt: np.ndarray) -
     missing = [key for key in ("development_losses", "predictions") if key not in answer]
     if missing:
         return f'the key "{missing[0]}" is missing.'
-    candidates, losses = _as_numbers(answer["prompts"]), _as_numbers(answer["development_losses"])
+    candidates, losses = as_numbers(answer["prompts"]), as_numbers(answer["development_losses"])
     if losses.shape != (len(candidates),):
         return '"development_losses" is not a list of one number for each of "prompts".'
     own = np.array([_case_loss(case, candidate, "development") for candidate in candidates])
@@ -1366,14 +1501,14 @@ def _report_problem(case: Case, answer: Mapping[str, Any], prompt: np.ndarray) -
     if not own[kept].min() <= own.min() + rounding[own.argmin()]:
         return 'another of "prompts" has a lower development loss than "prompt".'
     predicted = _scores(case.hidden["form"], case.arguments, prompt, case.arguments["x_test"]).argmax(axis=1)
-    if not np.array_equal(_as_numbers(answer["predictions"]), predicted):
+    if not np.array_equal(as_numbers(answer["predictions"]), predicted):
         return '"predictions" is not the list of the labels that the frozen model gives behind "prompt".'
     return ""
 
 
 def _blindness_problem(answer: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """Compare the candidates of two calls that differ in their development and test examples alone."""
-    prompts, others = _as_numbers(answer["prompts"]), _as_numbers(other["prompts"])
+    prompts, others = as_numbers(answer["prompts"]), as_numbers(other["prompts"])
     if prompts.shape == others.shape and np.allclose(prompts, others):
         return ""
     return "two calls that differ in the development and test examples alone gave other candidates."
@@ -1382,7 +1517,7 @@ def _blindness_problem(answer: Mapping[str, Any], other: Mapping[str, Any]) -> s
 def _guess_problem(case: Case, answer: Mapping[str, Any]) -> str:
     """Tell candidates of a tuning from guesses, which are the same in all calls too."""
     start = _case_loss(case, case.arguments["start"], "train")
-    better = [_case_loss(case, candidate, "train") < start for candidate in _as_numbers(answer["prompts"])]
+    better = [_case_loss(case, candidate, "train") < start for candidate in as_numbers(answer["prompts"])]
     if np.mean(better) > 0.5:
         return ""
     return "half of the candidates or more have no lower training loss than the start."

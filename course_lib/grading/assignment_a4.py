@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from course_lib.grading.answers import as_numbers, as_whole_number
 from course_lib.grading.assignments import (
     AS_GIVEN,
     Assignment,
@@ -94,7 +95,37 @@ def _demonstration_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     # (rows, documents, of each label): few documents, so that one would be used twice. The last table is too
     # small for what is asked for.
     sizes = [(60, 8, 2), (200, 14, 4), (240, 20, 6), (200, 10, 4), (12, 6, 4)]
-    return [_feature_table(rng, *size) for size in sizes]
+    cases = [_feature_table(rng, *size) for size in sizes]
+    return cases + [_just_enough(rng, QUOTAS[variant], num_each, short) for num_each, short in _SHORTS]
+
+
+# (of each label, rows taken away at the end)
+_SHORTS = ((2, 0), (4, 0), (4, 1), (2, 1))
+
+
+def _just_enough(
+    rng: np.random.Generator, quota_of: Callable[[int], Quota], num_each: int, short: int
+) -> Case:
+    """Draw a table with every wanted row once, the last of them at the very end, or just not.
+
+    Behind each wanted row but the last stands one of its document with what is wanted next, and before each wanted row
+    stand rows of its document that are left out: a document is used up by a row that was taken, and by no other.
+    """
+    wanted = [cell for cell, count in quota_of(num_each).items() for _ in range(count)]
+    order = rng.permutation(len(wanted))
+    cells = [(*wanted[index], *[1] * (3 - len(wanted[index]))) for index in order]
+    rows: list[tuple[tuple[int, ...], int]] = []
+    for document, cell in enumerate(cells):
+        left_out = [
+            tuple(-1 if place == hole else value for place, value in enumerate(cell)) for hole in range(3)
+        ]
+        rows += [(row, document) for row in left_out]
+        rows.append((cell, document))
+        rows += [(row, document) for row in cells[document + 1 : document + 2]]
+    rows = rows[: len(rows) - short]
+    table = np.array([row for row, _ in rows]).T
+    documents = np.array([document for _, document in rows]) + 1
+    return Case({"h1": table[0], "h2": table[1], "h3": table[2], "document": documents, "num_each": num_each})
 
 
 def _feature_table(rng: np.random.Generator, num_rows: int, num_documents: int, num_each: int) -> Case:
@@ -110,10 +141,8 @@ def _feature_table(rng: np.random.Generator, num_rows: int, num_documents: int, 
     )
 
 
-def _demonstration_variant(
-    name: str, quota_of: Callable[[int], Quota], texts: Mapping[str, str], *further: Mistake
-) -> Variant:
-    right = partial(_chosen, quota_of=quota_of)
+def _demonstration_variant(name: str, texts: Mapping[str, str], *further: Mistake) -> Variant:
+    right = partial(_chosen, quota_of=QUOTAS[name])
     return Variant(
         name,
         {f"choose_demonstrations.{key}": text for key, text in texts.items()},
@@ -150,6 +179,15 @@ def _demonstration_variant(
     )
 
 
+BALANCED_THIRD = "underspecified, balanced in a third feature"
+THIRD_RULED_OUT = "underspecified, a third feature ruled out"
+HALF_DISAMBIGUATE = "half of them disambiguate"
+QUOTAS: dict[str, Callable[[int], Quota]] = {
+    BALANCED_THIRD: _both_of_third,
+    THIRD_RULED_OUT: _against_third,
+    HALF_DISAMBIGUATE: _half_disambiguate,
+}
+
 _THIRD_IGNORED = Mistake(
     "third ignored",
     "The third feature is not looked at, so it can go along with the label by chance.",
@@ -163,8 +201,7 @@ CHOOSE_DEMONSTRATIONS = Task(
     cases=_demonstration_cases,
     variants=(
         _demonstration_variant(
-            "underspecified, balanced in a third feature",
-            _both_of_third,
+            BALANCED_THIRD,
             {
                 "rule": "`h1` and `h2` agree on every demonstration, and that value is its label. Of each label there "
                 "are `num_each`, **half of them with the third feature 1 and half with 0** (`num_each` is even)",
@@ -174,8 +211,7 @@ CHOOSE_DEMONSTRATIONS = Task(
             _THIRD_IGNORED,
         ),
         _demonstration_variant(
-            "underspecified, a third feature ruled out",
-            _against_third,
+            THIRD_RULED_OUT,
             {
                 "rule": "`h1` and `h2` agree on every demonstration, and that value is its label; **the third feature "
                 "has the other value**, so that nobody can take it for what is meant. Of each label there are "
@@ -186,8 +222,7 @@ CHOOSE_DEMONSTRATIONS = Task(
             _THIRD_IGNORED,
         ),
         _demonstration_variant(
-            "half of them disambiguate",
-            _half_disambiguate,
+            HALF_DISAMBIGUATE,
             {
                 "rule": "the label is that of `h1`. Of each label there are `num_each`, **half of them with `h2` equal "
                 "to the label and half with `h2` different** (`num_each` is even). The third feature can have either "
@@ -290,24 +325,58 @@ def _by_name(function: Callable[..., Any], last_name: str) -> Callable[..., Any]
     return named
 
 
+# Student's factor for each number of sets.
+_CRITICAL = {2: 12.706, 3: 4.303, 4: 3.182, 6: 2.571, 10: 2.262}
+
+
 def _bias_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    return [_bias_case(rng, variant, *size) for size in ((3, 20), (4, 40), (6, 60), (10, 40))]
+    cases = [_bias_case(rng, variant, *size) for size in ((3, 20), (4, 40), (6, 60), (10, 40), (2, 21))]
+    return [*cases, *(_agreeing_sets(rng, variant, feature) for feature in (1, 2))]
 
 
 def _bias_case(rng: np.random.Generator, variant: str, num_sets: int, num_items: int) -> Case:
-    # Fewer rows of one half than of the other, some that tell nothing apart, some without a feature.
-    kinds = [(1, 0), (0, 1), (1, 1), (0, 0), (-1, 1), (0, -1)]
-    counts = (np.array([0.4, 0.2, 0.1, 0.1, 0.1, 0.1]) * num_items).astype(int)
+    # Fewer rows of one half than of the other, some that tell nothing apart, some without a feature. The first of each
+    # is there whatever the number of items.
+    kinds = [(1, 0), (0, 1), (1, 1), (0, 0), (-1, 1), (0, -1), (-1, 0), (1, -1), (-1, -1)]
+    counts = (np.array([0.4, 0.2, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.0]) * num_items).astype(int)
+    counts[-1] = num_items - counts[:-1].sum()
     rows = np.repeat(kinds, counts, axis=0)
     tables = np.stack([rng.permutation(rows) for _ in range(num_sets)])
     follows = rng.random((num_sets, num_items)) < rng.uniform(0.3, 0.9, (num_sets, 1))
     predictions = np.where(follows, np.maximum(tables[:, :, 0], 0), (rng.random(follows.shape) < 0.7))
     # An interface that shows its five likeliest words says nothing of an item whose labels are not among them.
     predictions[rng.random(follows.shape) < 0.12] = -1
-    last: dict[str, Any] = {"critical": {3: 4.303, 4: 3.182, 6: 2.571, 10: 2.262}[num_sets]}
+    _answer_one_of_each(predictions, tables)
+    return Case(
+        {
+            "predictions": predictions,
+            "h1": tables[:, :, 0],
+            "h2": tables[:, :, 1],
+            **_interval_argument(rng, variant, num_sets),
+        }
+    )
+
+
+def _answer_one_of_each(predictions: np.ndarray, tables: np.ndarray) -> None:
+    """Let each set have an answer to an item of either half, and none to one of the larger half."""
+    for said, table in zip(predictions, tables, strict=True):
+        larger, smaller = (np.flatnonzero((table == kind).all(axis=1)) for kind in ((1, 0), (0, 1)))
+        said[larger[0]], said[larger[1]] = -1, max(said[larger[1]], 0)
+        said[smaller[0]] = max(said[smaller[0]], 0)
+
+
+def _agreeing_sets(rng: np.random.Generator, variant: str, feature: int) -> Case:
+    """Draw sets that all follow one feature throughout, and answer every item: values at an end, without a spread."""
+    h1 = np.array([[1, 1, 1, 0, 1], [0, 1, 0, 0, 1], [1, 0, 1, 0, 0]])
+    h2 = np.where(np.arange(5) < 4, 1 - h1, h1)
+    predictions = (h1 if feature == 1 else h2).copy()
+    return Case({"predictions": predictions, "h1": h1, "h2": h2, **_interval_argument(rng, variant, 3)})
+
+
+def _interval_argument(rng: np.random.Generator, variant: str, num_sets: int) -> dict[str, Any]:
     if variant == PREFERENCE_NAME:
-        last = {"draws": rng.integers(0, num_sets, (200, num_sets))}
-    return Case({"predictions": predictions, "h1": tables[:, :, 0], "h2": tables[:, :, 1], **last})
+        return {"draws": rng.integers(0, num_sets, (200, num_sets))}
+    return {"critical": _CRITICAL[num_sets]}
 
 
 BALANCED_NAME = "both halves weigh the same, with Student's interval"
@@ -501,6 +570,15 @@ def _calibration_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     cases = [_calibration_case(rng, variant, *size) for size in sizes]
     # Labels of many tokens: as probabilities these are 0.
     cases[-1].arguments["log_probabilities"][:] -= 900
+    # One item, and items of which some have labels of many tokens.
+    cases.append(_calibration_case(rng, variant, 1, 2, 0.5))
+    cases.append(_calibration_case(rng, variant, 5, 2, 0.35))
+    cases[-1].arguments["log_probabilities"][::2] -= 900
+    if variant == GEOMETRIC_NAME:
+        cases[-1].arguments["content_free"][0] -= 900
+        cases[-2].arguments["content_free"] = cases[-2].arguments["content_free"][:1]
+    if variant == ITEMS_NAME:
+        cases.append(_calibration_case(rng, variant, 5, 3, 0.0))
     return cases
 
 
@@ -728,7 +806,29 @@ def _score_mean(logits, prompt_length, label_ids):  # type: ignore[no-untyped-de
 def _scoring_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     # (tokens of the prompt, tokens of each label, words of the vocabulary)
     sizes = [(2, (1, 2), 4), (5, (3, 1, 2), 7), (3, (2, 2), 5), (6, (1, 3), 9), (1, (2, 3, 3), 6)]
-    return [_scoring_case(rng, *size) for size in sizes]
+    cases = [_scoring_case(rng, *size) for size in sizes]
+    # One label; logits in the thousands, of either sign and at some places alone; the best label first, and last.
+    cases.append(_scoring_case(rng, 2, (2,), 5))
+    for shift in (1000.0, -1000.0):
+        cases.append(_scoring_case(rng, 3, (2, 1), 5))
+        cases[-1].arguments["logits"][:] += shift
+    cases.append(_scoring_case(rng, 3, (1, 2), 5))
+    cases[-1].arguments["logits"][:, ::2] += 1000.0
+    return [
+        *cases,
+        _with_best(_scoring_case(rng, 2, (2, 1, 2), 6), 0),
+        _with_best(_scoring_case(rng, 2, (1, 1, 2), 6), -1),
+    ]
+
+
+def _with_best(case: Case, best: int) -> Case:
+    """Make one label's last token all but certain, and the others' all but impossible."""
+    logits, label_ids = case.arguments["logits"], case.arguments["label_ids"]
+    for label, ids in enumerate(label_ids):
+        last = int((ids != -1).sum()) - 1
+        certain = label == best % len(label_ids)
+        logits[label, case.arguments["prompt_length"] - 1 + last, ids[last]] += 50.0 if certain else -50.0
+    return case
 
 
 def _scoring_case(
@@ -882,7 +982,7 @@ def _planning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[
     unusable = first_problem(map(_plan_problem, answers))
     if unusable:
         return [Measured(name, marks, False, unusable) for name, marks in PLANNING_MARKS.items()]
-    plans = [(answer["num_sets"], answer["num_items"]) for answer in answers]
+    plans = [_plan_of(answer) for answer in answers]
     allowed = all(_is_allowed(case, *plan) for case, plan in zip(cases, plans, strict=True))
     widest = max(float(_width(case, *plan)) for case, plan in zip(cases, plans, strict=True))
     problem = first_problem(map(_report_problem, cases, answers))
@@ -913,9 +1013,14 @@ def _plan_problem(answer: Any) -> str:
     for key in ("num_sets", "num_items"):
         if key not in answer:
             return f'the key "{key}" is missing.'
-        if type(answer[key]) is not int or not 0 < answer[key] < 10**9:
+        number = as_whole_number(answer[key])
+        if number is None or not 0 < number < 10**9:
             return f'"{key}" is no whole number above 0.'
     return ""
+
+
+def _plan_of(answer: Mapping[str, Any]) -> tuple[int, int]:
+    return int(answer["num_sets"]), int(answer["num_items"])
 
 
 def _is_allowed(case: Case, num_sets: int, num_items: int) -> bool:
@@ -945,12 +1050,11 @@ def _plans(case: Case) -> tuple[np.ndarray, np.ndarray]:
 def _report_problem(case: Case, answer: Mapping[str, Any]) -> str:
     if "standard_error" not in answer:
         return 'the key "standard_error" is missing.'
-    try:
-        reported = float(answer["standard_error"])
-    except (TypeError, ValueError, OverflowError):
+    reported = as_numbers(answer["standard_error"])
+    if reported.shape != () or answer["standard_error"] is None:
         return '"standard_error" is no number.'
     variances = _variances(case.arguments["agrees"])
-    own = np.sqrt(_variance(*variances, answer["num_sets"], answer["num_items"]))
+    own = np.sqrt(_variance(*variances, *_plan_of(answer)))
     if abs(reported - own) <= REPORT_TOLERANCE * own:
         return ""
     return "the earlier run says otherwise of such a plan: how far sets differ, and items within a set."

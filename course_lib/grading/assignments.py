@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_lib.errors import CourseError, unknown_name
-from course_lib.exercises.comparing import TOLERANCE
 from course_lib.exercises.framework import Mistake
 from course_lib.grading.limits import Limits
 
@@ -56,6 +55,9 @@ PACKAGES = {
 # The file of an assignment that was set; what marks are in it is the instructor's to change.
 RUBRIC = "rubric.json"
 MAX_MARKS = 1000
+# How far numbers may be apart: other roundings of double precision pass, six decimal places and floats of half the
+# precision do not.
+TOLERANCE = 1e-9
 # How the hint to a planted bug begins where it was handed in again.
 AS_GIVEN = "This behaves as the function that you were given. "
 

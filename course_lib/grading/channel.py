@@ -79,16 +79,19 @@ def encode(value: Any, depth: int = 0) -> Any:
         return _checked_integer(value)
     if kind is float:
         return value if math.isfinite(value) else {"float": repr(value)}
-    if kind is list:
+    # Subclasses too: a named tuple, a counter, an ordered dictionary hold plain values as well.
+    if issubclass(kind, list | range):
         return [encode(item, depth + 1) for item in value]
-    if kind is tuple:
+    if issubclass(kind, tuple):
         return {"tuple": [encode(item, depth + 1) for item in value]}
-    if kind is dict:
+    if issubclass(kind, dict):
         return {"dict": [[_key(key), encode(item, depth + 1)] for key, item in value.items()]}
     if issubclass(kind, np.generic):
         return encode(_item(value), depth)
     if issubclass(kind, np.ndarray):
-        return {"array": _array(np.asarray(value))}
+        array = np.asarray(value)
+        # An array of texts or of anything is no block of numbers, but what it holds may be plain.
+        return encode(array.tolist(), depth) if array.dtype.kind in "UO" else {"array": _array(array)}
     torch = sys.modules.get("torch")
     if torch is not None and issubclass(kind, torch.Tensor):
         return {"tensor": _array(_tensor_values(torch, value))}

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.exercises.comparing import compare
 from course_lib.exercises.showing import shortened, show
+from course_lib.grading.answers import compare_answer
 from course_lib.grading.assignments import Measured
 from course_lib.grading.channel import ChannelError, check_size, decode
 from course_lib.grading.expecting import PlannedTask
@@ -29,6 +29,11 @@ _MOST_STARTS = 3
 NOT_STARTED = "No sandbox started on this machine, grade it again: "
 PRINTED_TOO_MUCH = "The notebook printed much. What is printed is cut off and not kept; it costs no marks."
 _FAILED_CELLS = "Some cells had an error: look at those first."
+# How far apart numbers are that were rounded, or computed with half the precision.
+_ROUNDED = 0.006
+_ROUNDED_HINT = (
+    "Nearly right: the numbers are rounded, or computed in float32. Return them as they are, in float64."
+)
 VERDICTS = ("passed", "failed", "error", "timeout", "missing", "tampered")
 
 
@@ -351,7 +356,7 @@ def _read(reply: dict[str, Any], planned: PlannedTask) -> dict[str, Any] | _Stop
 
 def _compared(planned: PlannedTask, values: list[Any], errors: list[str]) -> TaskResult:
     differences = [
-        error or compare(value, expected, planned.task.tolerance)
+        error or compare_answer(value, expected, planned.task.tolerance)
         for value, expected, error in zip(values, planned.expected, errors, strict=True)
     ]
     wrong = [difference for difference in differences if difference]
@@ -361,7 +366,7 @@ def _compared(planned: PlannedTask, values: list[Any], errors: list[str]) -> Tas
     verdict = "error" if any(errors) else "failed"
     count = f"Right on {num_cases - len(wrong)} of {num_cases} hidden inputs."
     first = next((error for error in errors if error), wrong[0])
-    hint = _mistake_hint(planned, values) or planned.task.hint
+    hint = _mistake_hint(planned, values) or _rounding_hint(planned, values) or planned.task.hint
     return _result(planned, verdict, f"{count} {_sentence(shortened(first))}", hint=hint)
 
 
@@ -371,15 +376,22 @@ def _mistake_hint(planned: PlannedTask, values: list[Any]) -> str:
     return hints.pop() if len(hints) == 1 else ""
 
 
+def _rounding_hint(planned: PlannedTask, values: list[Any]) -> str:
+    """Say so where all results are nearly right."""
+    pairs = zip(values, planned.expected, strict=True)
+    nearly = all(compare_answer(value, right, _ROUNDED) is None for value, right in pairs)
+    return _ROUNDED_HINT if nearly else ""
+
+
 def _explains(planned: PlannedTask, mistaken: list[Any], values: list[Any]) -> bool:
     tolerance = planned.task.tolerance
     found = False
     for value, wrong, right in zip(values, mistaken, planned.expected, strict=True):
         if value is _NO_VALUE or wrong is None:
             continue
-        if compare(value, wrong, tolerance) is not None:
+        if compare_answer(value, wrong, tolerance) is not None:
             return False
-        found = found or compare(wrong, right, tolerance) is not None
+        found = found or compare_answer(wrong, right, tolerance) is not None
     return found
 
 
