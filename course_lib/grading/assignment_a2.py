@@ -668,8 +668,9 @@ def _follow_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         first, last = rng.uniform([0.5, 4], [2, 12]) if lives else rng.uniform([0.5, 0.9], [0.8, 0.99])
         cases.append(_follow_case(rng, num_updates, dimension, first, last))
     # A schedule that falls, one that stays, and one from an end of the range.
-    borders = ((3.0, 0.5), (2.0, 2.0), (0.1, 200.0)) if lives else ((0.9, 0.4), (0.7, 0.7), (0.0, 1.0))
-    borders = (*borders, (100.0, 200.0) if lives else (0.995, 0.999))
+    borders = [(0.9, 0.4), (0.7, 0.7), (0.0, 1.0), (0.995, 0.999)]
+    if lives:
+        borders = [(3.0, 0.5), (2.0, 2.0), (0.1, 200.0), (100.0, 200.0)]
     return [*cases, *(_follow_case(rng, 4, 2, *border) for border in borders)]
 
 

@@ -571,15 +571,14 @@ def _calibration_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     # Labels of many tokens: as probabilities these are 0.
     cases[-1].arguments["log_probabilities"][:] -= 900
     # One item, and items of which some have labels of many tokens.
-    cases.append(_calibration_case(rng, variant, 1, 2, 0.5))
-    cases.append(_calibration_case(rng, variant, 5, 2, 0.35))
-    cases[-1].arguments["log_probabilities"][::2] -= 900
+    one, mixed = (_calibration_case(rng, variant, *size) for size in ((1, 2, 0.5), (5, 2, 0.35)))
+    mixed.arguments["log_probabilities"][::2] -= 900
     if variant == GEOMETRIC_NAME:
-        cases[-1].arguments["content_free"][0] -= 900
-        cases[-2].arguments["content_free"] = cases[-2].arguments["content_free"][:1]
+        mixed.arguments["content_free"][0] -= 900
+        one = Case({**one.arguments, "content_free": one.arguments["content_free"][:1]})
     if variant == ITEMS_NAME:
         cases.append(_calibration_case(rng, variant, 5, 3, 0.0))
-    return cases
+    return [*cases, one, mixed]
 
 
 def _calibration_case(
