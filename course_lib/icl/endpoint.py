@@ -1,20 +1,25 @@
 """Label log-probabilities from a server that speaks the completions part of the OpenAI protocol.
 
 vLLM, the llama.cpp server and others do. Every finished item goes into a journal file at once, so that a
-run that was stopped, or a server that went away, costs only what was under way.
+run that was stopped, or a server that went away, costs only what was under way. The journal knows the
+server by what it says of itself and by its answer to a short probe: another model behind the same address is not
+given the scores of the one before.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from course_lib.checks import check_text, check_texts
 from course_lib.errors import CourseError
 from course_lib.locations import cache_folder, cache_trouble
 from course_lib.verbalizers import check_continuations
@@ -25,6 +30,12 @@ if TYPE_CHECKING:
 # Answers that may be better the next time: too many requests, and the server's own trouble.
 _RETRIED = {408, 429, 500, 502, 503, 504}
 _LONGEST_WAIT = 60.0
+# What every run asks first, to tell one model from another.
+PROBE = "The capital of France is"
+# Servers round, and the rest of a batch moves the last digits; another model moves more.
+_SAME_WITHIN = 0.05
+# Below this servers write "not computed": a logit of -9999 or the like.
+_LEAST = -1000.0
 # How many characters before the label the echo must repeat to count as one.
 _CHECKED_CHARACTERS = 4
 
@@ -108,12 +119,16 @@ class EndpointScorer:
         import numpy as np
 
         words = check_continuations(label_words)
+        check_text("prefix", prefix)
+        items = check_texts("items", items, least=0)
         if self.space_in_prompt and not all(word.startswith(" ") and word.strip() for word in words):
             raise CourseError(
                 "`space_in_prompt` moves the space that every label begins with, and one does not.",
                 given=list(words),
                 mend="Begin every label with a space, or leave `space_in_prompt` out.",
             )
+        if not items:
+            return np.zeros((0, len(words)), dtype=np.float32)
         finished = self._finished(words)
         for_item = [self._key(prefix + item, words) for item in items]
         todo = {
@@ -142,7 +157,29 @@ class EndpointScorer:
 
     def _finished(self, words: tuple[str, ...]) -> _Journal:
         name = f"endpoint-{_hash(self._settings())[:12]}.jsonl"
-        return _Journal(self.journal or cache_folder() / "runs" / name, num_labels=len(words))
+        path = Path(self.journal or cache_folder() / "runs" / name)
+        return _Journal(path, len(words), self._identity())
+
+    def _identity(self) -> dict[str, Any]:
+        """Ask the server what it is: its own description of the model, and its answer to the probe."""
+        body = {"prompt": PROBE, "max_tokens": 1, "temperature": 0, "logprobs": min(self.top_logprobs, 5)}
+        return {"says": self._description(), "probe": _next_tokens(self._choice(body, threading.Event()))}
+
+    def _description(self) -> dict[str, Any]:
+        """Return what the server's list of models says of this one; {} where it has none."""
+        import requests
+
+        try:
+            answer = requests.get(
+                self._address().removesuffix("completions") + "models",
+                headers=self._headers(),
+                timeout=self.timeout,
+            )
+            listed = answer.json()["data"] if answer.status_code == 200 else []
+            found = [dict(entry) for entry in listed if entry["id"] == self.model] or [{}]
+        except (requests.RequestException, ValueError, LookupError, TypeError):
+            return {}
+        return {name: found[0][name] for name in ("id", "root", "meta") if name in found[0]}
 
     # --- requests ----------------------------------------------------------------------------------
 
@@ -239,8 +276,10 @@ class EndpointScorer:
     def _post(self, body: dict[str, Any]) -> Any:
         import requests
 
-        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-        return requests.post(self._address(), json=body, headers=headers, timeout=self.timeout)
+        return requests.post(self._address(), json=body, headers=self._headers(), timeout=self.timeout)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
     def _read(self, answer: Any) -> dict[str, Any]:
         if answer.status_code != 200:
@@ -250,7 +289,7 @@ class EndpointScorer:
                 mend="Check the model's name, the address, the key, and `top_logprobs`.",
             )
         try:
-            return dict(answer.json()["choices"][0])
+            return dict(json.loads(answer.text, object_pairs_hook=_most_probable)["choices"][0])
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise CourseError(
                 "The server's answer is no completion.",
@@ -281,20 +320,26 @@ def _log_probabilities_of(choice: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _next_tokens(choice: dict[str, Any]) -> dict[str, float]:
+def _next_tokens(choice: dict[str, Any]) -> dict[str, Any]:
     """Give the most probable next tokens with their log-probabilities, in either form that servers use."""
+    with _reading(choice):
+        return _read_next_tokens(choice)
+
+
+def _read_next_tokens(choice: dict[str, Any]) -> dict[str, Any]:
     found = _log_probabilities_of(choice)
     if found.get("content"):
-        top = {entry["token"]: entry["logprob"] for entry in found["content"][0].get("top_logprobs") or []}
+        entries = found["content"][0].get("top_logprobs") or []
+        top = _most_probable((entry["token"], entry["logprob"]) for entry in entries)
     else:
-        top = ((found.get("top_logprobs") or [None])[0]) or {}
+        top = dict((found.get("top_logprobs") or [None])[0] or {})
     if not top:
         raise CourseError(
             "The server returns no log-probabilities of the most probable next tokens.",
             given=found,
             mend="Use a server that gives top log-probabilities.",
         )
-    return dict(top)
+    return top
 
 
 def _echoed_tokens(choice: dict[str, Any], text: str, word: str) -> list[EchoedToken]:
@@ -303,6 +348,11 @@ def _echoed_tokens(choice: dict[str, Any], text: str, word: str) -> list[EchoedT
     Counted from the end: servers show the pieces of a split character as placeholders, whose lengths mean
     nothing, and only what is near the label has to be right.
     """
+    with _reading(choice):
+        return _read_echoed_tokens(choice, text, word)
+
+
+def _read_echoed_tokens(choice: dict[str, Any], text: str, word: str) -> list[EchoedToken]:
     found = _log_probabilities_of(choice)
     if found.get("content"):
         texts = [entry["token"] for entry in found["content"]]
@@ -337,10 +387,33 @@ def _label_start(echoed: list[list[EchoedToken]], prompt_length: int) -> int:
     return start
 
 
-def _finite(value: float | None, word: str) -> float:
-    if value is None or not abs(value) < float("inf"):
+def _most_probable(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return pairs as a mapping; of two tokens that are shown as one text the more probable stays."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        both = (found.get(name), value)
+        found[name] = max(both) if all(isinstance(one, float) for one in both) else value
+    return found
+
+
+@contextlib.contextmanager
+def _reading(choice: Any) -> Iterator[None]:
+    """Turn what an answer of another shape does to the code that reads it into an error that shows it."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
         raise CourseError(
-            f"The server's log-probability of {word!r} is no finite number.",
+            "The server's log-probabilities have another shape than the completions protocol gives them.",
+            given=choice,
+            mend="Use a server such as vLLM or the llama.cpp server.",
+        ) from error
+
+
+def _finite(value: Any, word: str) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not _LEAST < value < 1e-3:
+        raise CourseError(
+            f"The server's log-probability of {word!r} is none: it must be a number from {_LEAST:g} to 0.",
             given=value,
             mend="Write a prompt before the label; if there is one, look at the server's precision.",
         )
@@ -358,29 +431,60 @@ def _seconds(header: str | None) -> float:
 
 
 class _Journal:
-    """Finished items as lines of JSON; a torn last line counts as not written."""
+    """Finished items as lines of JSON, each with the server that scored it; a torn last line was not written.
 
-    def __init__(self, path: Path, num_labels: int) -> None:
-        self.path = Path(path)
+    Args:
+        path: the file.
+        num_labels: values an item has.
+        identity: what the server is now.
+    """
+
+    def __init__(self, path: Path, num_labels: int, identity: dict[str, Any]) -> None:
+        self.path = path
         self.values: dict[str, list[float]] = {}
+        self.server: str = _hash(identity)
+        self.is_new_server = True
+        num_others = 0
         content = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
         self.is_torn = bool(content) and not content.endswith("\n")
         for line in content.splitlines():
             try:
                 entry = json.loads(line)
-                if len(entry["values"]) == num_labels:
-                    self.values[entry["key"]] = entry["values"]
+                if "identity" in entry and _same_server(entry["identity"], identity):
+                    self.server, self.is_new_server = entry["server"], False
+                elif "values" in entry and len(entry["values"]) == num_labels:
+                    if entry.get("server") == self.server:
+                        self.values[entry["key"]] = entry["values"]
+                    else:
+                        num_others += 1
             except (ValueError, KeyError, TypeError):
                 continue
+        self.identity = identity
+        if num_others and not self.values:
+            warnings.warn(
+                f"The server answers otherwise than the one that the journal {path} is of: another model. "
+                f"Its {num_others} items are not used.",
+                stacklevel=4,
+            )
 
     def append(self, key: str, values: list[float]) -> None:
-        line = "\n" * self.is_torn + json.dumps({"key": key, "values": values}) + "\n"
+        lines = [json.dumps({"server": self.server, "identity": self.identity})] * self.is_new_server
+        lines += [json.dumps({"server": self.server, "key": key, "values": values})]
+        line = "\n" * self.is_torn + "".join(f"{one}\n" for one in lines)
         with cache_trouble("the journal of finished items"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(line)
-        self.is_torn = False
+        self.is_torn = self.is_new_server = False
         self.values[key] = values
+
+
+def _same_server(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Say whether two identities are of one model: the same description, and nearly the same probabilities."""
+    if one["says"] != other["says"] or max(one["probe"], key=one["probe"].get) not in other["probe"]:
+        return False
+    both = set(one["probe"]) & set(other["probe"])
+    return all(abs(one["probe"][token] - other["probe"][token]) < _SAME_WITHIN for token in both)
 
 
 def _hash(content: dict[str, Any]) -> str:

@@ -16,15 +16,19 @@ import numpy as np
 import pytest
 
 from course_lib.errors import CourseError
-from course_lib.icl.endpoint import EndpointScorer
+from course_lib.icl.endpoint import PROBE, EndpointScorer
 
 PREFIX = "Input: dull Label: 0\n\nInput: great Label: 1"
 ITEMS = [f"\n\nInput: film {number} Label:" for number in range(6)]
 WORDS = [" 0", " 1"]
 
 
+MODEL = {"name": "a"}
+
+
 def value_of(token: str, before: str) -> float:
     """Give the log-probability that the served toy model gives to a token behind a text."""
+    before = before if MODEL["name"] == "a" else MODEL["name"] + before
     return -0.1 - zlib.crc32((before + "|" + token).encode()) % 1000 / 100
 
 
@@ -60,11 +64,19 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
-            self.server.requests.append(body)
+            if body["prompt"] != PROBE:
+                self.server.requests.append(body)
             self.server.headers.append(self.headers)
-            fault = self.server.faults.pop(0) if self.server.faults else self.server.always
+            is_probe = body["prompt"] == PROBE
+            fault = self.server.always
+            if is_probe:
+                fault = None if isinstance(fault, int | str) else fault
+            elif self.server.faults:
+                fault = self.server.faults.pop(0)
         if isinstance(fault, int):
             return self.answer(fault, {"error": "trouble"})
+        if isinstance(fault, dict):
+            return self.answer(200, fault)
         if fault == "slow":
             time.sleep(0.5)
         if fault == "hang up":
@@ -327,3 +339,118 @@ def test_bad_addresses_and_labels_are_refused(scorer: Any) -> None:
         score(scorer(), words=[" 0"])
     with pytest.raises(CourseError, match="one does not"):
         score(scorer(space_in_prompt=True), words=["0", "1"])
+
+
+# --- answers that are none -------------------------------------------------------------------------
+
+
+def _answered(top: Any) -> dict[str, Any]:
+    return {
+        "choices": [
+            {"text": " 0", "logprobs": {"tokens": [" 0"], "token_logprobs": [-1.0], "top_logprobs": top}}
+        ]
+    }
+
+
+def _content(entries: Any) -> dict[str, Any]:
+    return {"choices": [{"text": " 0", "logprobs": {"content": [{"token": " 0", "top_logprobs": entries}]}}]}
+
+
+PROBED = {" Paris": -0.1}
+
+
+@pytest.mark.parametrize(
+    "value", [-9999.0, -1e30, 0.5, 3, None, "-1.0", True, float("nan"), float("inf"), [-1.0], {"a": 1}]
+)
+def test_what_is_no_log_probability_is_refused(server: Server, scorer: Any, value: Any) -> None:
+    server.always = _answered([{**PROBED, " 0": -0.5, " 1": value}])
+    with pytest.raises(CourseError, match="log-probability of ' 1' is none"):
+        score(scorer())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        _answered("text"), _answered([["a", "b"]]), _answered([3]), _answered({"a": 1}), _answered([["a"]]),
+        _content("text"), _content([3]), _content([{"token": " 0"}]), _content([{"logprob": -1}]), _content({"a": 1}),
+        {"choices": [{"logprobs": {"content": 3}}]}, {"choices": [{"logprobs": {"content": [3]}}]},
+        {"choices": [{"logprobs": {"tokens": 3, "top_logprobs": [[]]}}]}, {"choices": [{"logprobs": "x"}]},
+        {"choices": [3]}, {"choices": []}, {"choices": {}}, {"choices": None}, {}, {"choices": ["x"]},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("echo", [False, True])
+def test_an_answer_of_another_shape_is_an_error_that_shows_it(
+    server: Server, scorer: Any, answer: Any, echo: bool
+) -> None:
+    server.always = answer
+    with pytest.raises(CourseError):
+        score(scorer(echo=echo))
+
+
+def test_an_echo_of_another_shape_is_an_error_that_shows_it(server: Server, scorer: Any) -> None:
+    text = PREFIX + ITEMS[0] + WORDS[0]
+    for tokens, values in ((text, []), ([text], ["-1"]), ([3, 4], [-1, -1]), ([text], None), ([text], 3)):
+        server.always = {
+            "choices": [{"logprobs": {"tokens": tokens, "token_logprobs": values, "top_logprobs": [PROBED]}}]
+        }
+        with pytest.raises(CourseError):
+            score(scorer(echo=True), ITEMS[:1])
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_of_two_entries_with_one_text_the_more_probable_counts(
+    server: Server, scorer: Any, backwards: bool
+) -> None:
+    entries = [
+        {"token": token, "logprob": value} for token, value in ((" 0", -5.0), (" 0", -0.5), (" 1", -1.0))
+    ]
+    server.always = _content(
+        [{"token": " Paris", "logprob": -0.1}, *(entries[::-1] if backwards else entries)]
+    )
+    np.testing.assert_allclose(score(scorer(), ITEMS[:1]), [[-0.5, -1.0]])
+
+
+@pytest.mark.parametrize("items", ["hello", [None], [3], None])
+def test_what_is_no_list_of_texts_is_refused(scorer: Any, items: Any) -> None:
+    with pytest.raises(CourseError, match="items must be"):
+        score(scorer(), items)
+
+
+# --- another model behind the same address -----------------------------------------------------------
+
+
+def test_another_model_behind_the_address_is_scored_anew(
+    server: Server, scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = score(scorer())
+    monkeypatch.setitem(MODEL, "name", "b")
+    with pytest.warns(UserWarning, match="another model. Its 6 items are not used"):
+        second = score(scorer())
+    assert not np.allclose(first, second)
+    assert len(server.requests) == 2 * len(ITEMS)
+    monkeypatch.setitem(MODEL, "name", "a")
+    np.testing.assert_array_equal(score(scorer()), first)
+    assert len(server.requests) == 2 * len(ITEMS)
+
+
+def test_the_last_digits_of_a_server_make_no_other_model(
+    server: Server, scorer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = score(scorer())
+    exact = value_of
+    monkeypatch.setattr(
+        "tests.icl.test_endpoint.value_of", lambda token, before: exact(token, before) + 0.003
+    )
+    np.testing.assert_array_equal(score(scorer()), first)
+    assert len(server.requests) == len(ITEMS)
+
+
+def test_a_journal_that_names_no_server_is_not_used(server: Server, scorer: Any, tmp_path: Path) -> None:
+    made = scorer()
+    score(made)
+    journal = tmp_path / "journal.jsonl"
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    old = [{"key": entry["key"], "values": [-1.0, -2.0]} for entry in entries if "key" in entry]
+    journal.write_text("".join(json.dumps(entry) + "\n" for entry in old))
+    with pytest.warns(UserWarning, match="another model"):
+        assert not np.allclose(score(scorer()), [[-1.0, -2.0]] * len(ITEMS))
