@@ -7,6 +7,7 @@ read from safetensors only; no code that comes with a model is ever run.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -164,6 +165,46 @@ def load_language_model(
     loaded.tokenizer.padding_side = "right"
     refuse_looking_ahead(loaded.model)
     return loaded
+
+
+def kept_language_model(
+    source: str = EMBEDDED, *, dtype: str = "float32", device: str | None = None
+) -> ModelAndTokenizer:
+    """Load a causal language model, or return the one of the last calls if its files are still the same.
+
+    Args:
+        source: as in `load_language_model`.
+        dtype: as in `load_language_model`, by name.
+        device: see `choose_device`.
+
+    Raises:
+        CourseError: as `load_language_model`.
+    """
+    return _kept_language_model(source, dtype, device, _files_state(source))
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_language_model(
+    source: str, dtype: str, device: str | None, files: tuple[Any, ...]
+) -> ModelAndTokenizer:
+    return load_language_model(source, dtype=dtype, device=device)
+
+
+def _files_state(source: str) -> tuple[Any, ...]:
+    """Return what tells a folder's files from those that stood there before; () for what is no folder."""
+    folder = Path(str(source)).expanduser()
+    if source == EMBEDDED or not folder.is_dir():
+        return ()
+    states = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    own = tuple((str(path), state.st_ino, state.st_size, state.st_mtime_ns) for path, state in states)
+    return (*own, *(_files_state(_base_of(folder)) if _is_adapter(source) else ()))
+
+
+def _base_of(adapter: Path) -> str:
+    from peft import PeftConfig
+
+    with _loading(str(adapter)):
+        return str(PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path or "")
 
 
 def count_parameters(model: torch.nn.Module, *, trainable_only: bool = False) -> int:
@@ -468,10 +509,9 @@ def _load_adapter(
     folder: Path, auto_class: Any, embedded_folder: Any, device: str | None, **options: Any
 ) -> ModelAndTokenizer:
     """Load an adapter (LoRA and the like) on the model that its configuration names."""
-    from peft import PeftConfig, PeftModel
+    from peft import PeftModel
 
-    with _loading(str(folder)):
-        base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
+    base = _base_of(folder)
     if not base:
         raise CourseError(
             "This folder holds an adapter that does not name its model.",

@@ -32,7 +32,7 @@ from course_lib.icl.underspecified import (
     single_feature_split,
     underspecified_split,
 )
-from course_lib.models import load_language_model
+from course_lib.models import kept_language_model
 from course_lib.verbalizers import Verbalizer
 
 if TYPE_CHECKING:
@@ -501,11 +501,10 @@ def intervention_sweep(
     ]
 
 
-@lru_cache(maxsize=2)
 def find_scorer(
     model: str = "embedded", batch_size: int = 16, dtype: str | None = None, device: str | None = None
 ) -> PrefixCachedScorer:
-    """Give the scorer of a model; the last two are kept.
+    """Give the scorer of a model; the last two models are kept as long as their files are the same.
 
     Args:
         model: "embedded", a folder, or a hub id.
@@ -513,7 +512,7 @@ def find_scorer(
         dtype: what it computes in; "float32" by default.
         device: see `choose_device`.
     """
-    loaded = load_language_model(model, dtype=dtype or "float32", device=device)
+    loaded = kept_language_model(model, dtype=dtype or "float32", device=device)
     return PrefixCachedScorer(loaded.model, loaded.tokenizer, batch_size=batch_size)
 
 

@@ -6,7 +6,6 @@ on the development examples, and only then reads the test set, once. The test se
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from course_lib.checks import border, check_count, check_table, check_text, chec
 from course_lib.errors import CourseError
 from course_lib.finetuning import Evaluation
 from course_lib.locations import data_folder
-from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
+from course_lib.models import EMBEDDED, ModelAndTokenizer, kept_language_model
 from course_lib.ppt.fewshot_tasks import (
     METHODS,
     NUM_EXAMPLES,
@@ -83,7 +82,7 @@ def few_shot_run(
         words: label words instead of the pattern's.
         template: a template instead of the pattern's.
         dtype: precision to compute in; None for float32. What is trained stays in float32.
-        source: the language model, as `load_language_model` takes it.
+        source: the language model, as `kept_language_model` takes it.
         language_model: a loaded one instead.
         read_test: False for a search of settings: the test set then stays closed.
         progress: whether to show a progress bar.
@@ -116,7 +115,7 @@ def few_shot_run(
     )
     if language_model is None:
         in_float32 = the_method.initialisation is None or dtype is None
-        language_model = _loaded(source, "float32" if in_float32 else str(dtype))
+        language_model = kept_language_model(source, dtype="float32" if in_float32 else str(dtype))
     prompt = None
     if the_method.initialisation is not None:
         prompt = start_prompt(
@@ -159,11 +158,6 @@ def _tune(
     result = train_prompt(language_model, prompt, *few, development=examples.development, progress=progress)
     losses = [step.loss for step in result.steps]
     return Tuned(language_model, result.prompt, result.evaluations, result.kept_step, losses)
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded(source: str, dtype: str) -> ModelAndTokenizer:
-    return load_language_model(source, dtype=dtype)
 
 
 @border(evaluation=of_type("course_lib.finetuning.Evaluation"))

@@ -19,7 +19,7 @@ import transformers
 from typer.testing import CliRunner
 
 from course_lib import cli
-from course_lib.icl import measuring, pairs
+from course_lib.icl import pairs
 from course_lib.icl.measuring import measure_set
 from course_lib.icl.scoring import NaiveScorer
 from course_lib.icl.user_texts import named_texts
@@ -213,7 +213,7 @@ def test_sets_of_other_weights_are_measured_anew(
     ]
     assert CliRunner().invoke(cli.app, arguments).exit_code == 130
     save_tiny_model(folder, tokenizer, seed=1, chat=False)
-    measuring.find_scorer.cache_clear()
+
     done.clear()
     monkeypatch.setattr(pairs, "measure_drawn", lambda *a, **o: (done.append(a[2]), measure(*a, **o))[1])
     table = measured(folder, texts, tmp_path / "out.csv")
