@@ -1065,8 +1065,10 @@ def _smooth_training_properties(cases: Sequence[Case], answers: Sequence[Any]) -
     own = [{penalty: _trained(case, penalty) for penalty in PENALTIES} for case in cases]
     chosen = [tried[answer["penalty"]] for tried, answer in zip(models, answers, strict=True)]
     robust, clean = (min(map(partial(_shortfall, worst), cases, chosen, own)) for worst in (True, False))
+    # Without a training the accuracies are a matter of luck, so that they earn nothing.
+    untrained = first_problem(map(_training_problem, cases, models, own))
     problem = (
-        first_problem(map(_training_problem, cases, models, own))
+        untrained
         or first_problem(map(_validation_problem, cases, answers, models))
         or first_problem(map(_blindness_problem, models[::2], models[1::2]))
     )
@@ -1074,15 +1076,17 @@ def _smooth_training_properties(cases: Sequence[Case], answers: Sequence[Any]) -
         Measured(
             "worst-case accuracy",
             SMOOTH_MARKS["worst-case accuracy"],
-            robust >= -WORST_SHORTFALL,
-            f"on hidden examples at worst {robust:+.3f} against a smoothly trained model; "
+            not untrained and robust >= -WORST_SHORTFALL,
+            untrained
+            or f"on hidden examples at worst {robust:+.3f} against a smoothly trained model; "
             f"{-WORST_SHORTFALL} is allowed.",
         ),
         Measured(
             "accuracy without a perturbation",
             SMOOTH_MARKS["accuracy without a perturbation"],
-            clean >= -WORST_SHORTFALL,
-            f"on hidden examples at worst {clean:+.3f} against the same model; {-WORST_SHORTFALL} is allowed.",
+            not untrained and clean >= -WORST_SHORTFALL,
+            untrained
+            or f"on hidden examples at worst {clean:+.3f} against the same model; {-WORST_SHORTFALL} is allowed.",
         ),
         Measured(
             "models as reported",

@@ -227,13 +227,15 @@ PENALTIES = (0, 0.05, 0.1, 0.2, 0.4)
 ALL_OF_SMOOTH = ["worst-case accuracy", "accuracy without a perturbation", "models as reported"]
 
 
-def descended(x: Any, y: Any, epsilon: float, penalty: float) -> tuple[Any, float]:
+def descended(
+    x: Any, y: Any, epsilon: float, penalty: float, *, rate: float = 0.1, steps: int = 200
+) -> tuple[Any, float]:
     """Train as a learner might, with steps of one size."""
     weight, bias = np.zeros(x.shape[1]), 0.0
-    for _ in range(200):
+    for _ in range(steps):
         slope = -y / (1 + np.exp(y * (x @ weight + bias)))
         smooth = 2 * penalty * epsilon**2 * np.abs(weight).sum() * np.sign(weight)
-        weight, bias = weight - 0.1 * (slope @ x / len(x) + smooth), bias - 0.1 * slope.mean()
+        weight, bias = weight - rate * (slope @ x / len(x) + smooth), bias - rate * slope.mean()
     return weight, bias
 
 
@@ -295,14 +297,31 @@ def _with_validation_and_without_penalty(given: dict[str, Any], epsilon: float, 
     return _with_validation(given, epsilon, 0)
 
 
+def stepping(rate: float, steps: int) -> Callable[..., Any]:
+    """Give a training with another learning rate, or number of steps."""
+
+    def stepped(given: dict[str, Any], epsilon: float, penalty: float) -> Any:
+        return descended(given["x"], given["y"], epsilon, penalty, rate=rate, steps=steps)
+
+    stepped.__name__ = f"{rate} x {steps}"
+    return stepped
+
+
 SMOOTH_ATTEMPTS = [
+    (stepping(0.3, 300), []),
+    (stepping(0.1, 20), []),
+    (stepping(0.1, 5), ALL_OF_SMOOTH),
+    (stepping(0.01, 100), ALL_OF_SMOOTH),
+    (stepping(0.001, 200), ALL_OF_SMOOTH),
+    (stepping(1.0, 300), ALL_OF_SMOOTH),
+    (stepping(3.0, 300), ALL_OF_SMOOTH),
     (_plainly, []),
     (_constant_weight, ALL_OF_SMOOTH),
-    (_without_penalty, ["worst-case accuracy", "models as reported"]),
-    (_one_model, ["models as reported"]),
-    (_one_model_scaled, ["models as reported"]),
+    (_without_penalty, ALL_OF_SMOOTH),
+    (_one_model, ALL_OF_SMOOTH),
+    (_one_model_scaled, ALL_OF_SMOOTH),
     (_with_validation, ["models as reported"]),
-    (_with_validation_and_without_penalty, ["worst-case accuracy", "models as reported"]),
+    (_with_validation_and_without_penalty, ALL_OF_SMOOTH),
 ]
 
 

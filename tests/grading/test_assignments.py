@@ -130,6 +130,7 @@ WRONG_ANSWERS = [
         "g = train - heldout; m = g.mean(0); h = 2 * g.std(0) / len(g)**0.5; return np.stack([m-h, m, m+h], 1)",
         "ddof",
     ),
+    ("summarise_gaps", "return right(train, heldout).round(6)", "Nearly right"),
     ("descend", "r = right(*a); r['points'] = r['points'][1:]; return r", "start"),
     ("descend", "r = right(*a); r['overshoot'] = r['overshoot'] and r['overshoot'] - 1; return r", "from 1"),
     ("choose_degree", "return {**right(*a), 'predictions': np.zeros_like(a[4])}", "Fit every degree"),

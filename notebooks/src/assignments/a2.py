@@ -8,6 +8,8 @@
 # - Cells run from top to bottom, once. A cell that fails does not stop the others. One that runs for more than ten seconds
 #   is stopped; all together have thirty, and where they take more no task can be marked.
 # - A function's result alone counts. It must be plain data: numbers, texts, lists, tuples, dictionaries, arrays.
+#   Lists, tuples, arrays and tensors of the same values and shape count alike. Do not round: numbers are compared to nine
+#   places.
 # - You may import <<imports>>.
 #   Anything else may be missing where the notebook is marked; what uses it there has no marks.
 # - The lines under a task are examples, not the marking: a function that is right on them alone earns nothing.
@@ -189,12 +191,15 @@ smoothness(np.array([1.0, -0.5]), np.array([[0.2, 0.4]]), np.array([[0.02, -0.01
 # Calls come in pairs with the same training examples and other validation examples. The models must be the same in
 # both, so draw random numbers, if you do, from a generator that the function makes anew, `np.random.default_rng(0)`.
 #
-# Marked, each over all calls:
+# A model is **trained** with its $\lambda$ if what this training makes small falls, from a weight and bias of 0, by at
+# least 0.6 of what it falls in a plain training; and the models of 0 and 0.4 must not be one but for their scale.
+#
+# Marked, each over all calls. If some model is not trained with its own $\lambda$, nothing is earned:
 #
 # - on hidden examples, the chosen model's worst-case accuracy (2 marks) and accuracy without a perturbation (1 mark)
 #   are at most 0.04 below those of a smoothly trained model;
-# - each model is trained with its own $\lambda$ on the training examples alone, the validation figures are what they
-#   say, and the chosen model is the best (1 mark). All of it is computed again from your models.
+# - the models come from the training examples alone, the validation figures are what they say, and the chosen model is
+#   the best (1 mark). All of it is computed again from your models.
 
 # %% exercise="a2.train_smoothly"
 def train_smoothly(x_train, y_train, x_validation, y_validation, epsilon):

@@ -8,6 +8,8 @@
 # - Cells run from top to bottom, once. A cell that fails does not stop the others. One that runs for more than ten seconds
 #   is stopped; all together have thirty, and where they take more no task can be marked.
 # - A function's result alone counts. It must be plain data: numbers, texts, lists, tuples, dictionaries, arrays.
+#   Lists, tuples, arrays and tensors of the same values and shape count alike. Do not round: numbers are compared to nine
+#   places.
 # - You may import <<imports>>.
 #   Anything else may be missing where the notebook is marked; what uses it there has no marks.
 # - The lines under a task are examples, not the marking: a function that is right on them alone earns nothing.
