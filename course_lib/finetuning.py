@@ -191,6 +191,7 @@ def finetune(
     settings = settings or FinetuningSettings()
     model = classifier.model
     examples = encode(classifier, texts, max_length=settings.max_length)
+    refuse_padding_that_counts(classifier, examples, settings.batch_size)
     num_steps = settings.num_steps or settings.num_epochs * math.ceil(len(examples) / settings.batch_size)
     # fused: one pass over the weights instead of several, a sixth less time a step on a CPU
     optimizer = torch.optim.AdamW(
@@ -247,6 +248,7 @@ def evaluate(
     import torch
 
     examples = encode(classifier, texts, max_length=max_length)
+    refuse_padding_that_counts(classifier, examples, batch_size)
     lengths = [len(example["input_ids"]) for example in examples]
     logits = np.empty((len(examples), int(classifier.model.config.num_labels or 0)), dtype=np.float32)
     classifier.model.eval()
@@ -342,6 +344,54 @@ def _logits(classifier: ModelAndTokenizer, batch: Batch) -> torch.Tensor:
             raise _no_padding(classifier.model) from error
         raise
     return logits
+
+
+def refuse_padding_that_counts(
+    classifier: ModelAndTokenizer, examples: Sequence[dict[str, Any]], batch_size: int
+) -> None:
+    """Refuse a classifier whose logits for a text depend on what the text is padded to.
+
+    Decoders find a text's end by the padding token of their configuration, and encoders count positions from the
+    left, padding included: another padding token than the tokenizer's, or padding on the other side, changes what
+    they read.
+
+    Args:
+        classifier: the model and its tokenizer.
+        examples: what `encode` gives; the shortest is tried alone and beside the longest.
+        batch_size: examples a batch; 1 needs no padding.
+
+    Raises:
+        CourseError: the logits differ by more than rounding.
+    """
+    import torch
+
+    ordered = sorted(examples, key=lambda example: len(example["input_ids"]))
+    shortest, longest = ordered[0], ordered[-1]
+    if batch_size == 1 or len(shortest["input_ids"]) == len(longest["input_ids"]):
+        return
+    model, tokenizer = classifier
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        alone, padded = (
+            _logits(classifier, collate(classifier, batch))[0].float()
+            for batch in ([shortest], [shortest, longest])
+        )
+    model.train(was_training)
+    within = (1e-3 if model.dtype.itemsize == 4 else 0.1) * max(1.0, float(alone.abs().max()))
+    if bool(((alone - padded).abs() > within).any()):
+        own = getattr(model.config, "pad_token_id", None)
+        mend = "Use batch_size=1."
+        if tokenizer.padding_side == "left":
+            mend = "Set tokenizer.padding_side = 'right'."
+        if own != tokenizer.pad_token_id:
+            mend = "Set model.config.pad_token_id = tokenizer.pad_token_id."
+        raise CourseError(
+            "The model reads the padding: a text's logits depend on the texts beside it in its batch.",
+            given=f"padding token {own} of the model, {tokenizer.pad_token_id} of the tokenizer, padded on the "
+            f"{tokenizer.padding_side}",
+            mend=mend,
+        )
 
 
 def text_columns(texts: Dataset) -> tuple[str, ...]:
