@@ -45,9 +45,9 @@ def _made(model_type: str) -> Any:
     try:
         model = tiny("classifier", model_type, pad_token_id=PAD, num_labels=2)
         with torch.no_grad():
-            model(
-                input_ids=torch.tensor([[4, 5, 6, 7, 8]]), attention_mask=torch.ones(1, 5, dtype=torch.long)
-            )
+            for length in (4, 5):
+                ids = torch.arange(4, 4 + length)[None]
+                model(input_ids=ids, attention_mask=torch.ones_like(ids))
     except Exception:
         return None
     return model
