@@ -6,6 +6,7 @@ schedules and callbacks work as they do there.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -428,7 +429,8 @@ class _EachStep(TrainerCallback):
 
 
 def _last_complete_checkpoint(output_dir: str | None) -> str:
-    folders = [file.parent for file in Path(str(output_dir)).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{STATE_FILE}")]
+    files = Path(str(output_dir)).glob(f"{PREFIX_CHECKPOINT_DIR}-*/{STATE_FILE}")
+    folders = [file.parent for file in files if _is_whole(file)]
     if not folders:
         raise CourseError(
             "There is no complete checkpoint to resume from.",
@@ -436,6 +438,15 @@ def _last_complete_checkpoint(output_dir: str | None) -> str:
             mend="Train without resume_from_checkpoint first, with save_strategy='steps'.",
         )
     return str(max(folders, key=lambda folder: int(folder.name.rpartition("-")[2])))
+
+
+def _is_whole(state_file: Path) -> bool:
+    """Say whether a checkpoint's last file was written to its end."""
+    try:
+        json.loads(state_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _refuse_missing_anchor(checkpoint: Path) -> None:

@@ -207,7 +207,6 @@ def _half_a_prompt(folder: Path) -> list[str]:
 def _train_smart(folder: Path) -> None:
     import safetensors.torch
     import torch
-    from transformers.trainer_utils import get_last_checkpoint
 
     from course_lib.locations import written_whole
     from course_lib.smart import SmartTrainer
@@ -222,7 +221,7 @@ def _train_smart(folder: Path) -> None:
     )  # fmt: skip
     arguments.learning_rate = 1e-3
     trainer = SmartTrainer(tiny_model(dropout=0.2), arguments, train_dataset=rows(16))
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(checkpoints)))
+    trainer.train(resume_from_checkpoint=_has_a_whole_checkpoint(checkpoints))
     assert trainer.smart_loss is not None
     assert trainer.smart_loss.proximal is not None
     anchor = {
@@ -230,6 +229,15 @@ def _train_smart(folder: Path) -> None:
     }
     with written_whole(folder / "trained.safetensors") as temporary:
         safetensors.torch.save_file({**weights(trainer.model), **anchor}, temporary)
+
+
+def _has_a_whole_checkpoint(checkpoints: Path) -> bool:
+    """Say whether a user would find a checkpoint to go on from: one whose last file was written to its end."""
+    for file in checkpoints.glob("checkpoint-*/trainer_state.json"):
+        with contextlib.suppress(ValueError):
+            json.loads(file.read_text(encoding="utf-8"))
+            return True
+    return False
 
 
 def _trained(folder: Path) -> Result:

@@ -535,3 +535,15 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path) -> None:
         assert distance(weights(one.model), first) < 1e-5
         for term in TERMS:
             assert [entry[term] for entry in logs] == pytest.approx(logged(one, term), rel=1e-4, abs=1e-7)
+
+
+def test_a_checkpoint_that_was_torn_is_not_the_last_one(tmp_path: Path) -> None:
+    trainer = trained(tmp_path, save_strategy="steps", save_steps=2, **STRONG)
+    (tmp_path / "checkpoint-4" / "trainer_state.json").write_text('{"epoch": 1.0, "glob')
+    resumed = SmartTrainer(
+        tiny_model(), settings(tmp_path, save_strategy="no", **STRONG), train_dataset=rows(16)
+    )
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 4
+    for name, value in weights(trainer.model).items():
+        torch.testing.assert_close(weights(resumed.model)[name], value)
