@@ -190,6 +190,8 @@ def _ascent_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     cases = [
         (np.array([[0.1, -0.1]]), np.array([[2.0, -0.5]]), 0.3, 1.0),
+        (np.array([[0.1, -0.1]]), np.array([[0.5, -2.0]]), 0.3, 1.0),  # the largest entry is negative
+        (np.array([[0.0, 0.1]]), np.array([[-1.0, -4.0]]), 0.3, 1.0),  # every entry is
         (np.array([[0.5, 0.2], [-0.4, 0.0]]), np.array([[4.0, 1.0], [-2.0, 0.4]]), 1.0, 0.6),
         (np.round(rng.normal(0, 0.1, (3, 2)), 2), np.round(rng.normal(0, 5, (3, 2)), 1), 0.5, 0.3),
         (np.round(rng.normal(0, 0.3, (2, 4)), 2), np.round(rng.normal(0, 0.01, (2, 4)), 4) + 1e-4, 0.2, 0.4),
@@ -200,7 +202,7 @@ def _ascent_inputs(seed: int) -> list[Case]:
 
 _ASCENT_STEP = Exercise(
     name="03.ascent_step",
-    task="Step from delta up the gradient, normalised by its largest entry, and project to the ε-ball.",
+    task="Step from delta up the gradient, divided by its largest absolute entry, and project to the ε-ball.",
     kind="function",
     reference=ascent_step,
     inputs=_ascent_inputs,
@@ -229,6 +231,14 @@ _ASCENT_STEP = Exercise(
             "start forgotten",
             "The step starts at 0. It starts at delta.",
             lambda delta, gradient, step_size, epsilon: ascent_step(0 * delta, gradient, step_size, epsilon),
+        ),
+        Mistake(
+            "absolute value forgotten",
+            "The gradient is divided by its largest entry with the sign. A large negative entry counts as well: "
+            "compare absolute values.",
+            lambda delta, gradient, step_size, epsilon: project(
+                delta + step_size * gradient / np.max(gradient), epsilon
+            ),
         ),
         Mistake(
             "length in place of largest entry",

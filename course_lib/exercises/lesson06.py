@@ -96,6 +96,13 @@ def _pair_inputs(seed: int) -> list[Case]:
         (("a", start), ("b", start + 1)),
         (("a", start + 7), ("a", start)),
         (("a", start), ("b", start + 9)),
+        # Position 0 is a position like every other.
+        (("a", 0), ("a", 1)),
+        (("a", 1), ("a", 0)),
+        (("a", 0), ("a", 2)),
+        (("a", start), ("a", 0)),
+        (("a", 0), ("b", 0)),
+        (("a", 0), ("b", 1)),
     ]
     return [{"first": first, "second": second} for first, second in pairs]
 
@@ -138,6 +145,12 @@ _PAIR_LABEL = Exercise(
             "two classes",
             "Sentences of one document that do not touch count as two documents. They are the class in between.",
             lambda first, second: _with(1, 2, first, second),
+        ),
+        Mistake(
+            "position 0 forgotten",
+            "A sentence at position 0 counts as none. In Python 0 is false: compare positions, and do not test "
+            "them as true or false.",
+            lambda first, second: pair_label(first, second) if first[1] and second[1] else 2,
         ),
         Mistake(
             "within two sentences",
@@ -272,12 +285,16 @@ def _draw_inputs(seed: int) -> list[Case]:
         {"labels": np.array([1, 0, 1, 0, 1]), "order": np.array([4, 2, 0, 3, 1]), "num_each": 1},
         {"labels": np.arange(12) % 3, "order": rng.permutation(12), "num_each": 2},
         {"labels": np.array([0] * 8 + [1] * 4), "order": rng.permutation(12), "num_each": 3},
+        # A class that has fewer rows gives all that it has.
+        {"labels": np.array([0] * 5 + [1]), "order": rng.permutation(6), "num_each": 3},
+        {"labels": np.array([2, 0, 2, 2]), "order": np.array([3, 0, 1, 2]), "num_each": 2},
     ]
 
 
 _DRAW_BALANCED = Exercise(
     name="06.draw_balanced",
-    task="Return the rows of the first num_each examples of each class, in the order in which they come.",
+    task="Return the rows of the first num_each examples of each class, in the order in which they come. "
+    "A class that has fewer gives all of them.",
     kind="function",
     reference=draw_balanced,
     inputs=_draw_inputs,
@@ -287,6 +304,13 @@ _DRAW_BALANCED = Exercise(
             "not balanced",
             "The first rows are taken whatever their class. Each class has a number of its own.",
             lambda labels, order, num_each: order[: num_each * len(np.unique(labels))],
+        ),
+        Mistake(
+            "capped at the smallest class",
+            "Every class is cut down to the size of the smallest. Only a class that has too few gives fewer.",
+            lambda labels, order, num_each: draw_balanced(
+                labels, order, min(num_each, int(np.unique(labels, return_counts=True)[1].min()))
+            ),
         ),
         Mistake(
             "order not used",

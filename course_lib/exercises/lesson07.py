@@ -242,12 +242,16 @@ def _log_odds_inputs(seed: int) -> list[Case]:
         {"log_odds": np.array([-3.0, -1.0, -2.0, -2.5])},
         {"log_odds": np.round(rng.normal(2, 0.5, 8), 2)},
         {"log_odds": np.array([-0.5, 10.0, 0.2, 0.4, -0.1, 0.3])},
+        {"log_odds": np.array([0.7, 2.0, 0.9, 3.1, 0.8])},  # an odd number: one item is the median
+        {"log_odds": np.array([1.5, 0.5, 1.5, 2.5, 1.5, 3.0])},  # a tie in the middle
+        {"log_odds": np.array([0.4])},
     ]
 
 
 _MEDIAN_PREDICTIONS = Exercise(
     name="07.median_predictions",
-    task="Return 1 where the log-odds of label 1 lie above the median of all of them, else 0.",
+    task="Return 1 where the log-odds of label 1 lie above the median of all of them, else 0 (also at the "
+    "median itself).",
     kind="function",
     reference=median_predictions,
     inputs=_log_odds_inputs,
@@ -262,6 +266,11 @@ _MEDIAN_PREDICTIONS = Exercise(
             "threshold at the mean",
             "The threshold is the mean, which one extreme value can pull away. Take the median.",
             lambda log_odds: (log_odds > np.mean(log_odds)).astype(int),
+        ),
+        Mistake(
+            "median counted as above",
+            "An item at the median itself gets label 1. Only those above it do: > and not >=.",
+            lambda log_odds: (log_odds >= np.median(log_odds)).astype(int),
         ),
         Mistake(
             "labels swapped",

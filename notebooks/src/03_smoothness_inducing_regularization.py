@@ -243,6 +243,9 @@ exercises.check("03.project", project)
 
 # %% [markdown]
 # ### 3. The ascent step
+#
+# Divide the gradient by its largest *absolute* entry (one number for the whole array), add `step_size` times that to
+# `delta`, and clip every entry to ±`epsilon`.
 
 # %% exercise="03.ascent_step"
 def ascent_step(delta, gradient, step_size, epsilon):

@@ -365,7 +365,8 @@ exercises.check("06.pseudo_labels", pseudo_labels)
 # %% [markdown]
 # ### 4. A balanced draw
 #
-# `order` is a permutation of the rows. Go through it and keep a row while its class is not full.
+# `order` is a permutation of the rows. Go through it and keep a row while its class is not full. A class that has
+# fewer than `num_each` rows gives all of them.
 
 # %% exercise="06.draw_balanced"
 def draw_balanced(labels, order, num_each):

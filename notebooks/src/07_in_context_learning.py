@@ -273,6 +273,8 @@ exercises.check("07.contextual_calibration", contextual_calibration)
 
 # %% [markdown]
 # ### Exercise 4: a threshold at the median
+#
+# The result is an array of whole numbers. An item exactly at the median gets 0.
 
 # %% exercise="07.median_predictions"
 def median_predictions(log_odds):
