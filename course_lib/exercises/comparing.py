@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import numbers
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.showing import is_tensor, show, show_error, tensor_as_array, type_name
+from course_lib.exercises.showing import is_tensor, shortened, show, show_error, tensor_as_array, type_name
 
 TOLERANCE = 1e-6
 
@@ -114,10 +115,38 @@ def _kind_difference(got: Any, expected: Any) -> str | None:
     unpacks = got_kind in (*sequences, "an array") and expected_kind in sequences
     if got_kind == expected_kind or unpacks:
         return None
-    advice = (
-        "; np.array(...) makes an array of it" if (got_kind, expected_kind) == ("a list", "an array") else ""
-    )
-    return f"expected {_described(expected, expected_kind)}, got {_described(got, got_kind)}{advice}"
+    advice = _container_advice(got_kind, expected_kind)
+    described = f"expected {_described(expected, expected_kind)}, got {_described(got, got_kind)}"
+    return f"{described}; {advice}" if advice else described
+
+
+def container_advice(got: object, expected: object) -> str:
+    """Say how to turn a container into the one that is expected; empty where another thing is wrong.
+
+    Example:
+        >>> container_advice([1, 2], np.array([1, 2]))
+        'np.array(...) makes an array of it'
+    """
+    try:
+        return _container_advice(_kind(_unpacked(got)), _kind(_unpacked(expected)))
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        # The value's own methods raise: then it is no container that advice helps with.
+        return ""
+
+
+def _container_advice(got_kind: str, expected_kind: str) -> str:
+    advice = {
+        ("a list", "an array"): "np.array(...) makes an array of it",
+        ("a tuple", "an array"): "np.array(...) makes an array of it",
+        ("a tensor", "an array"): ".numpy() makes an array of it (.detach() first, if it has a gradient)",
+        ("a tensor", "a list"): ".tolist() makes a list of it",
+        ("a tensor", "a tuple"): ".tolist() makes a list of it",
+        ("a list", "a tensor"): "torch.tensor(...) makes a tensor of it",
+        ("an array", "a tensor"): "torch.from_numpy(...) makes a tensor of it",
+    }
+    return advice.get((got_kind, expected_kind), "")
 
 
 def _described(value: Any, kind: str) -> str:
@@ -129,7 +158,23 @@ def _described(value: Any, kind: str) -> str:
 
 
 def _values_differ(got: Any, expected: Any) -> str:
-    return f"expected {show(expected)}, got {show(got)}"
+    texts = show(expected), show(got)
+    if texts[0] == texts[1] and isinstance(got, float) and isinstance(expected, float):
+        # As many digits as tell the two apart.
+        texts = repr(float(expected)), repr(float(got))
+    place = (
+        f"; {_text_difference(got, expected)}" if isinstance(got, str) and isinstance(expected, str) else ""
+    )
+    return f"expected {texts[0]}, got {texts[1]}{place}"
+
+
+def _text_difference(got: str, expected: str) -> str:
+    """Point at the first character that differs."""
+    pairs = itertools.zip_longest(got, expected)
+    place = next(index for index, (ours, theirs) in enumerate(pairs) if ours != theirs)
+    ours, theirs = (repr(text[place]) if place < len(text) else "the end" for text in (got, expected))
+    around = f" (after {shortened(got[max(0, place - 20) : place])!r})" if place else ""
+    return f"the first difference is at character {place}{around}: expected {theirs}, got {ours}"
 
 
 def _number_difference(got: Any, expected: Any, tolerance: float) -> str | None:
@@ -155,6 +200,8 @@ def _array_difference(got: np.ndarray, expected: np.ndarray, tolerance: float) -
     entry = _difference(got[first], expected[first], 0.0) or _values_differ(got[first], expected[first])
     cut = got.dtype.kind in "iu" and expected.dtype.kind == "f"
     advice = f"; your array has dtype {got.dtype}, which holds whole numbers only" if cut else ""
+    if got.dtype in (np.float16, np.float32) and expected.dtype == np.float64:
+        advice = f"; your array has dtype {got.dtype}, which keeps fewer digits than float64"
     return f"{place}: {entry} ({int(differs.sum())} of {differs.size} entries differ{advice})"
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from course_lib.errors import CourseError
 from course_lib.exercises.calling import Trial, accepts, call, signature_text
-from course_lib.exercises.comparing import TOLERANCE, compare, compare_kinds
+from course_lib.exercises.comparing import TOLERANCE, compare, compare_kinds, container_advice
 from course_lib.exercises.feedback import Feedback
 from course_lib.exercises.showing import show, show_case
 
@@ -199,9 +199,17 @@ def _explained(exercise: Exercise, trial: Trial, expected: Any, hint: str) -> Fe
         message = "Nothing came back (None). Did you forget `return`?"
     else:
         message = _sentence(compare(trial.value, expected, exercise.tolerance) or "")
-    return Feedback(
-        "failed", exercise.name, message, case, show(expected), show(trial.value), hint or exercise.hint
-    )
+        hint = hint or _container_hint(trial.value, expected)
+    texts = show(expected), show(trial.value)
+    if texts[0] == texts[1]:
+        # Rounded for the eye, the two look the same: the message has the digits.
+        texts = "", ""
+    return Feedback("failed", exercise.name, message, case, *texts, hint=hint or exercise.hint)
+
+
+def _container_hint(value: Any, expected: Any) -> str:
+    advice = container_advice(value, expected)
+    return f"Only the container is looked at so far: {advice}." if advice else ""
 
 
 def _with_count(feedback: Feedback, num_right: int, num_cases: int) -> Feedback:

@@ -70,12 +70,23 @@ def test_equal_values_have_no_difference(got: Any, expected: Any) -> None:
         ({"a": 1, "b": 2}, {"a": 1}, "the key 'b' was not expected"),
         ({"a": [1, 5]}, {"a": [1, 2]}, "at key 'a': in value 2 of 2: expected 2, got 5"),
         ("b", "a", "expected 'a', got 'b'"),
+        ("good: 1", "good:  1", "at character 6 (after 'good: '): expected ' ', got '1'"),
+        ("ab", "abc", "at character 2 (after 'ab'): expected 'c', got the end"),
+        (float(np.float32(0.1)), 0.1, "expected 0.1, got 0.10000000149011612"),
+        (
+            np.float32([0.1]),
+            np.array([0.1]),
+            "got 0.10000000149011612 (1 of 1 entries differ; your array has",
+        ),
+        (torch.ones(2), np.ones(2), ".numpy() makes an array"),
+        (torch.ones(2), [1.0, 1.0], ".tolist() makes a list"),
         (1, None, "expected nothing (None), got a number"),
         (10**400, 1.0, "cannot be compared"),
     ],
 )
 def test_the_first_difference_is_described(got: Any, expected: Any, words: str) -> None:
-    assert words in str(compare(got, expected))
+    # Exact, so that digits which float32 loses differ, too.
+    assert words in str(compare(got, expected, tolerance=1e-12))
 
 
 def test_tolerance_is_relative_above_one_and_absolute_below() -> None:
