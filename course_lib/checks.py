@@ -24,6 +24,7 @@ from course_lib.errors import CourseError, unknown_name
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import torch
     from datasets import Dataset
 
 # More of anything than this is a slip: it would take the machine's memory or a day.
@@ -473,6 +474,9 @@ def _array(name: str, values: Any) -> np.ndarray:
 
 
 a_positive = partial(check_number, above=0)
+not_negative = partial(check_number, least=0)
+an_open_share = partial(check_share, closed=False)
+a_model = of_type("torch.nn.Module")
 a_dataset = of_type("datasets.Dataset")
 a_frame = of_type("pandas.DataFrame")
 a_tensor = of_type("torch.Tensor")
@@ -525,6 +529,73 @@ def check_table(
         for value in table[column]:
             check_number(f"{column} of {name}", value.item() if hasattr(value, "item") else value)
     return table
+
+
+def check_tensor(
+    name: str, value: Any, *, shape: Sequence[int | None] | None = None, whole: bool = False
+) -> torch.Tensor:
+    """Return a tensor of finite floats, or of whole numbers.
+
+    Args:
+        name: what it holds.
+        value: the tensor, with at least one entry.
+        shape: the size of each dimension, None where any is right; without it any shape is.
+        whole: whether it holds whole numbers from 0 on.
+
+    Raises:
+        CourseError: no tensor, another shape or dtype, or an entry that is no such number.
+    """
+    a_tensor(name, value)
+    wanted = value.dim() * [None] if shape is None else shape
+    fits = value.dim() == len(wanted) and all(
+        size in (None, found) for size, found in zip(wanted, value.shape, strict=True)
+    )
+    if not fits or not value.numel():
+        shown = ", ".join("any" if size is None else str(size) for size in wanted)
+        raise CourseError(f"{name} must have the shape [{shown}], no side empty.", given=tuple(value.shape))
+    if whole:
+        check_labels(name, value.flatten())
+    elif not value.is_floating_point() or not bool(value.isfinite().all()):
+        raise CourseError(f"{name} must be finite floats.", given=value.flatten()[:5].tolist())
+    return value
+
+
+def shaped(*shape: int | None, whole: bool = False) -> Check:
+    """Return the check of a tensor's shape and numbers."""
+    return partial(check_tensor, shape=shape, whole=whole)
+
+
+def check_mapping(
+    name: str, value: Any, check: Check | None = None, *, keys: Sequence[str] = (), least: int = 1
+) -> dict[Any, Any]:
+    """Return a mapping as a dict, with what a check returns for each of its values.
+
+    Args:
+        name: what it is.
+        value: the mapping.
+        check: what each value must pass.
+        keys: keys that it must have.
+        least: fewest entries that are accepted.
+
+    Raises:
+        CourseError: no mapping, too few entries, a key that is missing, or a value that the check refuses.
+    """
+    if not isinstance(value, Mapping) or len(value) < least:
+        raise CourseError(f"{name} must be a mapping of at least {least}.", given=_shown(value))
+    missing = [key for key in keys if key not in value]
+    if missing:
+        raise CourseError(f"{name} lacks {', '.join(map(repr, missing))}.", given=list(value))
+    return {key: check(f"{name}[{key!r}]", one) if check else one for key, one in value.items()}
+
+
+def mapping_to(check: Check, *keys: str) -> Check:
+    """Return the check of a mapping's values."""
+    return partial(check_mapping, check=check, keys=keys)
+
+
+def table_with(*columns: str, finite: Sequence[str] = ()) -> Check:
+    """Return the check of a table's columns, of which those in `finite` must hold finite numbers."""
+    return partial(check_table, columns=columns, finite=finite)
 
 
 def with_columns(*columns: str) -> Check:

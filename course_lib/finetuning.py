@@ -10,14 +10,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from course_lib.checks import (
+    a_dataset,
+    a_model_and_tokenizer,
+    a_positive,
     a_seed,
+    border,
+    check_callable,
     check_count,
     check_fields,
+    check_flag,
     check_labels,
-    check_number,
+    check_rows,
     check_scores,
     check_share,
     check_texts,
+    each,
+    not_negative,
+    of_type,
     optional,
 )
 from course_lib.errors import CourseError
@@ -69,14 +78,14 @@ class FinetuningSettings:
     def __post_init__(self) -> None:
         check_fields(
             self,
-            learning_rate=partial(check_number, above=0),
+            learning_rate=a_positive,
             num_epochs=check_count,
             num_steps=optional(check_count),
             batch_size=check_count,
             max_length=check_count,
-            weight_decay=partial(check_number, least=0),
+            weight_decay=not_negative,
             warmup_share=check_share,
-            max_grad_norm=partial(check_number, above=0),
+            max_grad_norm=a_positive,
             seed=a_seed,
         )
 
@@ -124,11 +133,11 @@ class Evaluation:
     def __post_init__(self) -> None:
         import numpy as np
 
-        scores = np.asarray(self.logits)
-        is_missing = np.isneginf(scores) if scores.dtype.kind == "f" else np.zeros(scores.shape, dtype=bool)
-        scores = check_scores("logits", np.where(is_missing, 0.0, scores))
+        is_float = isinstance(self.logits, np.ndarray) and self.logits.dtype.kind == "f"
+        finite = np.where(np.isneginf(self.logits), 0.0, self.logits) if is_float else self.logits
+        scores = check_scores("logits", finite)
         labels = check_labels("labels", self.labels, num_labels=scores.shape[1], num_rows=len(scores))
-        lost = np.flatnonzero(is_missing[np.arange(len(labels)), labels])
+        lost = np.flatnonzero(np.isneginf(np.asarray(self.logits)[np.arange(len(labels)), labels]))
         if lost.size:
             raise CourseError(
                 "The logit of a text's own label must be finite.", given=f"text {lost[0]}, -inf"
@@ -153,6 +162,15 @@ class Evaluation:
         return float(-log_softmax(self.logits, axis=1)[np.arange(len(self.labels)), self.labels].mean())
 
 
+@border(
+    classifier=a_model_and_tokenizer,
+    texts=a_dataset,
+    settings=optional(of_type("course_lib.finetuning.FinetuningSettings")),
+    extra_loss=optional(check_callable),
+    before_pass=optional(check_callable),
+    after_step=optional(check_callable),
+    progress=check_flag,
+)
 def finetune(
     classifier: ModelAndTokenizer,
     texts: Dataset,
@@ -227,6 +245,7 @@ def finetune(
     return steps
 
 
+@border(classifier=a_model_and_tokenizer, texts=a_dataset, batch_size=check_count)
 def evaluate(
     classifier: ModelAndTokenizer, texts: Dataset, *, batch_size: int = 64, max_length: int = 128
 ) -> Evaluation:
@@ -267,6 +286,7 @@ def evaluate(
     return Evaluation(logits, np.array([example["labels"] for example in examples]))
 
 
+@border(classifier=a_model_and_tokenizer, texts=a_dataset, max_length=check_count)
 def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 128) -> list[dict[str, Any]]:
     """Turn texts into token ids, without padding.
 
@@ -291,7 +311,7 @@ def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 1
     if len(texts) == 0:
         raise CourseError("There are no texts.", given=0, mend="Draw at least one example.")
     tokenizer = classifier.tokenizer
-    _refuse_short_length(tokenizer, check_count("max_length", max_length), len(columns))
+    _refuse_short_length(tokenizer, max_length, len(columns))
     if tokenizer.pad_token_id is None:
         raise _no_padding(tokenizer)
     labels = _checked_labels(texts["label"][:], int(classifier.model.config.num_labels or 0))
@@ -346,6 +366,11 @@ def _logits(classifier: ModelAndTokenizer, batch: Batch) -> torch.Tensor:
     return logits
 
 
+@border(
+    classifier=a_model_and_tokenizer,
+    examples=partial(check_rows, columns=["input_ids", "labels"]),
+    batch_size=check_count,
+)
 def refuse_padding_that_counts(
     classifier: ModelAndTokenizer, examples: Sequence[dict[str, Any]], batch_size: int
 ) -> None:
@@ -392,6 +417,7 @@ def refuse_padding_that_counts(
         )
 
 
+@border(texts=a_dataset)
 def text_columns(texts: Dataset) -> tuple[str, ...]:
     """Give the columns a text classifier reads.
 
@@ -408,6 +434,7 @@ def text_columns(texts: Dataset) -> tuple[str, ...]:
     )
 
 
+@border(lengths=each(partial(check_count, least=0), least=0), batch_size=check_count, seed=optional(a_seed))
 def length_bucketed_batches(
     lengths: Sequence[int], batch_size: int, *, seed: int | None = None
 ) -> list[list[int]]:
@@ -431,8 +458,6 @@ def length_bucketed_batches(
     """
     import numpy as np
 
-    if batch_size < 1:
-        raise CourseError("A batch holds at least one example.", given=batch_size, mend="Use batch_size=16.")
     sizes = np.asarray(lengths)
     if seed is None:
         order = np.argsort(-sizes, kind="stable")
@@ -449,6 +474,7 @@ def length_bucketed_batches(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+@border(classifier=a_model_and_tokenizer, examples=partial(check_rows, columns=["input_ids", "labels"]))
 def collate(classifier: ModelAndTokenizer, examples: Sequence[dict[str, Any]]) -> Batch:
     """Pad examples to the longest of them.
 

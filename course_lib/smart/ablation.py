@@ -8,8 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import (
+    a_dataset,
+    a_model_and_tokenizer,
+    a_positive,
+    a_seed,
+    border,
+    check_choice,
+    check_count,
+    check_fields,
+    check_flag,
+    check_mapping,
+    check_number,
+    check_table,
+    check_text,
+    each,
+    mapping_to,
+    not_negative,
+    of_type,
+    optional,
+    table_with,
+)
 from course_lib.errors import CourseError
 from course_lib.finetuning import (
     Batch,
@@ -66,10 +88,16 @@ class Arm:
     early_stopping: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_smoothing < 1:
-            raise CourseError(
-                "label_smoothing is a share below 1.", given=self.label_smoothing, mend="Use 0.1."
-            )
+        check_fields(
+            self,
+            learning_rate=a_positive,
+            smoothness_weight=not_negative,
+            epsilon=a_positive,
+            mu=not_negative,
+            half_life=optional(a_positive),
+            label_smoothing=partial(check_number, least=0, below=1),
+            early_stopping=check_flag,
+        )
         if self.label_smoothing and (self.smoothness_weight or self.mu):
             raise CourseError(
                 "Label smoothing is a control: it goes without R_s and D_Breg.",
@@ -88,6 +116,10 @@ class Arm:
         return " + ".join(parts) or "plain"
 
 
+an_arm = of_type("course_lib.smart.ablation.Arm")
+
+
+@border(chosen=mapping_to(an_arm, "plain", "R_s", "D_Breg", "label smoothing"))
 def ablation_arms(chosen: Mapping[str, Arm]) -> dict[str, Arm]:
     """Give the arms of the ablation from the settings that a search chose.
 
@@ -109,6 +141,16 @@ def ablation_arms(chosen: Mapping[str, Arm]) -> dict[str, Arm]:
     }
 
 
+@border(
+    arm=an_arm,
+    classifier=a_model_and_tokenizer,
+    train=a_dataset,
+    development=a_dataset,
+    num_steps=check_count,
+    seed=a_seed,
+    watched=optional(a_dataset),
+    progress=check_flag,
+)
 def train_arm(
     arm: Arm,
     classifier: ModelAndTokenizer,
@@ -205,6 +247,18 @@ class _BestWeights:
             self._model.load_state_dict(self._weights)
 
 
+@border(
+    texts=check_text,
+    train_size=check_count,
+    seed=a_seed,
+    arm_name=check_text,
+    arm=check_mapping,
+    num_steps=mapping_to(check_count),
+    num_development=check_count,
+    num_test=check_count,
+    num_changed=check_count,
+    progress=check_flag,
+)
 def ablation_run(
     texts: str,
     train_size: int,
@@ -272,6 +326,7 @@ def _measures(result: Evaluation) -> dict[str, float]:
     }
 
 
+@border(arms=mapping_to(an_arm), texts=each(check_text), train_sizes=each(check_count), seeds=each(a_seed))
 def ablation_sweep(
     arms: Mapping[str, Arm],
     texts: Sequence[str],
@@ -300,6 +355,7 @@ def ablation_sweep(
     )
 
 
+@border(arms=mapping_to(mapping_to(an_arm)), train_sizes=each(check_count), seeds=each(a_seed))
 def ablation_tasks(
     arms: Mapping[str, Mapping[str, Arm]], train_sizes: Sequence[int], seeds: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
@@ -323,6 +379,7 @@ def ablation_tasks(
                     }
 
 
+@border(rows=table_with("texts", "train_size", "seed", "arm"))
 def paired_differences(rows: pd.DataFrame, metric: str, *, baseline: str = "plain") -> pd.DataFrame:
     """Compare every arm with plain fine-tuning on the same seeds.
 
@@ -343,8 +400,9 @@ def paired_differences(rows: pd.DataFrame, metric: str, *, baseline: str = "plai
     """
     import pandas as pd
 
-    if metric not in rows or baseline not in set(rows["arm"]):
-        raise CourseError("The rows lack this metric or arm.", given=(metric, baseline))
+    check_choice("metric", metric, rows.columns)
+    check_choice("arm", baseline, rows["arm"])
+    check_table("rows", rows, finite=[metric])
     found = []
     for (texts, size), part in rows.groupby(["texts", "train_size"], sort=False):
         table = part.pivot_table(index="seed", columns="arm", values=metric, sort=False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import a_tensor, check_choice, check_count
+from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +54,8 @@ def symmetric_kl(
     is_excluded = logits_p.isneginf() & logits_q.isneginf()  # 0 log 0 is 0, and no gradient comes from it
     log_p = logits_p.log_softmax(dim=-1).masked_fill(is_excluded, 0.0)
     log_q = logits_q.log_softmax(dim=-1).masked_fill(is_excluded, 0.0)
-    return _reduce(((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1), reduction)
+    values = ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1)
+    return _reduce(values, values.isnan(), reduction)
 
 
 def squared_difference(
@@ -77,7 +79,8 @@ def squared_difference(
     Source: Jiang et al. 2020, section 2.1, ℓ_s for regression.
     """
     _check_shapes(outputs_p, outputs_q, min_dims=2)
-    return _reduce((outputs_p - outputs_q).square().sum(dim=-1), reduction)
+    values = (outputs_p - outputs_q).square().sum(dim=-1)
+    return _reduce(values, ~values.isfinite(), reduction)
 
 
 DIVERGENCES: dict[str, Callable[..., torch.Tensor]] = {
@@ -92,9 +95,7 @@ def find_divergence(name: str) -> Callable[..., torch.Tensor]:
     Raises:
         CourseError: if there is none.
     """
-    if name not in DIVERGENCES:
-        raise unknown_name("divergence", name, DIVERGENCES)
-    return DIVERGENCES[name]
+    return DIVERGENCES[check_choice("divergence", name, DIVERGENCES)]
 
 
 def divergence_for(config: Any, labels: torch.Tensor | None = None) -> str:
@@ -111,8 +112,9 @@ def divergence_for(config: Any, labels: torch.Tensor | None = None) -> str:
     Source: Jiang et al. 2020, section 2.1.
     """
     problem = getattr(config, "problem_type", None)
-    num_labels = getattr(config, "num_labels", 2)
-    if problem is None and num_labels > 1 and labels is not None and labels.is_floating_point():
+    num_labels = check_count("num_labels of the configuration", getattr(config, "num_labels", None))
+    has_floats = labels is not None and a_tensor("labels", labels).is_floating_point()
+    if problem is None and num_labels > 1 and has_floats:
         problem = "multi_label_classification"
     if problem == "multi_label_classification":
         raise CourseError(
@@ -125,6 +127,9 @@ def divergence_for(config: Any, labels: torch.Tensor | None = None) -> str:
 
 
 def _check_shapes(p: torch.Tensor, q: torch.Tensor, min_dims: int = 1) -> None:
+    for outputs in (p, q):
+        if not a_tensor("The model's output", outputs).is_floating_point():
+            raise CourseError("The model's output must be floats.", given=outputs.dtype)
     if p.shape != q.shape or p.dim() < min_dims or p.numel() == 0:
         raise CourseError(
             f"This divergence compares two outputs of one shape, [{'B, ' * (min_dims - 1)}..., C].",
@@ -134,10 +139,9 @@ def _check_shapes(p: torch.Tensor, q: torch.Tensor, min_dims: int = 1) -> None:
         )
 
 
-def _reduce(values: torch.Tensor, reduction: str) -> torch.Tensor:
-    if reduction not in REDUCTIONS:
-        raise unknown_name("reduction", reduction, REDUCTIONS)
-    if bool(values.isnan().any()):
+def _reduce(values: torch.Tensor, is_none: torch.Tensor, reduction: str) -> torch.Tensor:
+    check_choice("reduction", reduction, REDUCTIONS)
+    if bool(is_none.any()):
         raise CourseError(
             "Between outputs that are no numbers there is no divergence.",
             given="nan or inf",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import a_model, a_tensor, border, check_mapping
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ Forward = Callable[["torch.Tensor"], "torch.Tensor"]
 TIME_FIRST = ("xlnet",)
 
 
+@border(model=a_model, input_ids=a_tensor)
 def word_embeddings(model: torch.nn.Module, input_ids: torch.Tensor) -> torch.Tensor:
     """Look up the word embeddings of token ids.
 
@@ -32,9 +34,12 @@ def word_embeddings(model: torch.nn.Module, input_ids: torch.Tensor) -> torch.Te
     Raises:
         CourseError: if the model does not say where its word embeddings are.
     """
+    if input_ids.is_floating_point():
+        raise CourseError("input_ids must be whole numbers.", given=input_ids.dtype)
     return embedding_layer(model)(input_ids)
 
 
+@border(model=a_model, inputs=check_mapping)
 def forward_from_embeddings(
     model: torch.nn.Module, inputs: Mapping[str, Any], replay: DropoutReplay | None = None
 ) -> Forward:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from course_lib.checks import (
+    a_positive,
+    a_seed,
+    an_open_share,
+    border,
+    check_count,
+    check_numbers,
+    check_share,
+    not_negative,
+    optional,
+)
 from course_lib.errors import CourseError
+from course_lib.smart.proximal import beta_from_half_life
 
 if TYPE_CHECKING:
     import numpy as np
 
 
+@border(curvatures=check_numbers, start=check_numbers, mu=a_positive, num_steps=check_count)
 def proximal_point(
     curvatures: Sequence[float], start: Sequence[float], mu: float, num_steps: int
 ) -> np.ndarray:
@@ -38,13 +50,21 @@ def proximal_point(
     """
     import numpy as np
 
-    c = _checked(curvatures, num_steps)
-    if not 0 < mu < math.inf:
-        raise CourseError("mu must be positive and finite.", given=mu, mend="Use 1.")
+    c, theta = _bowl(curvatures, start)
     factors = mu / (c + mu)
-    return np.asarray(start, dtype=float) * factors ** np.arange(num_steps + 1)[:, None]
+    return theta * factors ** np.arange(num_steps + 1)[:, None]
 
 
+@border(
+    curvatures=check_numbers,
+    start=check_numbers,
+    learning_rate=a_positive,
+    num_steps=check_count,
+    noise=not_negative,
+    mu=not_negative,
+    half_life=a_positive,
+    seed=a_seed,
+)
 def noisy_descent(
     curvatures: Sequence[float],
     start: Sequence[float],
@@ -76,14 +96,10 @@ def noisy_descent(
     """
     import numpy as np
 
-    from course_lib.smart.proximal import beta_from_half_life
-
-    c = _checked(curvatures, num_steps)
-    if not (mu >= 0 and noise >= 0):
-        raise CourseError("mu and noise cannot be negative.", given=(mu, noise))
+    c, theta = _bowl(curvatures, start)
     beta = beta_from_half_life(half_life)
     rng = np.random.default_rng(seed)
-    points = [np.asarray(start, dtype=float)]
+    points = [theta]
     anchor = points[0]
     for _ in range(num_steps):
         gradient = c * points[-1] + noise * rng.normal(size=len(c)) + mu * (points[-1] - anchor)
@@ -92,6 +108,13 @@ def noisy_descent(
     return np.stack(points)
 
 
+@border(
+    num_updates=check_count,
+    beta=an_open_share,
+    late_beta=an_open_share,
+    late_beta_start=check_share,
+    half_life=optional(a_positive),
+)
 def weight_of_start(
     num_updates: int,
     *,
@@ -121,21 +144,20 @@ def weight_of_start(
     """
     import numpy as np
 
-    from course_lib.smart.proximal import beta_from_half_life
-
-    if num_updates < 1:
-        raise CourseError("A run has at least one update.", given=num_updates)
     if half_life is not None:
         beta = late_beta = beta_from_half_life(half_life)
     is_late = np.arange(num_updates) / num_updates >= late_beta_start
     return np.concatenate([[1.0], np.cumprod(np.where(is_late, late_beta, beta))])
 
 
-def _checked(curvatures: Sequence[float], num_steps: int) -> np.ndarray:
+def _bowl(curvatures: Sequence[float], start: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Give curvatures and start as arrays of one length."""
     import numpy as np
 
-    if len(curvatures) == 0 or not min(curvatures) > 0:
-        raise CourseError("Every curvature must be positive.", given=list(curvatures))
-    if num_steps < 1:
-        raise CourseError("A path has at least one step.", given=num_steps)
-    return np.asarray(curvatures, dtype=float)
+    c, theta = np.asarray(curvatures), np.asarray(start)
+    if not c.min() > 0 or len(c) != len(theta):
+        raise CourseError(
+            "Every curvature must be positive, and the start as long as they are.",
+            given=(c.tolist(), theta.tolist()),
+        )
+    return c, theta

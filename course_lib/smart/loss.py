@@ -5,11 +5,11 @@ The arithmetic of one step stands here once; `SmartTrainer` and `course_lib.fine
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from course_lib.checks import a_model, border, not_negative, of_type, optional
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import embedding_layer, forward_from_embeddings, word_embeddings
@@ -83,6 +83,12 @@ class SmartLoss:
         (True, True)
     """
 
+    @border(
+        model=a_model,
+        regularizer=optional(of_type("course_lib.smart.smoothness.SmoothnessRegularizer")),
+        smoothness_weight=not_negative,
+        proximal=optional(of_type("course_lib.smart.proximal.BregmanProximalPoint")),
+    )
     def __init__(
         self,
         model: torch.nn.Module,
@@ -92,7 +98,6 @@ class SmartLoss:
     ) -> None:
         import torch
 
-        check_weight("smoothness_weight", smoothness_weight)
         self.model = getattr(model, "_orig_mod", model)  # what torch.compile returns holds the model
         self.regularizer = regularizer if smoothness_weight else None
         self.smoothness_weight = smoothness_weight
@@ -208,18 +213,6 @@ class SmartLoss:
                 embeddings = word_embeddings(self.model, batch["input_ids"])
             clean = forward(embeddings) if is_rounded else logits
             return self.regularizer(forward, embeddings, clean, batch.get("attention_mask"))
-
-
-def check_weight(name: str, value: float) -> None:
-    """Refuse a weight of a term that is negative or not finite.
-
-    Raises:
-        CourseError: if it is.
-    """
-    if not 0 <= value < math.inf:
-        raise CourseError(
-            f"{name} must be finite and not negative.", given=value, mend="Use 1; 0 switches the term off."
-        )
 
 
 @contextmanager

@@ -6,15 +6,27 @@ and those of an anchor θ̃. With momentum the anchor follows as θ̃_t = (1 - �
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from numbers import Integral, Real
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import (
+    a_choice,
+    a_model,
+    a_positive,
+    a_tensor,
+    an_open_share,
+    border,
+    check_count,
+    check_flag,
+    check_mapping,
+    check_share,
+    optional,
+)
 from course_lib.errors import CourseError
 from course_lib.smart.anchor import Anchor
-from course_lib.smart.divergence import find_divergence
+from course_lib.smart.divergence import DIVERGENCES, find_divergence
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +37,7 @@ if TYPE_CHECKING:
 _PREFIX = "anchor."
 
 
+@border(num_updates=a_positive)
 def beta_from_half_life(num_updates: float) -> float:
     """Give the β with which an old weight counts half after so many updates.
 
@@ -41,8 +54,6 @@ def beta_from_half_life(num_updates: float) -> float:
         >>> round(beta_from_half_life(69), 3)
         0.99
     """
-    if not (isinstance(num_updates, Real) and 0 < num_updates < math.inf):
-        raise CourseError("A half-life is a positive number of updates.", given=num_updates)
     return 0.5 ** (1 / num_updates)
 
 
@@ -69,6 +80,18 @@ class BregmanProximalPoint:
     Source: Jiang et al. 2020, equations (3) and (4); β of section 4.1.
     """
 
+    @border(
+        model=a_model,
+        mu=a_positive,
+        beta=an_open_share,
+        late_beta=an_open_share,
+        late_beta_start=check_share,
+        total_steps=optional(check_count),
+        half_life=optional(a_positive),
+        momentum=check_flag,
+        inner_steps=check_count,
+        divergence=a_choice(*DIVERGENCES),
+    )
     def __init__(
         self,
         model: torch.nn.Module,
@@ -85,7 +108,7 @@ class BregmanProximalPoint:
     ) -> None:
         if half_life is not None:
             beta = late_beta = beta_from_half_life(half_life)
-        _check_settings(mu, beta, late_beta, late_beta_start, total_steps, momentum, inner_steps)
+        _refuse_idle_anchor(beta != late_beta, total_steps, momentum, inner_steps)
         if momentum:
             _refuse_half_precision_weights(model)
         self.mu = mu
@@ -101,6 +124,7 @@ class BregmanProximalPoint:
         self._model = model
         self._anchor = Anchor(model)
 
+    @border(inputs=check_mapping, logits=a_tensor)
     def penalty(
         self, inputs: Mapping[str, Any], logits: torch.Tensor, replay: DropoutReplay | None = None
     ) -> torch.Tensor:
@@ -152,6 +176,7 @@ class BregmanProximalPoint:
         weights = {f"{_PREFIX}{name}": tensor for name, tensor in self._anchor.state_dict().items()}
         return {**weights, "num_updates": torch.tensor(self.num_updates)}
 
+    @border(state=partial(check_mapping, check=a_tensor, least=0))
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what `state_dict` gave.
 
@@ -183,39 +208,16 @@ def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _check_settings(
-    mu: float,
-    beta: float,
-    late_beta: float,
-    late_beta_start: float,
-    total_steps: int | None,
-    momentum: bool,
-    inner_steps: int,
+def _refuse_idle_anchor(
+    has_two_betas: bool, total_steps: int | None, momentum: bool, inner_steps: int
 ) -> None:
-    if not (isinstance(mu, Real) and 0 < mu < math.inf):
-        raise CourseError(
-            "mu must be positive and finite.", given=mu, mend="To train without the term leave it out."
-        )
-    for name, value in (("beta", beta), ("late_beta", late_beta)):
-        if not (isinstance(value, Real) and 0 < value < 1):
-            raise CourseError(
-                f"{name} lies between 0 and 1: at 0 the anchor is the model itself and the term does nothing, "
-                "at 1 it never moves.",
-                given=value,
-                mend="The paper uses 0.99, then 0.999.",
-            )
-    if not (isinstance(late_beta_start, Real) and 0 <= late_beta_start <= 1):
-        raise CourseError("late_beta_start is a share from 0 to 1.", given=late_beta_start)
-    if momentum and total_steps is None and beta != late_beta:
+    """Refuse settings under which the anchor's move is not known, or the term does nothing."""
+    if momentum and total_steps is None and has_two_betas:
         raise CourseError(
             "The two β need the number of updates of the run.",
             given="total_steps=None",
             mend="Pass total_steps, or one half_life, or beta equal to late_beta.",
         )
-    if total_steps is not None and not (isinstance(total_steps, Integral) and total_steps >= 1):
-        raise CourseError("total_steps must be at least 1.", given=total_steps)
-    if not (isinstance(inner_steps, Integral) and inner_steps >= 1):
-        raise CourseError("inner_steps must be at least 1.", given=inner_steps)
     if momentum and inner_steps > 1:
         raise CourseError(
             "With momentum the anchor moves at every update.",

@@ -6,7 +6,21 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import (
+    a_dataset,
+    a_model_and_tokenizer,
+    a_positive,
+    a_seed,
+    border,
+    check_choice,
+    check_share,
+    check_text,
+    check_texts,
+    each,
+    mapping_to,
+    not_negative,
+    of_type,
+)
 from course_lib.finetuning import (
     Batch,
     collate,
@@ -29,6 +43,7 @@ if TYPE_CHECKING:
 NOISE = 0.02
 
 
+@border(text=check_text, rng=of_type("random.Random"), share=check_share)
 def swap_letters(text: str, rng: random.Random, share: float = 0.3) -> str:
     """Make typos: swap two neighbouring letters inside a share of the longer words.
 
@@ -61,11 +76,13 @@ def _places_to_swap(word: str) -> list[int]:
     return [place for place in range(1, len(word) - 2) if word[place] != word[place + 1]]
 
 
+@border(text=check_text)
 def drop_punctuation(text: str, rng: random.Random) -> str:
     """Leave out every mark but letters, digits, spaces and apostrophes; `rng` is not used."""
     return " ".join("".join(c if c.isalnum() or c in " '" else " " for c in text).split())
 
 
+@border(text=check_text)
 def change_case(text: str, rng: random.Random) -> str:
     """Write the whole text in capitals; `rng` is not used."""
     return text.upper()
@@ -78,6 +95,7 @@ CHANGES: dict[str, Callable[[str, random.Random], str]] = {
 }
 
 
+@border(texts=a_dataset, seed=a_seed)
 def change_texts(texts: Dataset, change: str, *, seed: int = 0) -> Dataset:
     """Change each text in a way that leaves its meaning alone.
 
@@ -92,15 +110,15 @@ def change_texts(texts: Dataset, change: str, *, seed: int = 0) -> Dataset:
     Raises:
         CourseError: an unknown change, or no text column.
     """
-    if change not in CHANGES:
-        raise unknown_name("change", change, CHANGES)
     from datasets import Dataset
 
-    rng = random.Random(seed)
-    changed = {name: [CHANGES[change](text, rng) for text in texts[name][:]] for name in text_columns(texts)}
+    changed_text, rng = CHANGES[check_choice("change", change, CHANGES)], random.Random(seed)
+    read = {name: check_texts(f"The column `{name}`", texts[name][:]) for name in text_columns(texts)}
+    changed = {name: [changed_text(text, rng) for text in column] for name, column in read.items()}
     return Dataset.from_pandas(texts.to_pandas().assign(**changed), preserve_index=False)
 
 
+@border(classifier=a_model_and_tokenizer, texts=a_dataset, noise=not_negative, seed=a_seed)
 def flip_rates(
     classifier: ModelAndTokenizer, texts: Dataset, *, noise: float = NOISE, seed: int = 0
 ) -> dict[str, float]:
@@ -128,6 +146,7 @@ def flip_rates(
     return {**rates, "noise": noise_flip_rate(classifier, texts, noise, seed=seed)}
 
 
+@border(classifier=a_model_and_tokenizer, texts=a_dataset, noise=not_negative, seed=a_seed)
 def noise_flip_rate(
     classifier: ModelAndTokenizer, texts: Dataset, noise: float = NOISE, *, seed: int = 0
 ) -> float:
@@ -144,8 +163,6 @@ def noise_flip_rate(
     """
     import torch
 
-    if not 0 <= noise < float("inf"):
-        raise CourseError("The noise must be finite and not negative.", given=noise, mend=f"Use {NOISE}.")
     flips = 0
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
@@ -158,6 +175,12 @@ def noise_flip_rate(
     return flips / len(texts)
 
 
+@border(
+    classifier=a_model_and_tokenizer,
+    texts=a_dataset,
+    regularizer=of_type("course_lib.smart.smoothness.SmoothnessRegularizer"),
+    seed=a_seed,
+)
 def measure_smoothness(
     classifier: ModelAndTokenizer, texts: Dataset, regularizer: SmoothnessRegularizer, *, seed: int = 0
 ) -> np.ndarray:
@@ -188,6 +211,7 @@ def measure_smoothness(
     return np.concatenate(values)
 
 
+@border(classifiers=mapping_to(a_model_and_tokenizer), texts=a_dataset, noise=not_negative, seed=a_seed)
 def robustness_table(
     classifiers: Mapping[str, ModelAndTokenizer], texts: Dataset, *, noise: float = NOISE, seed: int = 0
 ) -> pd.DataFrame:
@@ -212,6 +236,7 @@ def robustness_table(
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+@border(classifiers=mapping_to(a_model_and_tokenizer), texts=a_dataset, radii=each(a_positive), seed=a_seed)
 def smoothness_over_radius(
     classifiers: Mapping[str, ModelAndTokenizer], texts: Dataset, radii: Sequence[float], *, seed: int = 0
 ) -> pd.DataFrame:
@@ -240,6 +265,7 @@ def smoothness_over_radius(
     return pd.DataFrame(rows)
 
 
+@border(epsilon=a_positive)
 def in_ball(epsilon: float) -> SmoothnessRegularizer:
     """Give R_s with radius ε, and step size 100 ε and noise ε, the proportions of the paper's defaults.
 

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import (
+    a_positive,
+    a_seed,
+    border,
+    check_count,
+    check_mapping,
+    check_text,
+    each,
+    of_type,
+    table_with,
+)
 from course_lib.errors import CourseError
 from course_lib.finetuning import evaluate
 from course_lib.models import load_classifier
 from course_lib.runs import ResultRecord
-from course_lib.smart.ablation import Arm, train_arm
+from course_lib.smart.ablation import Arm, an_arm, train_arm
 from course_lib.texts import labelled_splits, sample_texts
 
 if TYPE_CHECKING:
@@ -25,6 +37,8 @@ MUS = (1.0, 5.0)
 # Shares of the run; None is the published β.
 HALF_LIVES = (None, 0.1, 0.5)
 LABEL_SMOOTHINGS = (0.1, 0.3)
+ARM_FIELDS = tuple(field.name for field in fields(Arm))
+FINITE = ("accuracy", "loss", "num_development")
 
 
 def rate_candidates() -> list[Arm]:
@@ -32,6 +46,7 @@ def rate_candidates() -> list[Arm]:
     return [Arm(learning_rate=rate) for rate in LEARNING_RATES]
 
 
+@border(learning_rate=a_positive)
 def part_candidates(learning_rate: float) -> list[Arm]:
     """Give the second stage: the settings of each part alone, at the chosen learning rate.
 
@@ -46,6 +61,14 @@ def part_candidates(learning_rate: float) -> list[Arm]:
     return smooth + proximal + [Arm(learning_rate, label_smoothing=share) for share in LABEL_SMOOTHINGS]
 
 
+@border(
+    texts=check_text,
+    seed=a_seed,
+    arm=check_mapping,
+    train_size=check_count,
+    num_steps=check_count,
+    num_development=check_count,
+)
 def search_run(
     texts: str,
     seed: int,
@@ -86,12 +109,14 @@ def search_run(
     ]
 
 
+@border(record=of_type("course_lib.runs.ResultRecord"))
 def choose_by_texts(record: ResultRecord) -> dict[str, dict[str, Arm]]:
     """Give `choose` for each of the texts of a record of `search_run`."""
     rows = record.table().assign(num_development=record.settings["num_development"])
     return {str(name): choose(part) for name, part in rows.groupby("texts", sort=False)}
 
 
+@border(rows=table_with("texts", "seed", "family", *ARM_FIELDS, finite=FINITE))
 def choose(rows: pd.DataFrame) -> dict[str, Arm]:
     """Choose the settings of each family by the one-standard-error rule.
 
@@ -109,11 +134,12 @@ def choose(rows: pd.DataFrame) -> dict[str, Arm]:
     Raises:
         CourseError: no rows, or rows of several texts.
     """
-    if rows.empty or rows.texts.nunique() != 1:
-        raise CourseError("Choose for one of the texts at a time.", given=list(rows.get("texts", [])[:3]))
-    names = [field.name for field in fields(Arm)]
+    if rows.texts.nunique() != 1:
+        raise CourseError("Choose for one of the texts at a time.", given=sorted(set(rows.texts)))
     means = (
-        rows.groupby(["family", *names], dropna=False, sort=False)[["accuracy", "loss"]].mean().reset_index()
+        rows.groupby(["family", *ARM_FIELDS], dropna=False, sort=False)[["accuracy", "loss"]]
+        .mean()
+        .reset_index()
     )
     num_answers = rows.num_development.iloc[0] * rows.seed.nunique()
     chosen = {}
@@ -121,26 +147,28 @@ def choose(rows: pd.DataFrame) -> dict[str, Arm]:
         best = candidates.accuracy.max()
         standard_error = (best * (1 - best) / num_answers) ** 0.5
         good = candidates[candidates.accuracy >= best - standard_error]
-        row = good.loc[good.loss.idxmin(), names]
+        row = good.loc[good.loss.idxmin(), list(ARM_FIELDS)]
         chosen[str(family)] = arm_of(row.to_dict())
     return chosen
 
 
+@border(row=partial(check_mapping, keys=ARM_FIELDS))
 def arm_of(row: Mapping[str, Any]) -> Arm:
     """Give the arm that a row of a table describes; a missing half-life is the published β."""
     half_life = row["half_life"]
     is_published = half_life is None or half_life != half_life
     return Arm(
-        learning_rate=float(row["learning_rate"]),
-        smoothness_weight=float(row["smoothness_weight"]),
-        epsilon=float(row["epsilon"]),
-        mu=float(row["mu"]),
-        half_life=None if is_published else float(half_life),
-        label_smoothing=float(row["label_smoothing"]),
-        early_stopping=bool(row["early_stopping"]),
+        learning_rate=row["learning_rate"],
+        smoothness_weight=row["smoothness_weight"],
+        epsilon=row["epsilon"],
+        mu=row["mu"],
+        half_life=None if is_published else half_life,
+        label_smoothing=row["label_smoothing"],
+        early_stopping=row["early_stopping"],
     )
 
 
+@border(texts=each(check_text), arms=each(an_arm), seeds=each(a_seed))
 def search_tasks(texts: Sequence[str], arms: Sequence[Arm], seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Give the arguments of every `search_run`."""
     return [

@@ -9,11 +9,21 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
-from course_lib.errors import CourseError, unknown_name
-from course_lib.smart.divergence import find_divergence
+from course_lib.checks import (
+    a_choice,
+    a_positive,
+    a_tensor,
+    border,
+    check_callable,
+    check_count,
+    check_fields,
+    optional,
+    shaped,
+)
+from course_lib.errors import CourseError
+from course_lib.smart.divergence import DIVERGENCES, find_divergence
 from course_lib.smart.embeddings import Forward, refuse_low_precision
 
 if TYPE_CHECKING:
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 NORMS = ("inf", "2")
 
 
+@border(delta=shaped(None, None, None), epsilon=a_positive, norm=a_choice(*NORMS))
 def project(delta: torch.Tensor, epsilon: float, norm: str = "inf") -> torch.Tensor:
     """Move a perturbation to the nearest point of the ε-ball, example by example.
 
@@ -33,12 +44,17 @@ def project(delta: torch.Tensor, epsilon: float, norm: str = "inf") -> torch.Ten
     Returns:
         Float tensor [B, T, D] with norm at most ε for each example.
     """
+    return _project(delta, epsilon, norm)
+
+
+def _project(delta: torch.Tensor, epsilon: float, norm: str) -> torch.Tensor:
     if norm == "inf":
         return delta.clamp(-epsilon, epsilon)
     length = _size(delta, norm).clamp_min(epsilon)
     return delta * (epsilon / length)
 
 
+@border(gradient=shaped(None, None, None), norm=a_choice(*NORMS))
 def normalise(gradient: torch.Tensor, norm: str = "inf") -> torch.Tensor:
     """Scale each example's gradient to norm 1; a gradient of zero stays zero.
 
@@ -49,6 +65,10 @@ def normalise(gradient: torch.Tensor, norm: str = "inf") -> torch.Tensor:
     Returns:
         Float tensor [B, T, D].
     """
+    return _normalise(gradient, norm)
+
+
+def _normalise(gradient: torch.Tensor, norm: str) -> torch.Tensor:
     size = _size(gradient, norm)
     return gradient / size.where(size > 0, 1.0)
 
@@ -90,26 +110,22 @@ class SmoothnessRegularizer:
     divergence: str = "symmetric_kl"
 
     def __post_init__(self) -> None:
-        for name in ("epsilon", "step_size", "noise_std"):
-            value = getattr(self, name)
-            if value is None and name != "epsilon":
-                continue
-            if not (isinstance(value, Real) and 0 < float(value) < math.inf):
-                raise CourseError(
-                    f"{name} must be positive and finite.",
-                    given=value,
-                    mend="The paper uses 1e-5 (step_size 1e-3).",
-                )
-        if not isinstance(self.num_steps, Integral) or self.num_steps < 1:
-            raise CourseError(
-                "num_steps, the number of ascent steps, must be at least 1.",
-                given=self.num_steps,
-                mend="Use 1, as the paper does; to train without R_s leave the regularizer out.",
-            )
-        if self.norm not in NORMS:
-            raise unknown_name("norm", self.norm, NORMS)
-        find_divergence(self.divergence)
+        check_fields(
+            self,
+            epsilon=a_positive,
+            step_size=optional(a_positive),
+            noise_std=optional(a_positive),
+            num_steps=check_count,
+            norm=a_choice(*NORMS),
+            divergence=a_choice(*DIVERGENCES),
+        )
 
+    @border(
+        forward=check_callable,
+        embeddings=a_tensor,
+        clean_logits=a_tensor,
+        attention_mask=optional(a_tensor),
+    )
     def perturb(
         self,
         forward: Forward,
@@ -130,7 +146,7 @@ class SmoothnessRegularizer:
 
         Raises:
             CourseError: half precision or autocast, where a δ of ε would vanish; logits or gradients that
-                are not finite; an attention mask of another shape; `torch.inference_mode`, where there
+                are not finite; an attention mask or embeddings of another shape; `torch.inference_mode`, where there
                 are no gradients.
         """
         import torch
@@ -144,13 +160,13 @@ class SmoothnessRegularizer:
         mask = _real_tokens(clean, attention_mask)
         step_size = 100 * self.epsilon if self.step_size is None else self.step_size
         noise_std = self.epsilon if self.noise_std is None else self.noise_std
-        delta = project(noise_std * torch.randn_like(clean) * mask, self.epsilon, self.norm)
+        delta = _project(noise_std * torch.randn_like(clean) * mask, self.epsilon, self.norm)
         for _ in range(self.num_steps):
             point = (clean + delta).requires_grad_()
             with torch.enable_grad():
                 change = divergence(forward(point), target, "sum")
             gradient = _gradient(change, point) * mask
-            delta = project(delta + step_size * normalise(gradient, self.norm), self.epsilon, self.norm)
+            delta = _project(delta + step_size * _normalise(gradient, self.norm), self.epsilon, self.norm)
         return delta
 
     def __call__(
@@ -182,6 +198,8 @@ class SmoothnessRegularizer:
 def _real_tokens(embeddings: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
     import torch
 
+    if embeddings.dim() != 3:
+        raise CourseError("The word embeddings must be [B, T, D].", given=list(embeddings.shape))
     if attention_mask is None:
         return torch.ones_like(embeddings[..., :1])
     if attention_mask.shape != embeddings.shape[:2]:

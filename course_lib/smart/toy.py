@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from course_lib.errors import CourseError
+from course_lib.checks import (
+    a_model,
+    a_positive,
+    a_seed,
+    border,
+    check_count,
+    check_labels,
+    not_negative,
+    of_type,
+    optional,
+    shaped,
+)
 from course_lib.smart.divergence import symmetric_kl
 from course_lib.smart.smoothness import SmoothnessRegularizer, normalise, project
 
@@ -12,6 +24,10 @@ if TYPE_CHECKING:
     import torch
 
 
+POINTS, LABELS, POINT = shaped(None, 2), shaped(None, whole=True), shaped(1, 1, 2)
+
+
+@border(num_points=partial(check_count, least=2), noise=not_negative, seed=a_seed)
 def two_moons(
     num_points: int = 40, *, noise: float = 0.25, seed: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -32,6 +48,14 @@ def two_moons(
     return torch.tensor(points, dtype=torch.float32), torch.tensor(labels)
 
 
+@border(
+    points=POINTS,
+    labels=LABELS,
+    regularizer=optional(of_type("course_lib.smart.smoothness.SmoothnessRegularizer")),
+    smoothness_weight=not_negative,
+    num_steps=check_count,
+    seed=a_seed,
+)
 def train_toy(
     points: torch.Tensor,
     labels: torch.Tensor,
@@ -59,8 +83,7 @@ def train_toy(
     """
     import torch
 
-    if len(points) != len(labels):
-        raise CourseError("Every point needs a label.", given=(len(points), len(labels)))
+    check_labels("labels", labels, num_labels=2, num_rows=len(points))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = torch.nn.Sequential(
@@ -84,16 +107,19 @@ def train_toy(
     return network
 
 
+@border(network=a_model, points=POINTS, labels=LABELS)
 def score(network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
     """Give accuracy and loss in nats of a network on points [n, 2]."""
     import torch
 
+    check_labels("labels", labels, num_labels=2, num_rows=len(points))
     with torch.no_grad():
         logits = network(points.unsqueeze(1))
     accuracy = (logits.argmax(dim=1) == labels).double().mean().item()
     return accuracy, torch.nn.functional.cross_entropy(logits, labels).item()
 
 
+@border(network=a_model, point=POINT, delta=shaped(2))
 def change_at(network: torch.nn.Module, point: torch.Tensor, delta: torch.Tensor) -> float:
     """Give ℓ_s(f(x + δ), f(x)) for one point [1, 1, 2] and one perturbation [2]."""
     import torch
@@ -102,6 +128,7 @@ def change_at(network: torch.nn.Module, point: torch.Tensor, delta: torch.Tensor
         return symmetric_kl(network(point + delta), network(point)).item()
 
 
+@border(network=a_model, point=POINT, offsets=shaped(None))
 def change_around(network: torch.nn.Module, point: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     """Give ℓ_s(f(x + δ), f(x)) for perturbations on a grid.
 
@@ -122,6 +149,9 @@ def change_around(network: torch.nn.Module, point: torch.Tensor, offsets: torch.
         return symmetric_kl(moved, network(point).expand_as(moved), "none").reshape(first.shape)
 
 
+@border(
+    network=a_model, point=POINT, epsilon=a_positive, step_size=a_positive, noise_std=a_positive, seed=a_seed
+)
 def ascent_path(
     network: torch.nn.Module,
     point: torch.Tensor,

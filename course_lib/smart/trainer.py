@@ -19,9 +19,10 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from course_lib.checks import check_fields, check_flag, not_negative
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
-from course_lib.smart.loss import SmartLoss, SmartTerms, check_weight
+from course_lib.smart.loss import SmartLoss, SmartTerms
 from course_lib.smart.proximal import BregmanProximalPoint
 from course_lib.smart.smoothness import SmoothnessRegularizer
 
@@ -69,8 +70,7 @@ class SmartTrainingArguments(TrainingArguments):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_weight("smoothness_weight", self.smoothness_weight)
-        check_weight("proximal_weight", self.proximal_weight)
+        check_fields(self, smoothness_weight=not_negative, proximal_weight=not_negative, momentum=check_flag)
         self.make_regularizer()
         self.make_proximal(torch.nn.Identity(), total_steps=1)
         if self.smoothness_weight and self.neftune_noise_alpha is not None:

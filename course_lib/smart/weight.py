@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from course_lib.checks import border, check_number, check_numbers
+from course_lib.checks import a_model, a_positive, border, check_mapping, each, of_type, optional
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
@@ -23,7 +23,13 @@ INERT_SHARE = 1e-3
 INERT_BATCHES = 20
 
 
-@border(epsilons=check_numbers, smoothness_weight=partial(check_number, above=0))
+@border(
+    model=a_model,
+    batch=partial(check_mapping, keys=["input_ids"]),
+    epsilons=each(a_positive),
+    smoothness_weight=a_positive,
+    regularizer=optional(of_type("course_lib.smart.smoothness.SmoothnessRegularizer")),
+)
 def smoothness_shares(
     model: torch.nn.Module,
     batch: Mapping[str, Any],

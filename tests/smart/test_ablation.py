@@ -136,7 +136,7 @@ def test_differences_are_paired_by_seed() -> None:
     assert found.loc["R_s", "mean"] == pytest.approx(-0.98)
     assert found.loc["R_s", "differs"]
     assert not found.loc["none", "differs"]
-    with pytest.raises(CourseError, match="metric or arm"):
+    with pytest.raises(CourseError, match="There is no"):
         paired_differences(rows, "accuracy")
 
 

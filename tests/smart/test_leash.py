@@ -63,12 +63,12 @@ def test_the_published_anchor_after_150_updates_is_mostly_the_start() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: proximal_point([1.0], [1.0], 0.0, 3), "mu must be positive"),
+        (lambda: proximal_point([1.0], [1.0], 0.0, 3), "mu must be .* above 0"),
         (lambda: proximal_point([0.0], [1.0], 1.0, 3), "curvature must be positive"),
-        (lambda: proximal_point([1.0], [1.0], 1.0, 0), "at least one step"),
-        (lambda: noisy_descent([1.0], [1.0], 0.1, 3, noise=-1.0), "cannot be negative"),
-        (lambda: noisy_descent([1.0], [1.0], 0.1, 3, noise=1.0, half_life=0), "half-life"),
-        (lambda: weight_of_start(0), "at least one update"),
+        (lambda: proximal_point([1.0], [1.0], 1.0, 0), "num_steps must be"),
+        (lambda: noisy_descent([1.0], [1.0], 0.1, 3, noise=-1.0), "noise must be .* of at least 0"),
+        (lambda: noisy_descent([1.0], [1.0], 0.1, 3, noise=1.0, half_life=0), "half_life must be"),
+        (lambda: weight_of_start(0), "num_updates must be"),
     ],
 )
 def test_bad_settings_are_refused(call, message: str) -> None:

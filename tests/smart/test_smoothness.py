@@ -321,15 +321,15 @@ def test_settings_that_are_not_positive_numbers_are_refused(name, value) -> None
     if value is None and name != "epsilon":
         SmoothnessRegularizer(**{name: value})  # follows ε
         return
-    with pytest.raises(CourseError, match=f"{name} must be positive"):
+    with pytest.raises(CourseError, match=f"{name} must be a finite number above 0"):
         SmoothnessRegularizer(**{name: value})
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_steps": 0}, "at least 1"),
-        ({"num_steps": 1.5}, "at least 1"),
+        ({"num_steps": 0}, "num_steps must be a whole number from 1"),
+        ({"num_steps": 1.5}, "num_steps must be a whole number from 1"),
         ({"norm": "1"}, "norm"),
         ({"divergence": "kl"}, "symmetric_kl"),
     ],
