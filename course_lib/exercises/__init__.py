@@ -60,6 +60,10 @@ EXERCISES: dict[str, Exercise] = {
 }
 
 
+# How often each exercise failed in a row in this session.
+_failures: dict[str, int] = {}
+
+
 def check(name: str, solution: Any, seed: int = 0) -> Feedback:
     """Check a learner's function or answer, and say at once what differs.
 
@@ -97,10 +101,13 @@ def check(name: str, solution: Any, seed: int = 0) -> Feedback:
     if not isinstance(name, str) or name not in EXERCISES:
         raise unknown_name("exercise", name, EXERCISES)
     exercise = EXERCISES[name]
-    feedback = check_exercise(exercise, solution, seed)
+    attempt = _failures.get(name, 0) + 1
+    feedback = check_exercise(exercise, solution, seed, attempt=attempt)
     if feedback.status == "not written yet":
         return feedback
-    return replace(feedback, note=remember(exercise.name, feedback.passed))
+    _failures[name] = 0 if feedback.passed else attempt
+    notes = [feedback.note, remember(exercise.name, feedback.passed)]
+    return replace(feedback, note="; ".join(filter(None, notes)))
 
 
 def progress() -> Progress:

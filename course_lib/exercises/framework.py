@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -48,7 +49,8 @@ class Exercise:
             For an answer, a function without parameters that returns it.
         inputs: gives the input cases for a seed, the simplest first: keyword arguments of
             the reference, in its order.
-        hint: what to tell when no usual mistake explains the results.
+        hint: the recipe, for whoever failed twice and whose results no usual mistake explains.
+        nudge: what to tell the first time, instead of the recipe; a general one by default.
         mistakes: the usual mistakes.
         tolerance: how far numbers may be apart, as in `compare`.
     """
@@ -61,6 +63,9 @@ class Exercise:
     hint: str
     mistakes: tuple[Mistake, ...] = ()
     tolerance: float = TOLERANCE
+    nudge: str = (
+        "Work the input above out by hand, one step after the other, and compare each with your function's."
+    )
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -106,7 +111,15 @@ def answer_exercise(
     )
 
 
-def check_exercise(exercise: Exercise, solution: Any, seed: int = 0) -> Feedback:
+_LOOK_AGAIN = "Write down what the question asks for, with its units, before you compute."
+_SPELLING = (
+    "Only spaces, line breaks, punctuation or capitals differ: compare the texts character by character."
+)
+# A function that takes longer on small inputs does more work than is asked for.
+_SLOW_SECONDS = 10.0
+
+
+def check_exercise(exercise: Exercise, solution: Any, seed: int = 0, *, attempt: int = 2) -> Feedback:
     """Check a learner's function or answer.
 
     Args:
@@ -114,6 +127,7 @@ def check_exercise(exercise: Exercise, solution: Any, seed: int = 0) -> Feedback
         solution: the function, or the answer. It may be anything: what is wrong with it is said
             in the feedback.
         seed: draws the inputs; a whole number from 0 on. The same seed gives the same feedback.
+        attempt: which attempt this is; the first is told a nudge where the second is told the recipe.
 
     Returns:
         The feedback on the first input that is not right, or that all are.
@@ -125,6 +139,8 @@ def check_exercise(exercise: Exercise, solution: Any, seed: int = 0) -> Feedback
         raise CourseError("A seed is a whole number from 0 on.", given=seed, mend="Use seed=0.")
     if solution is None or solution is ...:
         return _not_written(exercise)
+    if attempt < 2:
+        exercise = replace(exercise, hint=exercise.nudge if exercise.kind == "function" else _LOOK_AGAIN)
     if exercise.kind == "answer":
         return _check_answer(exercise, solution)
     return _check_function(exercise, solution, exercise.inputs(seed))
@@ -151,6 +167,7 @@ def _check_function(exercise: Exercise, function: Any, cases: Sequence[Case]) ->
     expected = [exercise.reference(**copy.deepcopy(case)) for case in cases]
     trials: list[Trial] = []
     wrong: list[int] = []
+    started = time.perf_counter()
     for case, value in zip(cases, expected, strict=True):
         trial = call(function, case, stub_name=exercise.name)
         if trial.is_stub:
@@ -158,11 +175,42 @@ def _check_function(exercise: Exercise, function: Any, cases: Sequence[Case]) ->
         if not _is_right(exercise, trial, value):
             wrong.append(len(trials))
         trials.append(trial)
+    note = _note_on_time(time.perf_counter() - started, len(cases))
     if not wrong:
-        return Feedback("passed", exercise.name, f"Right on all {len(cases)} inputs.")
+        return Feedback("passed", exercise.name, f"Right on all {len(cases)} inputs.", note=note)
     hint = _hint(exercise, trials, expected)
-    feedback = _explained(exercise, trials[wrong[0]], expected[wrong[0]], hint)
+    feedback = replace(_explained(exercise, trials[wrong[0]], expected[wrong[0]], hint), note=note)
     return _with_count(feedback, num_right=len(cases) - len(wrong), num_cases=len(cases))
+
+
+def _form_hint(got: Any, expected: Any) -> str:
+    """Give a hint where the form of a result is wrong, whatever it holds."""
+    try:
+        advice = container_advice(got, expected)
+        if advice:
+            return f"Only the container is looked at so far: {advice}."
+        return _SPELLING if _letters(got) and _letters(got) == _letters(expected) else ""
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a learner's object may do anything when it is looked at
+        return ""
+
+
+def _letters(value: Any) -> str:
+    """Give the letters and digits of a text or of a list of texts; empty for anything else."""
+    texts = value if isinstance(value, (list, tuple)) else [value]
+    if not all(isinstance(text, str) for text in texts):
+        return ""
+    return "".join(letter.lower() for text in texts for letter in text if letter.isalnum())
+
+
+def _note_on_time(seconds: float, num_cases: int) -> str:
+    if seconds < _SLOW_SECONDS:
+        return ""
+    return (
+        f"your function took {seconds:.0f} seconds on {num_cases} small inputs: look for a loop that runs more "
+        "often than it has to"
+    )
 
 
 def _refusal(exercise: Exercise, function: Any, case: Case) -> str:
@@ -199,17 +247,12 @@ def _explained(exercise: Exercise, trial: Trial, expected: Any, hint: str) -> Fe
         message = "Nothing came back (None). Did you forget `return`?"
     else:
         message = _sentence(compare(trial.value, expected, exercise.tolerance) or "")
-        hint = hint or _container_hint(trial.value, expected)
+        hint = hint or _form_hint(trial.value, expected)
     texts = show(expected), show(trial.value)
     if texts[0] == texts[1]:
         # Rounded for the eye, the two look the same: the message has the digits.
         texts = "", ""
     return Feedback("failed", exercise.name, message, case, *texts, hint=hint or exercise.hint)
-
-
-def _container_hint(value: Any, expected: Any) -> str:
-    advice = container_advice(value, expected)
-    return f"Only the container is looked at so far: {advice}." if advice else ""
 
 
 def _with_count(feedback: Feedback, num_right: int, num_cases: int) -> Feedback:

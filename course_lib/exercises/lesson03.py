@@ -82,6 +82,7 @@ def _logit_inputs(seed: int) -> list[Case]:
         (np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]), np.array([[0.8, 0.1, -0.9], [0.2, 0.7, 0.1]])),
         (np.round(rng.normal(0, 2, (4, 3)), 1), np.round(rng.normal(0, 2, (4, 3)), 1)),
         (np.array([[100.0, -100.0]]), np.array([[90.0, -90.0]])),  # exp of these overflows if done plainly
+        (np.array([[1000.0, 0.0, 1000.0]]), np.array([[1000.0, 0.0, 999.0]])),  # and of these in any case
         (np.ones((2, 2)), np.ones((2, 2))),  # equal: 0
     ]
     return [{"logits_p": p, "logits_q": q} for p, q in pairs]
@@ -89,7 +90,8 @@ def _logit_inputs(seed: int) -> list[Case]:
 
 _SYMMETRIC_KL = Exercise(
     name="03.symmetric_kl",
-    task="Return KL(P‖Q) + KL(Q‖P) of the distributions behind two arrays of logits, mean over the batch.",
+    task="Return KL(P‖Q) + KL(Q‖P) of the distributions behind two arrays of logits, in nats, mean over "
+    "the batch.",
     kind="function",
     reference=symmetric_kl,
     inputs=_logit_inputs,
@@ -146,7 +148,7 @@ def _delta_inputs(seed: int) -> list[Case]:
 
 _PROJECT = Exercise(
     name="03.project",
-    task="Return the nearest perturbation whose largest entry is at most epsilon.",
+    task="Return the nearest perturbation whose largest absolute entry is at most epsilon.",
     kind="function",
     reference=project,
     inputs=_delta_inputs,
@@ -193,6 +195,8 @@ def _ascent_inputs(seed: int) -> list[Case]:
         (np.array([[0.1, -0.1]]), np.array([[0.5, -2.0]]), 0.3, 1.0),  # the largest entry is negative
         (np.array([[0.0, 0.1]]), np.array([[-1.0, -4.0]]), 0.3, 1.0),  # every entry is
         (np.array([[0.5, 0.2], [-0.4, 0.0]]), np.array([[4.0, 1.0], [-2.0, 0.4]]), 1.0, 0.6),
+        # the largest entry is a negative one, and alone so
+        (np.array([[0.1, 0.0]]), np.array([[-4.0, 1.0]]), 0.2, 1.0),
         (np.round(rng.normal(0, 0.1, (3, 2)), 2), np.round(rng.normal(0, 5, (3, 2)), 1), 0.5, 0.3),
         (np.round(rng.normal(0, 0.3, (2, 4)), 2), np.round(rng.normal(0, 0.01, (2, 4)), 4) + 1e-4, 0.2, 0.4),
     ]

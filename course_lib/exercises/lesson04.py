@@ -252,6 +252,12 @@ def _confidence_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     return [
         {"confidence": np.array([0.9, 0.9, 0.6, 0.6]), "is_right": np.array([1, 0, 1, 1]), "num_bins": 10},
+        # just at the edges of bins, each with another share of right answers
+        {
+            "confidence": np.array([0.5, 0.5, 0.75, 0.7, 0.3, 1.0]),
+            "is_right": np.array([1, 1, 0, 1, 0, 1]),
+            "num_bins": 4,
+        },
         {"confidence": np.array([1.0, 1.0, 0.55]), "is_right": np.array([1, 0, 1]), "num_bins": 10},
         {
             "confidence": np.round(rng.uniform(0.5, 1.0, 8), 2),
@@ -276,7 +282,8 @@ def _per_bin(
 
 _CALIBRATION_ERROR = Exercise(
     name="04.expected_calibration_error",
-    task="Return the mean over bins of |accuracy - mean confidence|, each bin weighted by its examples.",
+    task="Return the mean over bins of |accuracy - mean confidence|, each bin weighted by its examples; "
+    "an edge belongs to the bin above it, and 1.0 to the last bin.",
     kind="function",
     reference=expected_calibration_error,
     inputs=_confidence_inputs,

@@ -304,7 +304,8 @@ def _rows_inputs(seed: int) -> list[Case]:
 
 _RANDOM_ROWS = Exercise(
     name="05.random_rows",
-    task="Return random rows whose columns have the mean and the standard deviation of the table's columns.",
+    task="Return random rows whose columns have the mean and the standard deviation (of all "
+    "rows, ddof=0) of the table's columns.",
     kind="function",
     reference=random_rows,
     inputs=_rows_inputs,

@@ -103,6 +103,7 @@ def _pair_inputs(seed: int) -> list[Case]:
         (("a", start), ("a", 0)),
         (("a", 0), ("b", 0)),
         (("a", 0), ("b", 1)),
+        (("a", start), ("a", start)),  # no sentence is its own neighbour
     ]
     return [{"first": first, "second": second} for first, second in pairs]
 
@@ -171,6 +172,7 @@ def _order_inputs(seed: int) -> list[Case]:
     return [
         {"order": np.array([2, 0, 1]), "answer": 0},
         {"order": np.array([1, 2, 3, 0]), "answer": 2},
+        {"order": np.array([2, 0, 1]), "answer": 2},
         {"order": cycle, "answer": 0},
         {"order": cycle, "answer": 3},
         {"order": np.array([3, 1, 0, 2]), "answer": 1},
@@ -227,6 +229,11 @@ def _probability_inputs(seed: int) -> list[Case]:
         {"probabilities": fixed, "thresholds": asked},
         {"probabilities": fixed[::-1], "thresholds": np.array([0.5, 0.6, 0.2])},
         {"probabilities": np.round(rng.dirichlet([0.5] * 3, 8), 3), "thresholds": asked},
+        # just at the threshold: not above it
+        {
+            "probabilities": np.array([[0.5, 0.25, 0.25], [0.25, 0.75, 0.0]]),
+            "thresholds": np.array([0.5, 0.75, 0.1]),
+        },
         # the labeller is sure, but not of its most probable label's threshold alone
         {"probabilities": np.array([[0.5, 0.5 - 1e-3, 1e-3]]), "thresholds": np.array([0.6, 0.3, 0.1])},
     ]
@@ -234,7 +241,7 @@ def _probability_inputs(seed: int) -> list[Case]:
 
 _PSEUDO_LABELS = Exercise(
     name="06.pseudo_labels",
-    task="Return the most probable label where it is above its own threshold, else -1.",
+    task="Return the most probable label where its probability is above (not just at) its own threshold, else -1.",
     kind="function",
     reference=pseudo_labels,
     inputs=_probability_inputs,
@@ -357,7 +364,8 @@ def _accuracy_inputs(seed: int) -> list[Case]:
 
 _PAIRED_ERROR = Exercise(
     name="06.paired_error",
-    task="Return the standard error of the mean difference between two methods over shared seeds.",
+    task="Return the standard error of the mean difference between two methods over shared seeds, "
+    "with the sample standard deviation (ddof=1).",
     kind="function",
     reference=paired_error,
     inputs=_accuracy_inputs,

@@ -138,13 +138,14 @@ def _choice_inputs(seed: int) -> list[Case]:
         (np.array([0.1, 3.0, -1.0, 9.0, 2.0]), np.array([4, 1])),
         (np.round(rng.normal(0, 2, 8), 1), np.array([6, 3, 0])),
         (np.array([1.0, -2.0, -1.0]), np.array([1, 2])),
+        (np.array([0.0, 1.5, 9.0, 1.5]), np.array([3, 1, 0])),  # equal: the first
     ]
     return [dict(zip(("logits", "label_ids"), case, strict=True)) for case in cases]
 
 
 _CHOOSE_LABEL = Exercise(
     name="07.choose_label",
-    task="Return the number of the label whose word has the largest logit.",
+    task="Return the number of the label whose word has the largest logit, of equal ones the first.",
     kind="function",
     reference=choose_label,
     inputs=_choice_inputs,

@@ -194,7 +194,8 @@ def _agreement_inputs(seed: int) -> list[Case]:
 
 _STANDARD_ERROR = Exercise(
     name="08.standard_error",
-    task="Return the standard error of the mean h1-accuracy, with demonstration sets (rows) as the unit.",
+    task="Return the standard error of the mean h1-accuracy, with demonstration sets (rows) as the unit "
+    "(ddof=1).",
     kind="function",
     reference=standard_error,
     inputs=_agreement_inputs,

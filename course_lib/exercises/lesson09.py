@@ -155,7 +155,8 @@ def _labels_inputs(seed: int) -> list[Case]:
 
 _DISAMBIGUATING_LABELS = Exercise(
     name="09.disambiguating_labels",
-    task="Return the numbers of the rows on which h1 and h2 differ, and their labels under the intended one.",
+    task="Return the numbers of the rows on which h1 and h2 differ, and their labels under the "
+    "intended one, as a pair of arrays.",
     kind="function",
     reference=disambiguating_labels,
     inputs=_labels_inputs,
@@ -205,7 +206,8 @@ def _unpaired_error(before: np.ndarray, after: np.ndarray) -> float:
 
 _PAIRED_CHANGE = Exercise(
     name="09.paired_change",
-    task="Return the mean of after - before over sets, and the standard error of that mean.",
+    task="Return the mean of after - before over sets, and the standard error of that mean "
+    "(ddof=1), as a pair.",
     kind="function",
     reference=paired_change,
     inputs=_paired_inputs,

@@ -241,6 +241,8 @@ exercises.check("02.flip_share", flip_share)
 #
 # `before` and `after` map names to weight arrays. Give the length of the whole move as a share of the length of
 # `before`, over all entries of all arrays.
+#
+# The norm is the Euclidean one, over all entries of all weights together.
 
 # %% exercise="02.relative_distance"
 def relative_distance(before, after):

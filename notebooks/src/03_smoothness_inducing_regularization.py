@@ -199,6 +199,8 @@ plotting.show(
 # ## Exercises
 #
 # ### 1. Symmetric KL
+#
+# Logarithms are natural ones, so the result is in nats. Logits may be as large as 1,000.
 
 # %% exercise="03.symmetric_kl"
 import numpy as np
@@ -223,6 +225,8 @@ exercises.check("03.symmetric_kl", symmetric_kl)
 
 # %% [markdown]
 # ### 2. The projection
+#
+# "Largest" means largest in absolute value.
 
 # %% exercise="03.project"
 def project(delta, epsilon):

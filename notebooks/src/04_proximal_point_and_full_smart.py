@@ -370,6 +370,8 @@ exercises.check("04.weight_left", weight_left)
 # ### 4. Calibration error
 #
 # `confidence` [n] is the probability of each predicted label, `is_right` [n] is 1 where the prediction is right.
+#
+# The bins have equal width from 0 to 1. An edge belongs to the bin above it, and 1.0 to the last bin.
 
 # %% exercise="04.expected_calibration_error"
 def expected_calibration_error(confidence, is_right, num_bins):

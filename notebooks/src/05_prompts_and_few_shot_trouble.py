@@ -313,6 +313,8 @@ exercises.check("05.answer_loss", answer_loss)
 #
 # `noise` [P, W] is drawn from N(0, 1). Real word embeddings, the rows of `table` [V, W], are much smaller, and each column
 # has a mean and a spread of its own.
+#
+# The standard deviation is that of all rows (`ddof=0`, as `std` does by itself).
 
 # %% exercise="05.random_rows"
 def random_rows(table, noise):

@@ -343,6 +343,8 @@ exercises.check("06.answer_place", answer_place)
 # ### 3. Pseudo-labels
 #
 # `probabilities` [n, num_labels] is what a labeller says, `thresholds` [num_labels] what each label asks for.
+#
+# A probability just at its threshold is not above it.
 
 # %% exercise="06.pseudo_labels"
 def pseudo_labels(probabilities, thresholds):
@@ -391,6 +393,8 @@ exercises.check("06.draw_balanced", draw_balanced)
 # ### 5. A paired comparison
 #
 # Two methods ran on the same seeds.
+#
+# Use the sample standard deviation (`ddof=1`).
 
 # %% exercise="06.paired_error"
 def paired_error(ours, theirs):

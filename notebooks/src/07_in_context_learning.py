@@ -160,6 +160,8 @@ exercises.check("07.label_log_probability", label_log_probability)
 # ### Exercise 2: which label?
 #
 # Here every label is one token. `logits` [V] is what the model expects next, `label_ids` the token of each label.
+#
+# Of equal logits the first label counts.
 
 # %% exercise="07.choose_label"
 def choose_label(logits, label_ids):

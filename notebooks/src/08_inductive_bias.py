@@ -358,6 +358,8 @@ exercises.check("08.underspecified_rows", underspecified_rows)
 # ### 4. The unit of the interval
 #
 # `agrees` is an array [sets, items] of 0 and 1: whether the answer is $h_1$'s.
+#
+# Use the sample standard deviation (`ddof=1`).
 
 # %% exercise="08.standard_error"
 def standard_error(agrees):

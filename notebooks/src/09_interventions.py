@@ -238,6 +238,8 @@ exercises.check("09.explained_demonstrations", explained_demonstrations)
 # ### 3. Labels of disambiguating demonstrations
 #
 # `h1` and `h2` are the labels that the hypotheses give some rows. Keep the rows on which they differ, and label them.
+#
+# Return the two arrays as a pair.
 
 # %% exercise="09.disambiguating_labels"
 import numpy as np
@@ -263,6 +265,8 @@ exercises.check("09.disambiguating_labels", disambiguating_labels)
 # ### 4. Paired over sets
 #
 # `before` and `after` are arrays [sets]: h1-accuracy of the same sets without and with an intervention.
+#
+# Use the sample standard deviation (`ddof=1`), and return the two numbers as a pair.
 
 # %% exercise="09.paired_change"
 def paired_change(before, after):

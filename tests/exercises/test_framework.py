@@ -3,10 +3,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -345,3 +347,49 @@ def test_importing_the_exercises_imports_no_torch() -> None:
 
 def test_the_face_of_the_package() -> None:
     assert set(exercises.__all__) <= set(dir(exercises))
+
+
+def _text_exercise() -> Exercise:
+    return Exercise(
+        name="99.text", task="Say it.", kind="function", reference=lambda: "Text. Label: 1",
+        inputs=lambda seed: [{}], hint="recipe",
+    )  # fmt: skip
+
+
+def test_a_text_that_differs_is_pointed_at() -> None:
+    feedback = check_exercise(_text_exercise(), lambda: "Text. Lable: 1")
+    assert "the first difference is at character 9 (after 'Text. Lab')" in feedback.message
+    assert feedback.hint == "recipe"
+    assert "got the end" in check_exercise(_text_exercise(), lambda: "Text. Label: ").message
+
+
+@pytest.mark.parametrize("text", ["Text. Label:1", "text. Label: 1", "Text.  Label: 1", "Text Label: 1"])
+def test_spaces_and_punctuation_get_a_hint_of_their_own(text: str) -> None:
+    assert (
+        "spaces, line breaks, punctuation or capitals" in check_exercise(_text_exercise(), lambda: text).hint
+    )
+
+
+def test_a_container_gets_a_hint_of_its_own() -> None:
+    exercise = replace(
+        DOUBLE, inputs=lambda seed: [{"x": 1.5}], reference=lambda x: np.array([x, 2 * x]), mistakes=()
+    )
+    for got, advice in (
+        (lambda x: [x, 2 * x], r"np.array"),
+        (lambda x: torch.tensor([x, 2 * x]), r".numpy()"),
+    ):
+        feedback = check_exercise(exercise, got)
+        assert advice in feedback.message
+        assert advice in feedback.hint
+
+
+def test_rough_numbers_are_told_from_the_right_ones() -> None:
+    exercise = replace(DOUBLE, reference=lambda x: 0.1, mistakes=(), tolerance=1e-12)
+    message = check_exercise(exercise, lambda x: float(np.float32(0.1))).message
+    assert "got 0.10000000149011612" in message
+
+
+def test_a_slow_function_is_told_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 48.0])
+    monkeypatch.setattr("course_lib.exercises.framework.time.perf_counter", lambda: next(clock))
+    assert "took 48 seconds" in check_exercise(DOUBLE, lambda x: 2 * x).note

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from course_lib.exercises import EXERCISES, Exercise, Mistake, check
+from course_lib import exercises
+from course_lib.exercises import EXERCISES, Exercise, Mistake, check, framework
 from course_lib.exercises.showing import show_case
 
 SEEDS = range(5)
@@ -146,10 +147,16 @@ def test_other_right_ways_pass(name: str, solution: Any) -> None:
         ("02.relative_distance", lambda before, after: float("nan")),
     ],
 )
-def test_other_wrong_ways_get_the_general_hint(name: str, solution: Any) -> None:
-    feedback = check(name, solution)
-    assert feedback.status == "failed"
-    assert feedback.hint == EXERCISES[name].hint
+def test_other_wrong_ways_get_a_nudge_and_then_the_recipe(name: str, solution: Any) -> None:
+    exercise = EXERCISES[name]
+    exercises._failures.pop(name, None)
+    first, second = check(name, solution), check(name, solution)
+    assert first.status == second.status == "failed"
+    assert exercise.hint not in str(first)
+    assert first.hint
+    assert exercise.hint == second.hint
+    check(name, handed_in(exercise, exercise.reference))
+    assert exercise.hint not in str(check(name, solution))
 
 
 def test_points_that_share_memory_are_named() -> None:
