@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from course_lib import exercises
-from course_lib.exercises import EXERCISES, Exercise, Mistake, check, framework
+from course_lib.exercises import EXERCISES, Exercise, Mistake, check
 from course_lib.exercises.showing import show_case
 
 SEEDS = range(5)
