@@ -477,6 +477,8 @@ a_positive = partial(check_number, above=0)
 not_negative = partial(check_number, least=0)
 an_open_share = partial(check_share, closed=False)
 a_model = of_type("torch.nn.Module")
+an_axes = of_type("matplotlib.axes.Axes")
+a_figure = of_type("matplotlib.figure.Figure")
 a_dataset = of_type("datasets.Dataset")
 a_frame = of_type("pandas.DataFrame")
 a_tensor = of_type("torch.Tensor")
@@ -563,6 +565,20 @@ def check_tensor(
 def shaped(*shape: int | None, whole: bool = False) -> Check:
     """Return the check of a tensor's shape and numbers."""
     return partial(check_tensor, shape=shape, whole=whole)
+
+
+def check_same_length(**values: Any) -> None:
+    """Check that lists that go together are of one length.
+
+    Args:
+        values: the lists, by name.
+
+    Raises:
+        CourseError: their lengths differ.
+    """
+    lengths = {name: len(value) for name, value in values.items()}
+    if len(set(lengths.values())) > 1:
+        raise CourseError(f"{' and '.join(lengths)} must be of one length.", given=lengths)
 
 
 def check_mapping(

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import (
+    an_axes,
+    border,
+    check_callable,
+    check_choice,
+    check_numbers,
+    check_same_length,
+    check_text,
+    mapping_to,
+    optional,
+    table_with,
+)
 from course_lib.plotting.style import letter_panels, panels, plot_mean, series_style
 
 if TYPE_CHECKING:
@@ -16,6 +29,19 @@ if TYPE_CHECKING:
     Curve = Callable[[np.ndarray], np.ndarray]
 
 
+SIZE_RUNS = table_with("num_examples", "seed", "side", "model", finite=("accuracy", "loss"))
+RATE_MEASURES = ("accuracy", "distance", "late_flip_share", "retrieval_before", "retrieval_after")
+RATE_RUNS = table_with("learning_rate", "seed", finite=RATE_MEASURES)
+
+
+@border(
+    axes=an_axes,
+    x=check_numbers,
+    y=check_numbers,
+    curve=check_callable,
+    truth=check_callable,
+    title=check_text,
+)
 def fitted_curve(axes: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, *, truth: Curve, title: str) -> Axes:
     """Draw points, the curve fitted to them, and the curve they were drawn around.
 
@@ -32,6 +58,7 @@ def fitted_curve(axes: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, *, trut
     """
     import numpy as np
 
+    check_same_length(x=x, y=y)
     grid = np.linspace(-1, 1, 400)
     axes.plot(grid, truth(grid), color="0.6", linestyle=":", label="true curve")
     axes.plot(grid, curve(grid), color=series_style(1)["color"], label="fit")
@@ -40,6 +67,7 @@ def fitted_curve(axes: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, *, trut
     return axes
 
 
+@border(x=check_numbers, y=check_numbers, curves=mapping_to(check_callable), truth=check_callable)
 def fit_figure(x: np.ndarray, y: np.ndarray, curves: dict[str, Curve], *, truth: Curve) -> Figure:
     """Draw several fits to the same points as small multiples.
 
@@ -60,6 +88,7 @@ def fit_figure(x: np.ndarray, y: np.ndarray, curves: dict[str, Curve], *, truth:
     return figure
 
 
+@border(axes=an_axes, rows=table_with(finite=("parameter_ratio", "train_error", "heldout_error")))
 def errors_over_ratio(axes: Axes, rows: pd.DataFrame) -> Axes:
     """Draw training and held-out error over P/N, medians over the draws.
 
@@ -87,6 +116,10 @@ def errors_over_ratio(axes: Axes, rows: pd.DataFrame) -> Axes:
     return axes
 
 
+@border(
+    rows=table_with("num_examples", "seed", "side", "model", finite=("accuracy", "loss")),
+    live=optional(table_with("num_examples", "seed", "side", "model", finite=("accuracy", "loss"))),
+)
 def sample_size_figure(rows: pd.DataFrame, live: pd.DataFrame | None = None) -> Figure:
     """Draw accuracy, loss and gap over the number of training examples.
 
@@ -148,6 +181,7 @@ def _hollow(axes: Axes, live: pd.DataFrame | None, model: Any, side: str, value:
     )
 
 
+@border(gaps=table_with("model", "num_examples", finite=("gap",)))
 def gap_sentence(gaps: pd.DataFrame, model: str) -> str:
     """Say in one sentence how the gap of a model changes from its least to its largest N.
 
@@ -157,7 +191,7 @@ def gap_sentence(gaps: pd.DataFrame, model: str) -> str:
     """
     from course_lib.statistics import mean_interval
 
-    part = gaps[gaps["model"] == model]
+    part = gaps[gaps["model"] == check_choice("model", model, gaps["model"])]
     small, large = part["num_examples"].min(), part["num_examples"].max()
     at_small = mean_interval(part.loc[part["num_examples"] == small, "gap"])
     at_large = mean_interval(part.loc[part["num_examples"] == large, "gap"])
@@ -173,6 +207,7 @@ def _percentage_points(interval: Any) -> str:
     return f"{100 * interval.mean:.1f} points [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
+@border(axes=an_axes, points=partial(check_numbers, num_dims=2), function=check_callable, title=check_text)
 def descent_1d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -> Axes:
     """Draw the points that gradient descent visits on a curve.
 
@@ -196,6 +231,7 @@ def descent_1d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -
     return axes
 
 
+@border(paths=mapping_to(partial(check_numbers, num_dims=2)), function=check_callable)
 def descent_figure(paths: dict[str, np.ndarray], function: Curve) -> Figure:
     """Draw several runs of gradient descent on one function as small multiples.
 
@@ -213,6 +249,7 @@ def descent_figure(paths: dict[str, np.ndarray], function: Curve) -> Figure:
     return figure
 
 
+@border(axes=an_axes, points=partial(check_numbers, num_dims=2), function=check_callable, title=check_text)
 def descent_2d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -> Axes:
     """Draw the path of gradient descent over the level lines of a bowl.
 
@@ -238,6 +275,20 @@ def descent_2d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -
     return axes
 
 
+@border(
+    runs=table_with(
+        "learning_rate",
+        "seed",
+        finite=("accuracy", "distance", "late_flip_share", "retrieval_before", "retrieval_after"),
+    ),
+    live=optional(
+        table_with(
+            "learning_rate",
+            "seed",
+            finite=("accuracy", "distance", "late_flip_share", "retrieval_before", "retrieval_after"),
+        )
+    ),
+)
 def learning_rate_figure(runs: pd.DataFrame, live: pd.DataFrame | None = None) -> Figure:
     """Draw accuracy, distance, late flips and retrieval over the learning rate.
 
@@ -285,6 +336,7 @@ def learning_rate_figure(runs: pd.DataFrame, live: pd.DataFrame | None = None) -
     return figure
 
 
+@border(steps=table_with("learning_rate", "step", finite=("step_distance", "flip_share")))
 def step_figure(steps: pd.DataFrame) -> Figure:
     """Draw how far the weights are and how many predictions flip, step by step, for each learning rate.
 
@@ -311,6 +363,13 @@ def step_figure(steps: pd.DataFrame) -> Figure:
     return figure
 
 
+@border(
+    runs=table_with(
+        "learning_rate",
+        "seed",
+        finite=("accuracy", "distance", "late_flip_share", "retrieval_before", "retrieval_after"),
+    )
+)
 def learning_rate_sentence(runs: pd.DataFrame) -> str:
     """Say in one sentence what the largest learning rate costs beside the best one."""
     means = runs.groupby("learning_rate").mean(numeric_only=True).to_dict("index")

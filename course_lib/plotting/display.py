@@ -7,12 +7,18 @@ import html
 import io
 from typing import TYPE_CHECKING
 
+from course_lib.checks import (
+    a_figure,
+    border,
+    check_text,
+)
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@border(figure=a_figure, caption=check_text, alt=check_text)
 def show(figure: Figure, *, caption: str, alt: str) -> None:
     """Show a figure with a sentence under it and a text alternative for those who cannot see it.
 

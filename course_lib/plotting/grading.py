@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from course_lib.checks import (
+    border,
+    check_count,
+    check_numbers,
+    mapping_to,
+)
 from course_lib.plotting.style import COLOURS, HATCHES, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@border(
+    counts=mapping_to(mapping_to(partial(check_count, least=0))), totals=check_numbers, out_of=check_count
+)
 def verdict_figure(counts: Mapping[str, Mapping[str, int]], totals: Sequence[int], out_of: int) -> Figure:
     """Draw how each task ended over a class, and how the marks are distributed.
 

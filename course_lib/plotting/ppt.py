@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import (
+    an_axes,
+    border,
+    check_choice,
+    check_count,
+    check_numbers,
+    check_table,
+    check_text,
+    mapping_to,
+    table_with,
+)
 from course_lib.plotting.style import COLOURS, letter_panels, panels, series_style
 from course_lib.statistics import Interval, mean_interval
 
@@ -19,8 +30,13 @@ HELD_OUT_NAMES = {
     "untrained_hybrid": "untrained prompt",
     "hard": "best hard pattern",
 }
+DIFFERENCE = ("difference", "difference_low", "difference_high")
+PILOT = table_with("finding", "variant", *DIFFERENCE, finite=("mean",))
+CURVES = mapping_to(table_with(finite=("step", "loss", "accuracy")))
+HELD_OUT_ENDS = tuple(f"{name}_{end}" for name in HELD_OUT_NAMES for end in ("low", "high"))
 
 
+@border(axes=an_axes, rows=table_with(), measure=check_text, xlabel=check_text)
 def run_intervals(
     axes: Axes, rows: pd.DataFrame, by: str, *, measure: str = "accuracy", xlabel: str = "accuracy"
 ) -> Axes:
@@ -36,6 +52,8 @@ def run_intervals(
     Returns:
         The same axes.
     """
+    check_choice("column", by, rows.columns)
+    check_table("rows", rows, finite=[measure])
     names = list(dict.fromkeys(rows[by]))
     for place, name in enumerate(names):
         values = rows.loc[rows[by] == name, measure].tolist()
@@ -47,6 +65,7 @@ def run_intervals(
     return axes
 
 
+@border(rows=table_with("finding", "variant", finite=("accuracy",)))
 def pilot_figure(rows: pd.DataFrame) -> Figure:
     """Draw what the pilot compares, a panel for each finding.
 
@@ -68,6 +87,7 @@ def pilot_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+@border(rows=table_with("finding", "variant", "seed", finite=("accuracy",)))
 def pilot_sentence(rows: pd.DataFrame) -> str:
     """Say for each finding which variant does best and which worst, on average over the seeds.
 
@@ -83,6 +103,7 @@ def pilot_sentence(rows: pd.DataFrame) -> str:
     return f"Mean accuracy over {rows.seed.nunique()} seeds: {'; '.join(parts)}."
 
 
+@border(differences=table_with("finding", "variant", *DIFFERENCE, finite=("mean",)))
 def pilot_table(differences: pd.DataFrame) -> pd.DataFrame:
     """Lay out the pilot's means and paired differences from the first variant of each finding.
 
@@ -108,6 +129,7 @@ def pilot_table(differences: pd.DataFrame) -> pd.DataFrame:
     ).set_index(["finding", "variant"])
 
 
+@border(differences=table_with("finding", "variant", *DIFFERENCE, finite=("mean",)))
 def pilot_verdict(differences: pd.DataFrame) -> str:
     """Say for each finding which of its differences from the first variant leave out zero.
 
@@ -130,6 +152,7 @@ def _points(row: Mapping[Any, Any]) -> str:
     return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" + ("" if low <= 0 <= high else " *")
 
 
+@border(rows=table_with("task", "method", "seed", finite=("accuracy",)))
 def few_shot_figure(rows: pd.DataFrame) -> Figure:
     """Draw what each method reaches from few examples, a panel for each task.
 
@@ -149,6 +172,21 @@ def few_shot_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+@border(
+    table=table_with(
+        "task",
+        "method",
+        "low",
+        "high",
+        "spread",
+        "trained_parameters",
+        "bytes_stored",
+        "difference",
+        "difference_low",
+        "difference_high",
+        finite=("mean",),
+    )
+)
 def few_shot_cells(table: pd.DataFrame, against: str = "prompt tuning") -> pd.DataFrame:
     """Lay out what each method reaches and what it costs to store.
 
@@ -175,6 +213,7 @@ def few_shot_cells(table: pd.DataFrame, against: str = "prompt tuning") -> pd.Da
     ).set_index(["task", "method"])
 
 
+@border(table=table_with("task", "method", *DIFFERENCE))
 def difference_sentence(table: pd.DataFrame, method: str, against: str) -> str:
     """Say for each task how far a method lies above another, with a star where the interval leaves out zero.
 
@@ -183,10 +222,14 @@ def difference_sentence(table: pd.DataFrame, method: str, against: str) -> str:
         method: the method.
         against: what it was compared with.
     """
-    parts = [f"{row['task']} {_points(row)}" for row in table[table.method == method].to_dict("records")]
+    parts = [
+        f"{row['task']} {_points(row)}"
+        for row in table[table.method == check_choice("method", method, table.method)].to_dict("records")
+    ]
     return f"{method} less {against}, in points, seed by seed, a star where zero is left out: {'; '.join(parts)}."
 
 
+@border(shares=check_numbers)
 def place_figure(shares: Sequence[float]) -> Figure:
     """Draw how often each option of multiple-choice examples is the right one.
 
@@ -204,6 +247,7 @@ def place_figure(shares: Sequence[float]) -> Figure:
     return figure
 
 
+@border(shares=check_numbers, num_examples=check_count)
 def place_sentence(shares: Sequence[float], num_examples: int) -> str:
     """Say how even the shares are, beside what chance allows.
 
@@ -219,6 +263,7 @@ def place_sentence(shares: Sequence[float], num_examples: int) -> str:
     )
 
 
+@border(curves=CURVES)
 def training_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Draw loss and accuracy on held-out examples over the steps of pre-training.
 
@@ -228,11 +273,13 @@ def training_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure
     Returns:
         A figure of two panels.
     """
+    import pandas as pd
+
     figure, axes = panels(1, 2, width=4.6, height=3.4)
     for number, (name, evaluations) in enumerate(curves.items()):
-        steps = [each["step"] for each in evaluations]
+        table = pd.DataFrame(evaluations)
         for panel, value in zip(axes, ("loss", "accuracy"), strict=True):
-            panel.plot(steps, [each[value] for each in evaluations], label=name, **series_style(number))
+            panel.plot(table["step"], table[value], label=name, **series_style(number))
     axes[0].set(xlabel="steps", ylabel="held-out loss, in nats", title="loss")
     axes[1].set(xlabel="steps", ylabel="held-out accuracy", title="accuracy")
     handles, labels = axes[0].get_legend_handles_labels()
@@ -241,20 +288,25 @@ def training_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure
     return figure
 
 
+@border(curves=CURVES)
 def training_sentence(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Say where each curve begins, and what its best evaluation is.
 
     Args:
         curves: what `training_figure` draws.
     """
+    import pandas as pd
+
     parts = []
-    for name, evaluations in curves.items():
+    for name, table in curves.items():
+        evaluations = pd.DataFrame(table).to_dict("records")
         best = max(evaluations, key=lambda each: (each["accuracy"], -each["loss"]))
         first = evaluations[0]["accuracy"]
         parts.append(f"{name} from {first:.2f} to {best['accuracy']:.2f} after {best['step']} steps")
     return f"Held-out accuracy: {'; '.join(parts)}."
 
 
+@border(rows=table_with("task", "num_test", "apart", finite=("guessing", *HELD_OUT_NAMES, *HELD_OUT_ENDS)))
 def held_out_figure(rows: pd.DataFrame) -> Figure:
     """Draw pre-trained prompts beside untrained ones and the best hard pattern, on held-out examples.
 
@@ -279,6 +331,7 @@ def held_out_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+@border(rows=table_with("task", "num_test", "apart", finite=("guessing", *HELD_OUT_NAMES, *HELD_OUT_ENDS)))
 def held_out_sentence(rows: pd.DataFrame) -> str:
     """Say for each prompt what it reaches beside the better of its rivals, and whether the intervals part.
 
@@ -295,6 +348,7 @@ def held_out_sentence(rows: pd.DataFrame) -> str:
     return f"On held-out documents: {'; '.join(parts)}."
 
 
+@border(rows=table_with("task", "method", finite=("num_train", "accuracy")))
 def sample_efficiency_figure(rows: pd.DataFrame) -> Figure:
     """Draw accuracy over the number of training examples, a line for each method and a panel for each task.
 
@@ -325,6 +379,7 @@ def sample_efficiency_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+@border(rows=table_with("task", "method", finite=("num_train", "accuracy")))
 def sample_efficiency_sentence(rows: pd.DataFrame) -> str:
     """Say for each method from where to where its mean accuracy goes as examples grow.
 
@@ -341,6 +396,7 @@ def sample_efficiency_sentence(rows: pd.DataFrame) -> str:
     return f"Mean accuracy with {first} and with {last} examples: {'; '.join(parts)}."
 
 
+@border(rows=table_with("task", finite=("layer", "accuracy", "low", "high", "guessing")))
 def probe_figure(rows: pd.DataFrame) -> Figure:
     """Draw what linear probes of the hidden states reach, over the layers and with intervals.
 
@@ -361,6 +417,7 @@ def probe_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+@border(rows=table_with("task", finite=("layer", "accuracy", "low", "high", "guessing")))
 def probe_sentence(rows: pd.DataFrame) -> str:
     """Say for each task what its best layer reaches beside guessing, and what the last layer does.
 

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from course_lib.checks import (
+    a_choice,
+    a_model,
+    a_positive,
+    an_axes,
+    border,
+    check_labels,
+    check_mapping,
+    check_numbers,
+    check_table,
+    check_text,
+    mapping_to,
+    shaped,
+    table_with,
+)
 from course_lib.plotting.style import COLOURS, HATCHES, MARKERS, letter_panels, panels, series_style
 from course_lib.statistics import mean_interval
 
@@ -16,6 +32,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+POINTS, LABELS = shaped(None, 2), shaped(None, whole=True)
+CANDIDATE = (
+    "family",
+    "learning_rate",
+    "smoothness_weight",
+    "epsilon",
+    "mu",
+    "half_life",
+    "label_smoothing",
+)
+DIFFERENCES = table_with("texts", "train_size", "arm", "low", "high", "differs", finite=("mean",))
+
+
+@border(axes=an_axes, network=a_model, points=POINTS, labels=LABELS, title=check_text)
 def decision(
     axes: Axes, network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor, *, title: str
 ) -> Axes:
@@ -33,6 +63,7 @@ def decision(
     """
     import torch
 
+    check_labels("labels", labels, num_labels=2, num_rows=len(points))
     first, second = torch.meshgrid(torch.linspace(-2, 3, 160), torch.linspace(-1.5, 2, 120), indexing="xy")
     grid = torch.stack([first, second], dim=-1).reshape(-1, 1, 2)
     with torch.no_grad():
@@ -55,6 +86,7 @@ def decision(
     return axes
 
 
+@border(networks=mapping_to(a_model), points=POINTS, labels=LABELS)
 def decision_figure(
     networks: dict[str, torch.nn.Module], points: torch.Tensor, labels: torch.Tensor
 ) -> Figure:
@@ -71,6 +103,13 @@ def decision_figure(
     return figure
 
 
+@border(
+    axes=an_axes,
+    offsets=shaped(None),
+    change=shaped(None, None),
+    path=mapping_to(shaped(2)),
+    epsilon=a_positive,
+)
 def ascent(
     axes: Axes, offsets: torch.Tensor, change: torch.Tensor, path: dict[str, torch.Tensor], *, epsilon: float
 ) -> Axes:
@@ -117,6 +156,7 @@ def ascent(
     return axes
 
 
+@border(axes=an_axes, rows=table_with("model", finite=("epsilon", "smoothness")))
 def smoothness_over_radius(axes: Axes, rows: pd.DataFrame) -> Axes:
     """Draw R_s over the radius of the ball, a line for each model.
 
@@ -134,6 +174,7 @@ def smoothness_over_radius(axes: Axes, rows: pd.DataFrame) -> Axes:
     return axes
 
 
+@border(axes=an_axes, table=table_with())
 def flip_bars(axes: Axes, table: pd.DataFrame) -> Axes:
     """Draw how often predictions flip under each change, a group of bars for each change.
 
@@ -144,6 +185,7 @@ def flip_bars(axes: Axes, table: pd.DataFrame) -> Axes:
     Returns:
         The same axes.
     """
+    check_table("table", table, finite=list(table.columns))
     width = 0.8 / len(table)
     for number, (name, rates) in enumerate(table.iterrows()):
         places = [place + (number - (len(table) - 1) / 2) * width for place in range(len(rates))]
@@ -155,6 +197,7 @@ def flip_bars(axes: Axes, table: pd.DataFrame) -> Axes:
     return axes
 
 
+@border(axes=an_axes, paths=mapping_to(partial(check_numbers, num_dims=2)))
 def noisy_paths(axes: Axes, paths: dict[str, np.ndarray]) -> Axes:
     """Draw walks towards the origin of the plane.
 
@@ -174,6 +217,7 @@ def noisy_paths(axes: Axes, paths: dict[str, np.ndarray]) -> Axes:
     return axes
 
 
+@border(axes=an_axes, shares=mapping_to(check_numbers))
 def anchor_shares(axes: Axes, shares: dict[str, np.ndarray]) -> Axes:
     """Draw how much of the anchor is still the start, over the run.
 
@@ -206,6 +250,7 @@ ABLATION_METRICS = {
 }
 
 
+@border(axes=an_axes, rows=table_with("arm", "train_size"), metric=a_choice(*ABLATION_METRICS))
 def arm_intervals(axes: Axes, rows: pd.DataFrame, metric: str) -> Axes:
     """Draw one metric of every arm, means with 95 % intervals over the seeds, a series for each N.
 
@@ -219,6 +264,7 @@ def arm_intervals(axes: Axes, rows: pd.DataFrame, metric: str) -> Axes:
     """
     import numpy as np
 
+    check_table("rows", rows, finite=[metric])
     arms = list(dict.fromkeys(rows["arm"]))
     sizes = sorted(set(rows["train_size"]))
     for number, size in enumerate(sizes):
@@ -237,6 +283,7 @@ def arm_intervals(axes: Axes, rows: pd.DataFrame, metric: str) -> Axes:
     return axes
 
 
+@border(rows=table_with("arm", "train_size", *ABLATION_METRICS))
 def ablation_figure(rows: pd.DataFrame) -> Figure:
     """Draw all metrics of an ablation on one of the texts as small multiples.
 
@@ -256,6 +303,7 @@ def ablation_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+@border(rows=table_with(*CANDIDATE, finite=("accuracy", "loss")))
 def search_figure(rows: pd.DataFrame) -> Figure:
     """Draw what the search saw: development accuracy and loss of every candidate.
 
@@ -265,8 +313,7 @@ def search_figure(rows: pd.DataFrame) -> Figure:
     Returns:
         A figure of two panels; a candidate is a line, its mean over the seeds a marker in its family's style.
     """
-    names = ["family", "learning_rate", "smoothness_weight", "epsilon", "mu", "half_life", "label_smoothing"]
-    means = rows.groupby(names, dropna=False, sort=False)[["accuracy", "loss"]].mean().reset_index()
+    means = rows.groupby(list(CANDIDATE), dropna=False, sort=False)[["accuracy", "loss"]].mean().reset_index()
     labels = [candidate_label(row) for row in means.to_dict("records")]
     families = list(dict.fromkeys(means["family"]))
     figure, axes = panels(1, 2, width=5.2, height=0.26 * len(means) + 1.2, sharey=True)
@@ -282,6 +329,7 @@ def search_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+@border(row=partial(check_mapping, keys=CANDIDATE))
 def candidate_label(row: dict) -> str:
     """Say what a candidate of the search is, in the lesson's symbols."""
     if row["family"] == "R_s":
@@ -299,6 +347,7 @@ FULL_SMART = "R_s + D_Breg"
 CONTROLS = ("label smoothing", "early stopping", "a third of the rate")
 
 
+@border(rows=table_with("arm", finite=("train_size", "accuracy", "loss", "typos")))
 def ablation_sentence(rows: pd.DataFrame) -> str:
     """Say what full SMART does beside plain fine-tuning, for each number of training examples.
 
@@ -317,6 +366,7 @@ def ablation_sentence(rows: pd.DataFrame) -> str:
     return " ".join(parts)
 
 
+@border(differences=mapping_to(DIFFERENCES))
 def difference_table(differences: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Lay out paired differences with their intervals, a column for each metric.
 
@@ -336,6 +386,7 @@ def difference_table(differences: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return table.set_index(["texts", "N", "arm"])
 
 
+@border(differences=mapping_to(DIFFERENCES, "accuracy", "loss"))
 def ablation_verdict(differences: dict[str, pd.DataFrame]) -> str:
     """Say what full SMART and the best control change against plain fine-tuning, over all settings.
 

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from course_lib.checks import (
+    a_figure,
+    a_positive,
+    an_axes,
+    border,
+    check_count,
+    check_numbers,
+    check_same_length,
+    check_text,
+    check_texts,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +49,7 @@ RC: dict[Any, Any] = {
 }
 
 
+@border(number=partial(check_count, least=0))
 def series_style(number: int) -> dict[str, Any]:
     """Give colour, marker and line style of the n-th series of a figure."""
     return {
@@ -45,6 +59,12 @@ def series_style(number: int) -> dict[str, Any]:
     }
 
 
+@border(
+    num_rows=partial(check_count, most=100),
+    num_columns=partial(check_count, most=100),
+    width=a_positive,
+    height=a_positive,
+)
 def panels(
     num_rows: int = 1, num_columns: int = 1, *, width: float = 4.0, height: float = 3.2, **options: Any
 ) -> Any:
@@ -66,6 +86,12 @@ def panels(
     return plt.subplots(num_rows, num_columns, figsize=(width * num_columns, height * num_rows), **options)
 
 
+@border(
+    axes=an_axes,
+    values=partial(check_numbers, num_dims=2),
+    label=check_text,
+    number=partial(check_count, least=0),
+)
 def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: str, number: int, **options: Any) -> None:
     """Draw means with their 95 % intervals; without intervals where there is one run.
 
@@ -81,6 +107,7 @@ def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: str, number: int
 
     from course_lib.statistics import mean_interval
 
+    check_same_length(x=x, values=values)
     intervals = [mean_interval(row) for row in values]
     means = np.array([interval.mean for interval in intervals])
     halves = np.array([interval.high - interval.mean for interval in intervals])
@@ -88,6 +115,7 @@ def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: str, number: int
     axes.errorbar(x, means, yerr=error_bars, capsize=3, label=label, **{**series_style(number), **options})
 
 
+@border(axes=an_axes, labels=check_texts, values=check_numbers, xlabel=check_text)
 def horizontal_bars(axes: Axes, labels: Sequence[str], values: Sequence[float], *, xlabel: str) -> Axes:
     """Draw one bar for each label, the first on top, with its value written beside it.
 
@@ -100,6 +128,7 @@ def horizontal_bars(axes: Axes, labels: Sequence[str], values: Sequence[float], 
     Returns:
         The same axes.
     """
+    check_same_length(labels=labels, values=values)
     bars = axes.barh(range(len(labels)), values, color=COLOURS[0])
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set_yticks(range(len(labels)), labels)
@@ -109,6 +138,7 @@ def horizontal_bars(axes: Axes, labels: Sequence[str], values: Sequence[float], 
     return axes
 
 
+@border(texts=partial(check_texts, least=0), length=check_count)
 def shortened(texts: Sequence[str], length: int) -> list[str]:
     """Cut texts to a length, for labels.
 
@@ -119,6 +149,7 @@ def shortened(texts: Sequence[str], length: int) -> list[str]:
     return [text if len(text) <= length else text[: length - 1] + "…" for text in texts]
 
 
+@border(figure=a_figure)
 def letter_panels(figure: Figure) -> None:
     """Put (a), (b), … before the titles of a figure's panels."""
     for number, axes in enumerate(figure.axes):

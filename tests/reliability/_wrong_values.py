@@ -320,14 +320,18 @@ def number_columns(*columns: str, kind: Kind | None = None) -> Kind:
     return wrong
 
 
-def frame(*columns: str) -> Kind:
-    """A data frame with named columns."""
+def frame(*columns: str, finite: tuple[str, ...] = ()) -> Kind:
+    """A data frame with named columns, some of them of finite numbers."""
 
     def wrong(right: Any) -> Wrong:
         yield from thing(right)
         yield "no rows", right.iloc[:0]
-        for column in columns:
+        for column in (*columns, *finite):
             yield f"no {column}", right.drop(columns=column)
+        for column in finite:
+            values = right[column].tolist()
+            for what, value in (("NaN", math.nan), ("infinite", math.inf), ("text", "text"), ("None", None)):
+                yield f"{what} in {column}", right.assign(**{column: [*values[:-1], value]})
 
     return wrong
 
