@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_lib import assets
-from course_lib.checks import check_seed
+from course_lib.checks import check_seed, check_text
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_folder, cache_trouble
 from course_lib.user_files import read_raw_rows
@@ -270,7 +270,7 @@ def normalise(text: str) -> str:
         >>> normalise("Clichéd, but <i>fun</i> &amp; short !")
         'clichedbutifunishort'
     """
-    plain = unicodedata.normalize("NFKD", html.unescape(text)).lower()
+    plain = unicodedata.normalize("NFKD", html.unescape(check_text("text", text))).lower()
     return re.sub(r"[\W_]|[^a-z0-9\u0370-\U0010ffff]", "", plain)
 
 

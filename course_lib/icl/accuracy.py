@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import check_share, check_table
 from course_lib.icl.measuring import calibrated_predictions, find_scorer, prompt_for
 from course_lib.statistics import mean_interval
 from course_lib.texts import labelled_splits, sample_texts
@@ -59,12 +60,19 @@ def context_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
     Returns:
         A row for each number of demonstrations and calibration: accuracy, low, high, share_of_1, num_sets.
+
+    Raises:
+        CourseError: no rows, a column that is missing, or a value that is no share.
     """
     import pandas as pd
 
+    table = check_table("rows", rows, ("num_demonstrations", "calibration", "accuracy", "share_of_1"))
+    for column in ("accuracy", "share_of_1"):
+        for value in table[column].tolist():
+            check_share(f"{column} of rows", value)
     found = []
     keys = ["num_demonstrations", "calibration"]
-    for (count, calibration), part in pd.DataFrame(list(rows)).groupby(keys, sort=False):
+    for (count, calibration), part in table.groupby(keys, sort=False):
         mean, low, high, num_sets = mean_interval(part.accuracy.to_list())
         found.append(
             {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from course_lib.checks import check_count, check_labels
+from course_lib.checks import a_seed, border, check_count, check_labels, each
 from course_lib.errors import CourseError
 from course_lib.statistics import Interval, hierarchical_bootstrap
 
@@ -68,6 +69,10 @@ class FeatureBias:
         return self.h1_accuracy.low > 0.5 or self.h1_accuracy.high < 0.5
 
 
+_label_lists = each(partial(check_labels, num_labels=2), least=0)
+
+
+@border(predictions=_label_lists, h1_labels=_label_lists, h2_labels=_label_lists, seed=a_seed)
 def feature_bias(
     predictions: Sequence[Labels],
     h1_labels: Sequence[Labels],

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import a_choice, border, check_texts, of_type
+from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +37,7 @@ class Decisions(NamedTuple):
     num_ties: int
 
 
+@border(calibration=a_choice(*CALIBRATIONS))
 def decide(
     log_probabilities: np.ndarray, calibration: str = "none", content_free: np.ndarray | None = None
 ) -> Decisions:
@@ -59,8 +61,6 @@ def decide(
         >>> decide(p).predictions.tolist(), decide(p, "contextual", content_free).predictions.tolist()
         ([1], [0])
     """
-    if calibration not in CALIBRATIONS:
-        raise unknown_name("calibration", calibration, CALIBRATIONS)
     if (content_free is not None) != (calibration == "contextual"):
         raise CourseError(
             "Content-free log-probabilities belong to contextual calibration, and to no other.",
@@ -140,6 +140,7 @@ def median_scores(log_probabilities: np.ndarray) -> np.ndarray:
     return np.stack([np.zeros_like(difference), difference - np.median(difference)], axis=1)
 
 
+@border(template=of_type("course_lib.icl.prompting.InstanceTemplate"), inputs=check_texts)
 def content_free_rows(
     template: InstanceTemplate, inputs: Sequence[str] = CONTENT_FREE_INPUTS
 ) -> list[dict[str, Any]]:
@@ -179,7 +180,13 @@ def _over_labels(log_probabilities: np.ndarray) -> np.ndarray:
 def _checked(log_probabilities: np.ndarray) -> np.ndarray:
     import numpy as np
 
-    values = np.asarray(log_probabilities, dtype=np.float64)
+    try:
+        values = np.asarray(log_probabilities)
+    except ValueError:
+        values = np.array(None)
+    if values.dtype.kind not in "iuf":
+        raise CourseError("Log-probabilities must be numbers.", given=log_probabilities)
+    values = values.astype(np.float64)
     if values.ndim != 2 or values.shape[1] < 2:
         raise CourseError(
             "Log-probabilities must be [n, num_labels], for at least two labels.",

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import border, check_choice, check_count, check_rows, with_columns
+from course_lib.errors import CourseError
 from course_lib.icl.measuring import bias_run, feature_run
 from course_lib.icl.tables import table_of_one_model
 
@@ -56,11 +58,10 @@ def find_condition(name: str) -> Condition:
     Raises:
         CourseError: no condition has this name.
     """
-    if name not in CONDITIONS:
-        raise unknown_name("condition", name, CONDITIONS)
-    return CONDITIONS[name]
+    return CONDITIONS[check_choice("condition", name, CONDITIONS)]
 
 
+@border(num_sets=partial(check_count, most=10_000))
 def condition_tasks(num_sets: int) -> list[dict[str, Any]]:
     """Give the arguments of every `condition_run` of the search, all features and pairs of a condition together.
 
@@ -150,7 +151,7 @@ def split_rows(
     """
     if condition is not None:
         find_condition(condition)
-    kept = [row for row in rows if condition in (None, row["condition"])]
+    kept = [row for row in check_rows("rows", rows, ["condition"]) if condition in (None, row["condition"])]
     return [row for row in kept if "h1" in row], [row for row in kept if "feature" in row]
 
 
@@ -172,7 +173,7 @@ def condition_table(rows: Sequence[Mapping[str, Any]], calibration: str = "media
     """
     import pandas as pd
 
-    table = table_of_one_model(rows, calibration)
+    table = table_of_one_model(rows, calibration, ("condition",))
     found = []
     for condition, part in table.groupby("condition", sort=False):
         alone, pairs = part[part.num_right.notna()], part[part.num_h1.notna()]
@@ -193,6 +194,7 @@ def condition_table(rows: Sequence[Mapping[str, Any]], calibration: str = "media
     return pd.DataFrame(found)
 
 
+@border(table=with_columns("condition", "unsteadiness"))
 def choose_condition(table: pd.DataFrame) -> str:
     """Give the name of the steadiest condition of `condition_table`.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import a_choice, border, check_choice, check_share, each, with_columns
+from course_lib.errors import CourseError
 from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS
 from course_lib.icl.tables import table_of_one_model
 from course_lib.statistics import mean_interval
@@ -25,6 +26,7 @@ PUBLISHED_FEATURES = {
 }
 
 
+@border(h1_before=check_share, h1_after=check_share, direction=a_choice(*DIRECTIONS))
 def intended_change(h1_before: float, h1_after: float, direction: str) -> float:
     """Give how far h-accuracy moved towards the intended feature.
 
@@ -43,8 +45,6 @@ def intended_change(h1_before: float, h1_after: float, direction: str) -> float:
         >>> intended_change(0.75, 0.25, "h2")
         0.5
     """
-    if direction not in DIRECTIONS:
-        raise unknown_name("direction", direction, DIRECTIONS)
     return h1_after - h1_before if direction == "h1" else h1_before - h1_after
 
 
@@ -134,10 +134,11 @@ def _over_sets(changes: Sequence[float]) -> dict[str, Any]:
 
 def _accuracies(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
     """Give the rows of one calibration as a table with h1_accuracy."""
-    table = table_of_one_model(rows, calibration)
+    table = table_of_one_model(rows, calibration, ("h1", "h2", "num_h1"))
     return table.assign(h1_accuracy=table.num_h1 / table.n)
 
 
+@border(published=with_columns("model", "steer", "task", "feature", "baseline", *INTERVENTION_KINDS))
 def published_effects(published: pd.DataFrame, model: str) -> pd.DataFrame:
     """Give the same changes from the published table.
 
@@ -151,8 +152,7 @@ def published_effects(published: pd.DataFrame, model: str) -> pd.DataFrame:
     Raises:
         CourseError: a model that the table lacks.
     """
-    if model not in set(published.model):
-        raise unknown_name("published model", model, sorted(set(published.model)))
+    check_choice("published model", model, sorted(set(published.model)))
     long = published[published.model == model].melt(
         id_vars=["task", "feature", "steer", "baseline"],
         value_vars=list(INTERVENTION_KINDS),
@@ -167,6 +167,11 @@ def published_effects(published: pd.DataFrame, model: str) -> pd.DataFrame:
     return shares.rename(columns={"steer": "direction"}).assign(change=changes)
 
 
+def _a_feature(name: str, value: Any) -> str:
+    return check_choice("published feature", value, PUBLISHED_FEATURES)
+
+
+@border(published=with_columns("model", "task", "feature", "baseline"), h2=each(_a_feature))
 def published_baselines(published: pd.DataFrame, h2: Sequence[str]) -> pd.DataFrame:
     """Give the published h1-accuracy without intervention of the features that were measured here too.
 
@@ -182,9 +187,6 @@ def published_baselines(published: pd.DataFrame, h2: Sequence[str]) -> pd.DataFr
     """
     import pandas as pd
 
-    unknown = [name for name in h2 if name not in PUBLISHED_FEATURES]
-    if unknown:
-        raise unknown_name("published feature", unknown[0], PUBLISHED_FEATURES)
     baselines = published.drop_duplicates(["model", "task", "feature"])
     shares = baselines.set_index(["task", "feature", "model"]).baseline.unstack(sort=False) / 100
     keys = [(name.partition(".")[0], PUBLISHED_FEATURES[name]) for name in h2]

@@ -15,7 +15,9 @@ from functools import cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import a_dataset, border, check_choice, check_text, of_type
+from course_lib.errors import CourseError
+from course_lib.texts import IDENTITIES
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -83,6 +85,10 @@ class Hypothesis:
     question: str | None = None
 
 
+# The check of an argument that is a hypothesis.
+a_hypothesis = of_type("course_lib.icl.hypotheses.Hypothesis")
+
+
 def _either(
     name: str,
     label: Label,
@@ -130,7 +136,7 @@ def words_of(text: str) -> list[str]:
         >>> words_of("The dog isn't in U.S. films, 'really'.")
         ['the', 'dog', "isn't", 'in', 'u', 's', 'films', 'really']
     """
-    return re.findall(r"\w+(?:'\w+)*", text.lower().replace("’", "'"))
+    return re.findall(r"\w+(?:'\w+)*", check_text("text", text).lower().replace("’", "'"))
 
 
 def _given_label(row: Row) -> int | None:
@@ -213,7 +219,11 @@ def content_words(text: str) -> set[str]:
         >>> sorted(content_words("does the US have a king's guard"))
         ['guard', 'king']
     """
-    return {word for word in re.findall(r"\b\w\w+\b", text.lower()) if word not in _stop_words()}
+    return {
+        word
+        for word in re.findall(r"\b\w\w+\b", check_text("text", text).lower())
+        if word not in _stop_words()
+    }
 
 
 @cache
@@ -283,6 +293,7 @@ IDENTITY_WORDS: dict[str, tuple[str, str]] = {
 }
 
 
+@border(name=check_text)
 def domain_hypothesis(one: str = "movie", zero: str = "product", *, name: str = "") -> Hypothesis:
     """Build the hypothesis that the label says which data set a text is from.
 
@@ -304,6 +315,7 @@ def domain_hypothesis(one: str = "movie", zero: str = "product", *, name: str = 
     return _either(name, label, ("domain",), "the text", zero=DOMAINS[zero], one=DOMAINS[one])
 
 
+@border(name=check_text)
 def genre_hypothesis(one: str, zero: str, *, name: str = "") -> Hypothesis:
     """Build the hypothesis that the label says which genre a premise is from (MultiNLI).
 
@@ -322,10 +334,7 @@ def genre_hypothesis(one: str, zero: str, *, name: str = "") -> Hypothesis:
 
 
 def _check_two(kind: str, one: str, zero: str, known: Mapping[str, tuple[str, str]]) -> None:
-    for name in (one, zero):
-        if name not in known:
-            raise unknown_name(kind, name, known)
-    if known[one] == known[zero]:
+    if known[check_choice(kind, one, known)] == known[check_choice(kind, zero, known)]:
         raise CourseError(f"The two {kind}s are about the same thing.", given=(one, zero), mend="Use two.")
 
 
@@ -488,9 +497,7 @@ def find_hypothesis(name: str) -> Hypothesis:
         >>> find_hypothesis("sentiment.uppercase").label({"text": "I saw it."})
         0
     """
-    if name not in HYPOTHESES:
-        raise unknown_name("hypothesis", name, HYPOTHESES)
-    return HYPOTHESES[name]
+    return HYPOTHESES[check_choice("hypothesis", name, HYPOTHESES)]
 
 
 def competitors(h1: str) -> list[Hypothesis]:
@@ -502,12 +509,11 @@ def competitors(h1: str) -> list[Hypothesis]:
     Raises:
         CourseError: no task has this name.
     """
-    tasks = list(dict.fromkeys(hypothesis.task for hypothesis in HYPOTHESES.values()))
-    if h1 not in tasks:
-        raise unknown_name("task", h1, tasks)
+    check_choice("task", h1, dict.fromkeys(hypothesis.task for hypothesis in HYPOTHESES.values()))
     return [hypothesis for hypothesis in HYPOTHESES.values() if hypothesis.name.startswith(f"{h1}.")]
 
 
+@border(texts=a_dataset, hypothesis=a_hypothesis)
 def label_texts(texts: Dataset, hypothesis: Hypothesis) -> list[int | None]:
     """Give the label of every row under a hypothesis.
 
@@ -528,6 +534,8 @@ def label_texts(texts: Dataset, hypothesis: Hypothesis) -> list[int | None]:
             given=texts.column_names,
             mend="Use texts of its task; `pool_texts` adds the column `domain`.",
         )
+    for column in hypothesis.columns:
+        _check_column(texts, column)
     labels = [
         None if None in row.values() else hypothesis.label(row) for row in _rows(texts, hypothesis.columns)
     ]
@@ -539,6 +547,16 @@ def label_texts(texts: Dataset, hypothesis: Hypothesis) -> list[int | None]:
             f"({hypothesis.clauses[0]}).",
         )
     return labels
+
+
+def _check_column(texts: Dataset, column: str) -> None:
+    """Refuse numbers where a hypothesis reads texts, and the other way round."""
+    dtype = str(getattr(texts.features[column], "dtype", texts.features[column]))
+    is_number = column == "label" or column in IDENTITIES
+    if dtype != "null" and (dtype in ("string", "large_string")) == is_number:
+        raise CourseError(
+            f"The column `{column}` must hold {'numbers' if is_number else 'texts'}.", given=dtype
+        )
 
 
 def _rows(texts: Dataset, columns: Iterable[str]) -> Iterator[dict[str, Any]]:

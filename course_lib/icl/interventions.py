@@ -7,9 +7,11 @@ Nothing is written twice, so the texts for label 0 and label 1, or of two kinds,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from course_lib.errors import CourseError, unknown_name
-from course_lib.icl.hypotheses import Hypothesis
+from course_lib.checks import a_choice, border, check_texts
+from course_lib.errors import CourseError
+from course_lib.icl.hypotheses import Hypothesis, a_hypothesis
 
 INTERVENTION_KINDS = ("instruction", "verbalizer", "explanation", "disambiguation")
 DIRECTIONS = ("h1", "h2")
@@ -39,6 +41,14 @@ class Intervention:
     question: str | None = None
 
 
+def _two_labels(name: str, labels: Any) -> tuple[str, ...]:
+    found = tuple(check_texts(name, labels, empty_ok=False))
+    if len(found) != 2 or found[0] == found[1]:
+        raise CourseError("There are two different labels.", given=labels, mend='Use ("0", "1").')
+    return found
+
+
+@border(hypothesis=a_hypothesis, labels=_two_labels)
 def instruction(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> str:
     """Say in words which labels a hypothesis gives.
 
@@ -55,6 +65,7 @@ def instruction(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> str
     return f"The label is {labels[1]} if {one}. The label is {labels[0]} if {zero}. Nothing else matters."
 
 
+@border(hypothesis=a_hypothesis, labels=_two_labels)
 def explanations(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> tuple[str, str]:
     """Give the reason for a demonstration's label: a sentence for label 0, and one for label 1.
 
@@ -74,6 +85,13 @@ def explanations(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> tu
     return zero, one
 
 
+@border(
+    kind=a_choice(*INTERVENTION_KINDS),
+    direction=a_choice(*DIRECTIONS),
+    h1=a_hypothesis,
+    h2=a_hypothesis,
+    labels=_two_labels,
+)
 def find_intervention(
     kind: str, direction: str, h1: Hypothesis, h2: Hypothesis, labels: tuple[str, str] = LABELS
 ) -> Intervention:
@@ -90,18 +108,12 @@ def find_intervention(
         CourseError: unknown kind or direction; labels that are the same; hypotheses that are the same, or of
             different tasks.
     """
-    if kind not in INTERVENTION_KINDS:
-        raise unknown_name("intervention", kind, INTERVENTION_KINDS)
-    if direction not in DIRECTIONS:
-        raise unknown_name("direction", direction, DIRECTIONS)
     if h1.name == h2.name or h1.task != h2.task:
         raise CourseError(
             "An intervention chooses between two hypotheses of one task.",
             given=(h1.name, h2.name),
             mend='Use two, for example "sentiment" and "sentiment.domain".',
         )
-    if len(labels) != 2 or labels[0] == labels[1]:
-        raise CourseError("There are two different labels.", given=labels, mend='Use ("0", "1").')
     intended = h1 if direction == "h1" else h2
     return Intervention(
         kind=kind,

@@ -7,8 +7,18 @@ input, then apply the layer, or apply the layer, then change the output.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from course_lib.checks import (
+    a_seed,
+    border,
+    check_callable,
+    check_count,
+    check_number,
+    check_numbers,
+    optional,
+)
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
@@ -18,6 +28,12 @@ if TYPE_CHECKING:
     Layer = Callable[[np.ndarray], np.ndarray]
 
 
+_matrix = partial(check_numbers, num_dims=2)
+
+
+@border(
+    layer=check_callable, change=check_callable, values=check_numbers, change_output=optional(check_callable)
+)
 def equivariance_error(
     layer: Layer, change: Layer, values: np.ndarray, change_output: Layer | None = None
 ) -> float:
@@ -51,6 +67,7 @@ def equivariance_error(
     return float(np.max(np.abs(after - before)))
 
 
+@border(values=check_numbers, weights=_matrix)
 def dense(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Connect every output to every input with a weight of its own: no place is like another.
 
@@ -63,9 +80,11 @@ def dense(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """
     import numpy as np
 
+    _refuse_other_size("weights", weights.shape[1], len(values))
     return np.tanh(weights @ values)
 
 
+@border(values=check_numbers, kernel=check_numbers)
 def convolution(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Slide one small kernel over a ring of places: near places matter, and all are treated alike.
 
@@ -81,6 +100,7 @@ def convolution(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return np.tanh(sum(weight * np.roll(values, step) for step, weight in enumerate(kernel)))
 
 
+@border(values=check_numbers, state_weight=check_number, input_weight=check_number)
 def recurrence(values: np.ndarray, state_weight: float, input_weight: float) -> np.ndarray:
     """Carry a state along a sequence with the same step at every moment: order matters, the date does not.
 
@@ -101,6 +121,7 @@ def recurrence(values: np.ndarray, state_weight: float, input_weight: float) -> 
     return np.array(states)
 
 
+@border(nodes=check_numbers, adjacency=_matrix, own=check_number, neighbours=check_number)
 def graph_layer(nodes: np.ndarray, adjacency: np.ndarray, own: float, neighbours: float) -> np.ndarray:
     """Let every node see itself and the sum of its neighbours: who is linked matters, their numbering does not.
 
@@ -115,9 +136,16 @@ def graph_layer(nodes: np.ndarray, adjacency: np.ndarray, own: float, neighbours
     """
     import numpy as np
 
+    _refuse_other_size("adjacency", adjacency.shape, (len(nodes), len(nodes)))
     return np.tanh(own * nodes + neighbours * (adjacency @ nodes))
 
 
+def _refuse_other_size(name: str, size: object, wanted: object) -> None:
+    if size != wanted:
+        raise CourseError(f"{name} does not fit the input, whose size asks for {wanted}.", given=size)
+
+
+@border(num_places=partial(check_count, least=3, most=1000), seed=a_seed)
 def invariance_table(num_places: int = 8, seed: int = 0) -> pd.DataFrame:
     """Check four layers against three changes of their input.
 

@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_lib.checks import check_count
+from course_lib.checks import border, check_count
 from course_lib.fingerprint import weights_hash
 from course_lib.icl.measuring import DrawnSets, draw_sets, find_scorer, measure_drawn
 from course_lib.icl.scoring import Scorer
@@ -121,6 +122,11 @@ def _hash_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+@border(
+    count=partial(check_count, least=0),
+    process_index=partial(check_count, least=0),
+    num_processes=check_count,
+)
 def own_share(count: int, process_index: int, num_processes: int) -> range:
     """Give the numbers below `count` that are this process's: each number is one process's, whatever the counts.
 
@@ -135,6 +141,7 @@ def own_share(count: int, process_index: int, num_processes: int) -> range:
         >>> [list(own_share(5, index, 3)) for index in range(3)]
         [[0, 3], [1, 4], [2]]
     """
+    check_count("process_index", process_index, least=0, most=num_processes - 1)
     return range(process_index, count, num_processes)
 
 

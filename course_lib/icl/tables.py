@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from course_lib.checks import check_count, check_rows, check_share
+from course_lib.checks import check_count, check_rows, check_share, check_texts
 from course_lib.errors import CourseError
 from course_lib.statistics import hierarchical_bootstrap, mean_interval
 
@@ -36,15 +36,14 @@ def checked_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ())
     Raises:
         CourseError: no rows, or one without a column; counts that cannot be; a set that is there twice.
     """
-    if not len(rows):
+    columns = check_texts("columns", columns, least=0)
+    kept = check_rows("rows", rows, ("calibration", "set", "n", *columns), least=0)
+    if not kept:
         raise CourseError("There are no rows to put together.", given=0, mend="Measure at least one set.")
-    found = [
-        {key: _plain(value) for key, value in row.items()}
-        for row in check_rows("rows", rows, ("calibration", "set", "n", *columns))
-    ]
+    found = [{key: _plain(value) for key, value in row.items()} for row in kept]
     seen: dict[tuple[Any, ...], int] = {}
     for place, row in enumerate(found):
-        _check_counts(row, place)
+        _check_counts(row, place, columns)
         key = tuple(row.get(name) for name in (*_ROW_KEYS, *_SET_KEYS))
         if key in seen:
             raise CourseError(
@@ -61,12 +60,12 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _check_counts(row: Mapping[str, Any], place: int) -> None:
+def _check_counts(row: Mapping[str, Any], place: int, columns: Sequence[str]) -> None:
     n = check_count(f"n of row {place}", _whole(row["n"]))
     for name in _COUNTED:
-        if row.get(name) is not None:
+        if row.get(name) is not None or name in columns:
             check_count(f"{name} of row {place}", _whole(row[name]), least=0, most=n)
-    if row.get("share_of_1") is not None:
+    if row.get("share_of_1") is not None or "share_of_1" in columns:
         check_share(f"share_of_1 of row {place}", row["share_of_1"])
 
 
@@ -75,35 +74,41 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def table_of(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
+def table_of(
+    rows: Sequence[Mapping[str, Any]], calibration: str, columns: Sequence[str] = ()
+) -> pd.DataFrame:
     """Give the rows of one calibration as a table.
 
     Args:
         rows: of `bias_run` or `feature_run`.
         calibration: the calibration to keep.
+        columns: further columns that each row must have.
 
     Raises:
         CourseError: as `checked_rows`; no rows of this calibration.
     """
     import pandas as pd
 
-    kept = [row for row in checked_rows(rows) if row["calibration"] == calibration]
+    kept = [row for row in checked_rows(rows, columns) if row["calibration"] == calibration]
     if not kept:
         raise CourseError("There are no rows of this calibration.", given=calibration)
     return pd.DataFrame(kept)
 
 
-def table_of_one_model(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
+def table_of_one_model(
+    rows: Sequence[Mapping[str, Any]], calibration: str, columns: Sequence[str] = ()
+) -> pd.DataFrame:
     """Give the rows of one calibration as a table, in which a set is named by its number alone.
 
     Args:
         rows: of `bias_run` or `feature_run`, all of one model and one seed.
         calibration: the calibration to keep.
+        columns: further columns that each row must have.
 
     Raises:
         CourseError: as `table_of`; rows of several models or seeds.
     """
-    table = table_of(rows, calibration)
+    table = table_of(rows, calibration, columns)
     # rows of features alone name no seed
     named = {"model": table.get("model"), "seed": table["seed"].dropna() if "seed" in table else None}
     for name, values in named.items():

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from course_lib.checks import check_count, check_seed
-from course_lib.errors import CourseError, unknown_name
-from course_lib.icl.hypotheses import Hypothesis, label_texts
+from course_lib.checks import a_choice, a_dataset, a_seed, border, check_count, check_seed, of_type
+from course_lib.errors import CourseError
+from course_lib.icl.hypotheses import Hypothesis, a_hypothesis, label_texts
 from course_lib.icl.interventions import DIRECTIONS
 from course_lib.texts import normalise
 
@@ -77,6 +77,14 @@ class SingleFeatureSplit:
 Split = TypeVar("Split", UnderspecifiedSplit, SingleFeatureSplit)
 
 
+_TWO: dict[str, Any] = {"texts": a_dataset, "h1": a_hypothesis, "h2": a_hypothesis}
+_a_pair_split = of_type("course_lib.icl.underspecified.UnderspecifiedSplit")
+_a_split = of_type(
+    "course_lib.icl.underspecified.UnderspecifiedSplit", "course_lib.icl.underspecified.SingleFeatureSplit"
+)
+
+
+@border(**_TWO)
 def cell_counts(texts: Dataset, h1: Hypothesis, h2: Hypothesis) -> dict[Cell, int]:
     """Count the rows for each pair of labels; rows to which either does not apply are left out.
 
@@ -94,6 +102,7 @@ def cell_counts(texts: Dataset, h1: Hypothesis, h2: Hypothesis) -> dict[Cell, in
     return {cell: len(rows) for cell, rows in _cells(texts, h1, h2).items()}
 
 
+@border(**_TWO)
 def underspecified_split(
     texts: Dataset,
     h1: Hypothesis,
@@ -163,6 +172,7 @@ def underspecified_split(
     return splits
 
 
+@border(texts=a_dataset, hypothesis=a_hypothesis)
 def single_feature_split(
     texts: Dataset,
     hypothesis: Hypothesis,
@@ -209,6 +219,7 @@ def single_feature_split(
     return splits
 
 
+@border(split=_a_pair_split, direction=a_choice(*DIRECTIONS), seed=a_seed)
 def disambiguating_demonstrations(
     split: UnderspecifiedSplit, direction: str, seed: int = 0
 ) -> UnderspecifiedSplit:
@@ -231,9 +242,6 @@ def disambiguating_demonstrations(
     import numpy as np
     from datasets import concatenate_datasets
 
-    if direction not in DIRECTIONS:
-        raise unknown_name("direction", direction, DIRECTIONS)
-    check_seed(seed)
     num_demonstrations = len(split.demonstration_labels)
     if num_demonstrations % 4:
         raise CourseError(
@@ -260,6 +268,7 @@ def disambiguating_demonstrations(
     return dataclasses.replace(split, demonstrations=both.select(rows))
 
 
+@border(split=_a_split)
 def alternate(split: Split) -> Split:
     """Give the same demonstrations with labels 1, 0, 1, 0, …, each label's in the order they had.
 
@@ -436,7 +445,7 @@ def _check_sizes(num_demonstrations: int, test_size: int, num_sets: int, seed: i
 
 
 def _check_even(name: str, value: int, *, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least or value % 2:
+    if check_count(name, value, least=least) % 2:
         raise CourseError(
             f"{name} must be an even number of at least {least}, half for each label.",
             given=value,
