@@ -253,6 +253,7 @@ def _degree_inputs(seed: int) -> list[Case]:
         ([1, 2, 4, 8], [0.8, 0.3, 0.2, 0.1], [0.9, 0.4, 0.4, 2.0]),  # a tie
         ([6, 4, 2], [0.1, 0.2, 0.3], [0.4, 0.9, 0.4]),  # a tie, the degrees not sorted
         ([3], [0.5], [0.6]),
+        ([9, 1, 4], [0.0, 0.2, 0.3], [0.3, 0.5, 0.8]),  # the first is best, the degrees not sorted
         ([1, 2, 3], [0.7, 0.0, 0.0], [0.9, 0.8, 0.7]),  # the largest is best
         (drawn, _drawn_errors(rng), _drawn_errors(rng)),
     ]

@@ -83,6 +83,7 @@ def _logit_inputs(seed: int) -> list[Case]:
         (np.round(rng.normal(0, 2, (4, 3)), 1), np.round(rng.normal(0, 2, (4, 3)), 1)),
         (np.array([[100.0, -100.0]]), np.array([[90.0, -90.0]])),  # exp of these overflows if done plainly
         (np.array([[1000.0, 0.0, 1000.0]]), np.array([[1000.0, 0.0, 999.0]])),  # and of these in any case
+        (np.array([[1000.0, 0.0]]), np.array([[0.0, 1000.0]])),  # each is sure of what the other excludes
         (np.ones((2, 2)), np.ones((2, 2))),  # equal: 0
     ]
     return [{"logits_p": p, "logits_q": q} for p, q in pairs]

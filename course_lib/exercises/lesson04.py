@@ -138,6 +138,7 @@ def _weight_inputs(seed: int) -> list[Case]:
     return [
         {"weights": np.array([[0.0], [1.0], [2.0]]), "beta": 0.9},
         {"weights": np.arange(11.0).reshape(-1, 1), "beta": 0.99},
+        {"weights": np.array([[2.0, -1.0]]), "beta": 0.9},  # no update: the start
         {"weights": np.round(rng.normal(0, 1, (5, 3)), 1), "beta": 0.5},
         {"weights": np.round(rng.normal(0, 1, (8, 2)), 1), "beta": 0.8},
     ]
@@ -195,6 +196,9 @@ def _schedule_inputs(seed: int) -> list[Case]:
         (0.5, 0.9, 1, 3),
         (0.99, 0.999, 15, 150),  # the published values on a run of 150 updates: about three quarters
         (0.9, 0.99, 10, 4),  # stopped early
+        (0.9, 0.99, 5, 5),  # stopped just there
+        (0.9, 0.99, 0, 4),  # nothing early
+        (0.9, 0.99, 3, 0),  # no update
         (round(float(rng.uniform(0.8, 0.95)), 2), 0.98, int(rng.integers(2, 6)), int(rng.integers(10, 30))),
     ]
     names = ("beta", "late_beta", "num_early", "num_updates")
@@ -260,13 +264,20 @@ def _confidence_inputs(seed: int) -> list[Case]:
         },
         {"confidence": np.array([1.0, 1.0, 0.55]), "is_right": np.array([1, 0, 1]), "num_bins": 10},
         {
-            "confidence": np.round(rng.uniform(0.5, 1.0, 8), 2),
+            # odd hundredths, never at an edge: 0.6 * 5 is 3, and the third edge of np.linspace lies above 0.6
+            "confidence": (2 * rng.integers(25, 50, 8) + 1) / 100,
             "is_right": rng.integers(0, 2, 8),
             "num_bins": 5,
         },
         {
             "confidence": np.round(rng.uniform(0.3, 1.0, 12), 2),
             "is_right": np.array([1, 0] * 6),
+            "num_bins": 4,
+        },
+        # the ends, each with another in its bin
+        {
+            "confidence": np.array([1.0, 0.8, 0.0, 0.1]),
+            "is_right": np.array([0, 1, 1, 0]),
             "num_bins": 4,
         },
     ]

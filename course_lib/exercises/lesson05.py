@@ -187,6 +187,7 @@ def _mask_inputs(seed: int) -> list[Case]:
     return [
         {"attention_mask": mask([3, 2], 4), "num_virtual_tokens": 2},
         {"attention_mask": mask([5], 7), "num_virtual_tokens": 20},
+        {"attention_mask": mask([4, 1, 3], 4), "num_virtual_tokens": 3},  # a full row, a single token
         {"attention_mask": mask(rng.integers(1, 8, 5).tolist(), 9), "num_virtual_tokens": 10},
         {"attention_mask": mask(rng.integers(1, 6, 3).tolist(), 6), "num_virtual_tokens": 1},
     ]

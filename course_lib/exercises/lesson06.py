@@ -173,6 +173,7 @@ def _order_inputs(seed: int) -> list[Case]:
         {"order": np.array([2, 0, 1]), "answer": 0},
         {"order": np.array([1, 2, 3, 0]), "answer": 2},
         {"order": np.array([2, 0, 1]), "answer": 2},
+        {"order": np.array([1, 2, 0]), "answer": 0},  # the last place
         {"order": cycle, "answer": 0},
         {"order": cycle, "answer": 3},
         {"order": np.array([3, 1, 0, 2]), "answer": 1},
@@ -233,6 +234,11 @@ def _probability_inputs(seed: int) -> list[Case]:
         {
             "probabilities": np.array([[0.5, 0.25, 0.25], [0.25, 0.75, 0.0]]),
             "thresholds": np.array([0.5, 0.75, 0.1]),
+        },
+        # two labels as probable as each other: the first
+        {
+            "probabilities": np.array([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4]]),
+            "thresholds": np.array([0.3, 0.3, 0.3]),
         },
         # the labeller is sure, but not of its most probable label's threshold alone
         {"probabilities": np.array([[0.5, 0.5 - 1e-3, 1e-3]]), "thresholds": np.array([0.6, 0.3, 0.1])},

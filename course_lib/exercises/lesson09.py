@@ -46,7 +46,14 @@ def paired_change(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
 def _change_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     before, after = (float(value) for value in np.round(rng.uniform(0.1, 0.9, 2), 2))
-    cases = ((0.5, 0.7, "h1"), (0.56, 0.003, "h2"), (0.4, 0.3, "h1"), (before, after, "h2"))
+    cases = (
+        (0.5, 0.7, "h1"),
+        (0.56, 0.003, "h2"),
+        (0.4, 0.3, "h1"),
+        (0.3, 0.45, "h2"),
+        (0.6, 0.6, "h1"),
+        (before, after, "h2"),
+    )
     return [dict(zip(("h1_before", "h1_after", "direction"), case, strict=True)) for case in cases]
 
 
@@ -147,6 +154,7 @@ def _labels_inputs(seed: int) -> list[Case]:
     cases = (
         (first, np.array([1, 0, 1, 0]), "h1"),
         (first, np.array([1, 0, 1, 0]), "h2"),
+        (np.array([0, 1, 1]), np.array([1, 1, 0]), "h1"),  # the first row and the last
         (np.array([0, 1, 0, 1, 1]), np.array([1, 1, 1, 0, 1]), "h2"),
         (drawn, np.array([0, 1, 1, 0, *rng.integers(0, 2, 5)]), "h1"),
     )
