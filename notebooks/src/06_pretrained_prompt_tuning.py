@@ -348,7 +348,7 @@ exercises.check("06.answer_place", answer_place)
 
 # %% exercise="06.pseudo_labels"
 def pseudo_labels(probabilities, thresholds):
-    """Give the most probable label where it is above its own threshold, else -1, an array [n]."""
+    """Give the most probable label (the first of equal ones) where it is above its threshold, else -1, an array [n]."""
     # solution
     labels = probabilities.argmax(axis=1)
     return np.where(probabilities.max(axis=1) > thresholds[labels], labels, -1)
