@@ -157,6 +157,18 @@ def check_path(name: str, value: Any) -> Path:
     return Path(value)
 
 
+def check_file_name(name: str, value: Any) -> str:
+    """Return a file's name: letters, digits, dots, dashes and underscores, and no place of its own.
+
+    Raises:
+        CourseError: it is no text, empty, begins with a dot, or could lead to another folder.
+    """
+    text = check_text(name, value, empty_ok=False)
+    if text.startswith(".") or not all(letter.isalnum() or letter in "._- " for letter in text):
+        raise CourseError(f"{name} must be a plain file name, without a folder.", given=value)
+    return text
+
+
 def check_flag(name: str, value: Any) -> bool:
     """Return a bool.
 

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_lib.checks import check_seed
+from course_lib.checks import check_file_name, check_seed
 from course_lib.errors import CourseError, unknown_name
 from course_lib.hardware import machine_summary
 from course_lib.locations import cache_folder, data_folder, written_whole
@@ -273,6 +273,7 @@ def run_resumable(
     """
     from tqdm.auto import tqdm
 
+    check_file_name("name", name)
     journal = Journal((folder or cache_folder() / "runs") / f"{name}.jsonl", dict(settings))
     todo = [dict(task) for task in tasks]
     missing = [task for task in todo if journal.find(task) is None]

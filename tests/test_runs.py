@@ -254,3 +254,18 @@ def test_published_figures_carry_their_source() -> None:
     assert table["source"].str.len().gt(0).all()
     with pytest.raises(CourseError, match="smart"):
         load_published("smrt")
+
+
+@pytest.mark.parametrize("name", ["../../x", "/x", "a/b", "", ".x", None, 3, "a\x00"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(CourseError, match="name must"):
+        run_resumable(
+            name,
+            command="c",
+            settings={},
+            tasks=[{}],
+            run_task=lambda: [],
+            folder=tmp_path / "runs",
+            progress=False,
+        )
+    assert list(tmp_path.iterdir()) == []

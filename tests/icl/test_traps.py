@@ -482,7 +482,9 @@ def test_a_label_that_is_missing_has_no_answer(
     # decisions as careless as the scorer: 0 / 0 is no number, and its largest entry is "the first"
     monkeypatch.setattr(calibration, "_checked", lambda values: np.asarray(values, dtype=np.float64))
     monkeypatch.setattr(
-        EndpointScorer, "_choice", lambda *_: {"text": " the", "logprobs": {"top_logprobs": [named]}}
+        EndpointScorer,
+        "_choice",
+        lambda *_: {"text": " the", "logprobs": {"tokens": [" the"], "top_logprobs": [named]}},
     )
     scorer = implementation("http://127.0.0.1:1", "toy", journal=tmp_path / "journal.jsonl")
     predictions: list[int] = []
