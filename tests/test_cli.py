@@ -359,10 +359,17 @@ signal.pause()
 """
 
 
+# What is started behind an ampersand ignores Ctrl-C, and so would all that it starts.
+_HEEDS_CTRL_C = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('course_lib', run_name='__main__')"
+)
+
+
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_ends_a_run_that_hangs_and_says_so(checkout: Path, times: int) -> None:
     (checkout / "notebooks" / "src" / "01_failing.py").write_text(HANGING)
-    command = [sys.executable, "-m", "course_lib", "run", "--profile", "smoke"]
+    command = [sys.executable, "-c", _HEEDS_CTRL_C, "run", "--profile", "smoke"]
     with subprocess.Popen(
         command, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
