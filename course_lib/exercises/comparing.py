@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.exercises.showing import is_tensor, shortened, show, show_error, tensor_as_array, type_name
+from course_lib.exercises.containers import in_containers_of, unpacked
+from course_lib.exercises.showing import shortened, show, show_error, type_name
 
 TOLERANCE = 1e-6
 
@@ -17,9 +18,8 @@ TOLERANCE = 1e-6
 def compare(got: object, expected: object, tolerance: float = TOLERANCE) -> str | None:
     """Describe the first difference between a result and what was expected.
 
-    Numbers may be Python's, NumPy's or arrays and tensors of shape (). A tuple may come as a
-    list or as an array. Two numbers agree when they differ by at most
-    `tolerance * max(1, |expected|)`; NaN agrees with NaN.
+    Right values agree in any plain container; `course_lib.exercises.containers` has the rule. Two
+    numbers agree when they differ by at most `tolerance * max(1, |expected|)`; NaN agrees with NaN.
 
     Args:
         got: what the learner's function returned; anything.
@@ -32,6 +32,7 @@ def compare(got: object, expected: object, tolerance: float = TOLERANCE) -> str 
 
     Example:
         >>> compare(1.0, 1.0 + 1e-9)
+        >>> compare([True, 0.5], np.array([1.0, 0.5]))
         >>> compare(0.02, 50.0)
         'expected 50.0, got 0.02'
         >>> compare(np.zeros((10, 2)), np.zeros((11, 2)))
@@ -40,7 +41,7 @@ def compare(got: object, expected: object, tolerance: float = TOLERANCE) -> str 
         'at index [1]: expected 1.0, got 5.0 (1 of 2 entries differ)'
     """
     try:
-        return _difference(got, expected, tolerance)
+        return _difference(in_containers_of(expected, got), unpacked(expected), tolerance)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -55,7 +56,7 @@ def compare_kinds(got: object, expected: object) -> str | None:
         'expected a number, got text'
     """
     try:
-        return _kind_difference(_unpacked(got), _unpacked(expected))
+        return _kind_difference(in_containers_of(expected, got), unpacked(expected))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -63,7 +64,7 @@ def compare_kinds(got: object, expected: object) -> str | None:
 
 
 def _difference(got: Any, expected: Any, tolerance: float) -> str | None:
-    got, expected = _unpacked(got), _unpacked(expected)
+    got, expected = unpacked(got), unpacked(expected)
     mismatch = _kind_difference(got, expected)
     if mismatch:
         return mismatch
@@ -72,19 +73,11 @@ def _difference(got: Any, expected: Any, tolerance: float) -> str | None:
         return _number_difference(got, expected, tolerance)
     if kind == "an array":
         return _array_difference(np.asarray(got), np.asarray(expected), tolerance)
-    if kind == "a tensor":
-        return _array_difference(tensor_as_array(got), tensor_as_array(expected), tolerance)
     if kind in ("a tuple", "a list"):
         return _sequence_difference(got, expected, tolerance)
     if kind == "a dictionary":
         return _mapping_difference(got, expected, tolerance)
     return None if got is expected or bool(got == expected) else _values_differ(got, expected)
-
-
-def _unpacked(value: Any) -> Any:
-    """Give the number inside an array or tensor of shape (), and every other value as it is."""
-    is_array = isinstance(value, np.ndarray | np.generic) or is_tensor(value)
-    return value.item() if is_array and tuple(value.shape) == () else value
 
 
 def _kind(value: Any) -> str:
@@ -98,8 +91,6 @@ def _kind(value: Any) -> str:
         return "text"
     if isinstance(value, np.ndarray):
         return "an array"
-    if is_tensor(value):
-        return "a tensor"
     if isinstance(value, tuple):
         return "a tuple"
     if isinstance(value, list):
@@ -112,45 +103,16 @@ def _kind(value: Any) -> str:
 def _kind_difference(got: Any, expected: Any) -> str | None:
     got_kind, expected_kind = _kind(got), _kind(expected)
     sequences = ("a tuple", "a list")
-    unpacks = got_kind in (*sequences, "an array") and expected_kind in sequences
-    if got_kind == expected_kind or unpacks:
+    if got_kind == expected_kind or (got_kind in sequences and expected_kind in sequences):
         return None
-    advice = _container_advice(got_kind, expected_kind)
     described = f"expected {_described(expected, expected_kind)}, got {_described(got, got_kind)}"
-    return f"{described}; {advice}" if advice else described
-
-
-def container_advice(got: object, expected: object) -> str:
-    """Say how to turn a container into the one that is expected; empty where another thing is wrong.
-
-    Example:
-        >>> container_advice([1, 2], np.array([1, 2]))
-        'np.array(...) makes an array of it'
-    """
-    try:
-        return _container_advice(_kind(_unpacked(got)), _kind(_unpacked(expected)))
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        # The value's own methods raise: then it is no container that advice helps with.
-        return ""
-
-
-def _container_advice(got_kind: str, expected_kind: str) -> str:
-    advice = {
-        ("a list", "an array"): "np.array(...) makes an array of it",
-        ("a tuple", "an array"): "np.array(...) makes an array of it",
-        ("a tensor", "an array"): ".numpy() makes an array of it (.detach() first, if it has a gradient)",
-        ("a tensor", "a list"): ".tolist() makes a list of it",
-        ("a tensor", "a tuple"): ".tolist() makes a list of it",
-        ("a list", "a tensor"): "torch.tensor(...) makes a tensor of it",
-        ("an array", "a tensor"): "torch.from_numpy(...) makes a tensor of it",
-    }
-    return advice.get((got_kind, expected_kind), "")
+    if got_kind in sequences and expected_kind == "an array":
+        return f"{described} that make no array: they differ in shape"
+    return described
 
 
 def _described(value: Any, kind: str) -> str:
-    if kind in ("an array", "a tensor"):
+    if kind == "an array":
         return f"{kind} of shape {tuple(value.shape)}"
     if kind in ("a tuple", "a list"):
         return f"{kind} of {len(value)} values"
@@ -191,7 +153,7 @@ def _array_difference(got: np.ndarray, expected: np.ndarray, tolerance: float) -
         return f"expected shape {expected.shape}, got {got.shape}"
     numeric = got.dtype.kind in "iuf" and expected.dtype.kind in "iuf"
     if not numeric and got.dtype.kind != expected.dtype.kind:
-        return f"expected dtype {expected.dtype}, got {got.dtype}"
+        return f"expected {_contents(expected)}, got {_contents(got)}"
     differs = ~_close(got, expected, tolerance) if numeric else np.asarray(got != expected, dtype=bool)
     if not differs.any():
         return None
@@ -203,6 +165,11 @@ def _array_difference(got: np.ndarray, expected: np.ndarray, tolerance: float) -
     if got.dtype in (np.float16, np.float32) and expected.dtype == np.float64:
         advice = f"; your array has dtype {got.dtype}, which keeps fewer digits than float64"
     return f"{place}: {entry} ({int(differs.sum())} of {differs.size} entries differ{advice})"
+
+
+def _contents(array: np.ndarray) -> str:
+    names = {"b": "truth values", "i": "numbers", "u": "numbers", "f": "numbers", "U": "texts"}
+    return names.get(array.dtype.kind, f"values that are no plain numbers (dtype {array.dtype})")
 
 
 def _close(got: np.ndarray, expected: np.ndarray, tolerance: float) -> np.ndarray:

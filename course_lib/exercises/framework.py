@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from course_lib.errors import CourseError
 from course_lib.exercises.calling import Trial, accepts, call, signature_text
-from course_lib.exercises.comparing import TOLERANCE, compare, compare_kinds, container_advice
+from course_lib.exercises.comparing import TOLERANCE, compare, compare_kinds
 from course_lib.exercises.feedback import Feedback
 from course_lib.exercises.showing import show, show_case
 
@@ -183,12 +183,9 @@ def _check_function(exercise: Exercise, function: Any, cases: Sequence[Case]) ->
     return _with_count(feedback, num_right=len(cases) - len(wrong), num_cases=len(cases))
 
 
-def _form_hint(got: Any, expected: Any) -> str:
-    """Give a hint where the form of a result is wrong, whatever it holds."""
+def _spelling_hint(got: Any, expected: Any) -> str:
+    """Give a hint where texts differ in their form alone; empty elsewhere."""
     try:
-        advice = container_advice(got, expected)
-        if advice:
-            return f"Only the container is looked at so far: {advice}."
         return _SPELLING if _letters(got) and _letters(got) == _letters(expected) else ""
     except KeyboardInterrupt:
         raise
@@ -247,7 +244,7 @@ def _explained(exercise: Exercise, trial: Trial, expected: Any, hint: str) -> Fe
         message = "Nothing came back (None). Did you forget `return`?"
     else:
         message = _sentence(compare(trial.value, expected, exercise.tolerance) or "")
-        hint = hint or _form_hint(trial.value, expected)
+        hint = hint or _spelling_hint(trial.value, expected)
     texts = show(expected), show(trial.value)
     if texts[0] == texts[1]:
         # Rounded for the eye, the two look the same: the message has the digits.

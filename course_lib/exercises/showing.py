@@ -107,10 +107,11 @@ def is_tensor(value: object) -> bool:
 
 
 def tensor_as_array(tensor: Any) -> np.ndarray:
-    """Give a torch tensor's values as an array; floating-point ones as float64."""
+    """Give a torch tensor's values as an array."""
     detached = tensor.detach().cpu()
     # NumPy has no bfloat16.
-    return (detached.double() if detached.is_floating_point() else detached).numpy()
+    is_short = detached.is_floating_point() and detached.element_size() < 4
+    return (detached.float() if is_short else detached).numpy()
 
 
 def _argument_text(name: str, text: str) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_lib.exercises.comparing import compare
 from course_lib.exercises.showing import shortened, show
-from course_lib.grading.answers import compare_answer
 from course_lib.grading.assignments import Measured
 from course_lib.grading.channel import ChannelError, check_size, decode
 from course_lib.grading.expecting import PlannedTask
@@ -356,7 +356,7 @@ def _read(reply: dict[str, Any], planned: PlannedTask) -> dict[str, Any] | _Stop
 
 def _compared(planned: PlannedTask, values: list[Any], errors: list[str]) -> TaskResult:
     differences = [
-        error or compare_answer(value, expected, planned.task.tolerance)
+        error or compare(value, expected, planned.task.tolerance)
         for value, expected, error in zip(values, planned.expected, errors, strict=True)
     ]
     wrong = [difference for difference in differences if difference]
@@ -379,7 +379,7 @@ def _mistake_hint(planned: PlannedTask, values: list[Any]) -> str:
 def _rounding_hint(planned: PlannedTask, values: list[Any]) -> str:
     """Say so where all results are nearly right."""
     pairs = zip(values, planned.expected, strict=True)
-    nearly = all(compare_answer(value, right, _ROUNDED) is None for value, right in pairs)
+    nearly = all(compare(value, right, _ROUNDED) is None for value, right in pairs)
     return _ROUNDED_HINT if nearly else ""
 
 
@@ -389,9 +389,9 @@ def _explains(planned: PlannedTask, mistaken: list[Any], values: list[Any]) -> b
     for value, wrong, right in zip(values, mistaken, planned.expected, strict=True):
         if value is _NO_VALUE or wrong is None:
             continue
-        if compare_answer(value, wrong, tolerance) is not None:
+        if compare(value, wrong, tolerance) is not None:
             return False
-        found = found or compare_answer(wrong, right, tolerance) is not None
+        found = found or compare(wrong, right, tolerance) is not None
     return found
 
 

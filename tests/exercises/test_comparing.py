@@ -45,17 +45,26 @@ def test_equal_values_have_no_difference(got: Any, expected: Any) -> None:
         (float("nan"), 0.5, "got NaN (not a number), expected 0.5"),
         (1e9, float("inf"), "expected inf, got 1000000000.0"),
         ("50", 50, "expected a number, got text"),
-        (True, 1, "expected a number, got True or False"),
         (1, True, "expected True or False, got a number"),
         (2j, 2, "got an object of type complex"),
         (np.ones(1), 1, "expected a number, got an array of shape (1,)"),
         (np.ones((10, 2)), np.ones((11, 2)), "expected shape (11, 2), got (10, 2)"),
-        ([1, 2], np.ones(2), "expected an array of shape (2,), got a list of 2 values; np.array(...) makes"),
+        ([1, 2], np.ones(2), "at index [1]: expected 1.0, got 2.0 (1 of 2 entries differ)"),
+        ([1, 2, 3], np.ones(2), "expected shape (2,), got (3,)"),
+        ([[1, 2]], np.ones(2), "expected shape (2,), got (1, 2)"),
+        ([[1], [1, 1]], np.ones((2, 2)), "got a list of 2 values that make no array: they differ in shape"),
+        ({1, 2}, np.ones(2), "expected an array of shape (2,), got an object of type set"),
+        ([1.0, None], np.ones(2), "expected numbers, got values that are no plain numbers (dtype object)"),
+        (["1", "1"], np.ones(2), "expected numbers, got texts"),
+        ([1, 1], np.array(["1", "1"]), "expected texts, got numbers"),
+        ([1, 0], np.array([True, False]), "expected truth values, got numbers"),
+        ([True, False], ["True", "False"], "expected text, got True or False"),
         (1.0, np.ones(2), "expected an array of shape (2,), got a number"),
-        (torch.ones(2), np.ones(2), "expected an array of shape (2,), got a tensor of shape (2,)"),
+        (torch.ones(2), np.zeros(2), "at index [0]: expected 0.0, got 1.0 (2 of 2 entries differ"),
+        (torch.ones(1), 1, "expected a number, got an array of shape (1,)"),
         (torch.ones(2), torch.zeros(2), "at index [0]: expected 0.0, got 1.0 (2 of 2 entries differ)"),
-        (np.array(["a", "b"]), np.ones(2), "expected dtype float64, got <U1"),
-        (np.array([True, False]), np.ones(2), "expected dtype float64, got bool"),
+        (np.array(["a", "b"]), np.ones(2), "expected numbers, got texts"),
+        (np.array([True, False]), np.ones(2), "at index [1]: expected 1.0, got 0"),
         (np.array([True, False]), np.array([True, True]), "at index [1]: expected True, got False"),
         (np.array([[1.0, np.nan]]), np.array([[1.0, 2.0]]), "at index [0, 1]: got NaN (not a number)"),
         (
@@ -78,8 +87,11 @@ def test_equal_values_have_no_difference(got: Any, expected: Any) -> None:
             np.array([0.1]),
             "got 0.10000000149011612 (1 of 1 entries differ; your array has",
         ),
-        (torch.ones(2), np.ones(2), ".numpy() makes an array"),
-        (torch.ones(2), [1.0, 1.0], ".tolist() makes a list"),
+        (
+            torch.tensor([0.1]),
+            np.array([0.1]),
+            "your array has dtype float32, which keeps fewer digits than float64",
+        ),
         (1, None, "expected nothing (None), got a number"),
         (10**400, 1.0, "cannot be compared"),
     ],
@@ -87,6 +99,51 @@ def test_equal_values_have_no_difference(got: Any, expected: Any) -> None:
 def test_the_first_difference_is_described(got: Any, expected: Any, words: str) -> None:
     # Exact, so that digits which float32 loses differ, too.
     assert words in str(compare(got, expected, tolerance=1e-12))
+
+
+CONTAINERS = {
+    "list": lambda values: values.tolist(),
+    "tuple": lambda values: tuple(map(tuple, values.tolist())),
+    "array": np.asarray,
+    "objects": lambda values: values.astype(object),
+    "rows": list,
+    "tensor": torch.tensor,
+    "tensor with a gradient": lambda values: torch.tensor(values, dtype=torch.float64, requires_grad=True),
+    "tensors": lambda values: [torch.tensor(row, dtype=torch.float64, requires_grad=True) for row in values],
+    "fractions": lambda values: [[Fraction(number) for number in row] for row in values.tolist()],
+}
+VALUES = [np.array([[0.25, 2.0], [-1.5, 0.0]]), np.array([[1, 0], [0, 1]])]
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("values", VALUES, ids=["fractions", "whole"])
+def test_right_values_agree_in_any_container_and_wrong_ones_in_none(
+    values: np.ndarray, container: str
+) -> None:
+    put = CONTAINERS[container]
+    for expected in (values, torch.tensor(values), values.tolist(), tuple(map(tuple, values.tolist()))):
+        assert compare(put(values), expected) is None
+        assert compare({"a": (put(values), 1)}, {"a": [expected, 1]}) is None
+        assert compare(put(values[:1]), expected)
+        assert compare(put(values + 1), expected)
+
+
+@pytest.mark.parametrize("container", [list, tuple, np.array, torch.tensor])
+def test_truth_values_count_as_1_and_0_among_numbers(container: Any) -> None:
+    for expected in (np.array([1, 0]), np.array([1.0, 0.0]), [1, 0], (1.0, 0.0), torch.tensor([1, 0])):
+        assert compare(container([True, False]), expected) is None
+        assert compare(container([True, True]), expected)
+    assert compare(True, 1) is None
+    assert compare(container([True, False]), [True, False]) is None
+    assert compare(container([1, 0]), [True, False])
+
+
+def test_a_range_and_texts_count_in_any_container() -> None:
+    assert compare(range(3), np.arange(3)) is None
+    assert compare(range(3), [0, 1, 2]) is None
+    assert compare([], np.zeros(0)) is None
+    assert compare(["a", "b"], np.array(["a", "b"])) is None
+    assert compare(np.array(["a", "b"]), ["a", "b"]) is None
 
 
 def test_tolerance_is_relative_above_one_and_absolute_below() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from course_lib import exercises
 from course_lib.exercises import EXERCISES, Exercise, Mistake, check
@@ -27,6 +28,33 @@ def handed_in(exercise: Exercise, function: Callable) -> Any:
 def test_the_reference_passes(exercise: Exercise, seed: int) -> None:
     feedback = check(exercise.name, handed_in(exercise, exercise.reference), seed)
     assert feedback.passed, str(feedback)
+
+
+def as_lists(value: Any) -> Any:
+    """Give arrays and tuples as lists."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    return [as_lists(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def as_tensors(value: Any) -> Any:
+    """Give arrays and numbers as tensors."""
+    if isinstance(value, list | tuple):
+        return [as_tensors(part) for part in value]
+    is_number = isinstance(value, int | float | np.ndarray)
+    return torch.tensor(value, dtype=torch.float64) if is_number else value
+
+
+def as_truth_values(value: Any) -> Any:
+    """Give an array of nothing but 0 and 1 as truth values."""
+    is_binary = isinstance(value, np.ndarray) and set(value.ravel().tolist()) <= {0, 1}
+    return value.astype(bool) if is_binary else value
+
+
+@BY_NAME
+@pytest.mark.parametrize("container", [as_lists, as_tensors, as_truth_values])
+def test_right_values_pass_in_any_container(exercise: Exercise, container: Callable[[Any], Any]) -> None:
+    solution = handed_in(exercise, lambda **case: container(exercise.reference(**case)))
+    assert check(exercise.name, solution).passed
 
 
 @BY_NAME

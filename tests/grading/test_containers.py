@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.grading.answers import as_numbers, as_whole_number, compare_answer
+from course_lib.exercises import compare
+from course_lib.grading.answers import as_numbers, as_whole_number
 from course_lib.grading.assignments import Task, Variant, assignment_names, load_assignment
 from course_lib.grading.channel import decode, encode
 from tests.grading.test_mistakes import CLOSED, calls_of, function_of, solution_of
@@ -126,9 +127,9 @@ def test_right_values_earn_the_marks_in_any_container_and_wrong_ones_in_none(
     right = function_of(solution_of(task, variant), task)
     for arguments, expected in calls_of(task.name, variant.name, 0):
         value = right(*copy.deepcopy(arguments))
-        assert compare_answer(sent(container(value)), expected, task.tolerance) is None
+        assert compare(sent(container(value)), expected, task.tolerance) is None
         for wrong in wrongs(value):
-            assert compare_answer(sent(container(wrong)), expected, task.tolerance)
+            assert compare(sent(container(wrong)), expected, task.tolerance)
 
 
 def sent(value: Any) -> Any:
@@ -189,7 +190,7 @@ def test_whole_numbers_may_be_floats_and_truth_values_are_none() -> None:
 
 
 def test_truth_values_count_as_1_and_0_among_numbers_and_nowhere_else() -> None:
-    assert compare_answer([True, False], np.array([1, 0]), 1e-9) is None
-    assert compare_answer(np.array([True, False]), [1, 0], 1e-9) is None
-    assert compare_answer(True, None, 1e-9)
-    assert compare_answer([True], ["True"], 1e-9)
+    assert compare([True, False], np.array([1, 0]), 1e-9) is None
+    assert compare(np.array([True, False]), [1, 0], 1e-9) is None
+    assert compare(True, None, 1e-9)
+    assert compare([True], ["True"], 1e-9)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from course_lib.grading.answers import compare_answer
+from course_lib.exercises import compare
 from course_lib.grading.assignments import Task, Variant, assignment_names, load_assignment
 from course_lib.grading.channel import decode, encode
 from course_lib.pipeline.assignments import build_assignment
@@ -79,7 +79,7 @@ def _is_right(task: Task, arguments: list[Any], expected: Any, function: Callabl
         value = decode(encode(function(*copy.deepcopy(arguments))))
     except Exception:
         return False
-    return compare_answer(value, expected, task.tolerance) is None
+    return compare(value, expected, task.tolerance) is None
 
 
 def draws_passed(task: Task, variant: Variant, function: Callable[..., Any]) -> int:
@@ -115,7 +115,7 @@ def inexact(function: Callable[..., Any], number: Callable[[float], float]) -> C
 def has_fractions(task: Task, variant: Variant) -> bool:
     """Say whether a task asks for numbers that are not whole."""
     exact = [expected for _, expected in calls_of(task.name, variant.name, 0)]
-    return any(compare_answer(altered(value, lambda number: number + 1), value, 0.5) for value in exact)
+    return any(compare(altered(value, lambda number: number + 1), value, 0.5) for value in exact)
 
 
 @pytest.mark.parametrize(("task", "variant"), CLOSED)
