@@ -85,7 +85,7 @@ _ROUNDED = (
 
 _PARAMETER_RATIO = Exercise(
     name="01.parameter_ratio",
-    task="Return P/N, the number of parameters per training example.",
+    task="Return P/N, the number of parameters per training example, without rounding.",
     kind="function",
     reference=parameter_ratio,
     inputs=_ratio_inputs,

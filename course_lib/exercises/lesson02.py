@@ -126,7 +126,8 @@ def _first_gradient_only(
 
 _GRADIENT_DESCENT = Exercise(
     name="02.gradient_descent",
-    task="Take num_steps steps against the gradient, and return all points as one array, the start included.",
+    task="Take num_steps steps against the gradient, and return all points as one array, the start first: "
+    "[num_steps + 1] for a start that is a number, [num_steps + 1, D] for an array [D].",
     kind="function",
     reference=gradient_descent,
     inputs=_descent_inputs,
@@ -195,7 +196,8 @@ def _curvature_inputs(seed: int) -> list[Case]:
 
 _LARGEST_STABLE_STEP = Exercise(
     name="02.largest_stable_step",
-    task="Return the learning rate at which gradient descent on a quadratic bowl stops converging.",
+    task="Return the learning rate at which gradient descent on a quadratic bowl stops converging: one number for "
+    "all its curvatures.",
     kind="function",
     reference=largest_stable_step,
     inputs=_curvature_inputs,

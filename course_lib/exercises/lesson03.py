@@ -288,7 +288,8 @@ def _linear_inputs(seed: int) -> list[Case]:
 
 _SMOOTHNESS_GRADIENT = Exercise(
     name="03.smoothness_gradient",
-    task="For f(x) = x · weight, return the gradient of mean (f(x + δ) - f(x))² with respect to weight.",
+    task="For f(x) = x · weight, return the gradient of the mean over the batch of (f(x + δ) - f(x))² with "
+    "respect to weight.",
     kind="function",
     reference=smoothness_gradient,
     inputs=_linear_inputs,

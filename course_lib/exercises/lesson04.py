@@ -207,7 +207,7 @@ def _schedule_inputs(seed: int) -> list[Case]:
 
 _WEIGHT_LEFT = Exercise(
     name="04.weight_left",
-    task="Return the share of the anchor that is still the untrained start after num_updates updates.",
+    task="Return the share of the anchor that is still the untrained start after num_updates updates, from 0 to 1.",
     kind="function",
     reference=weight_left,
     inputs=_schedule_inputs,

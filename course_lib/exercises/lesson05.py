@@ -60,8 +60,12 @@ def answer_loss(logits: np.ndarray, label_ids: np.ndarray, label: int) -> float:
     Returns:
         The loss in nats.
     """
-    of_labels = logits[label_ids]
-    return float(np.log(np.exp(of_labels).sum()) - of_labels[label])
+    return _cross_entropy(logits[label_ids], label)
+
+
+def _cross_entropy(logits: np.ndarray, label: int) -> float:
+    shifted = logits - logits.max()
+    return float(np.log(np.exp(shifted).sum()) - shifted[label])
 
 
 def random_rows(table: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -195,7 +199,8 @@ def _mask_inputs(seed: int) -> list[Case]:
 
 _ANSWER_COLUMN = Exercise(
     name="05.answer_column",
-    task="Return for each row the column at which the label word is read off.",
+    task="Return for each row the column at which the label word is read off; columns count from 0, those of the "
+    "virtual tokens first.",
     kind="function",
     reference=answer_column,
     inputs=_mask_inputs,
@@ -239,21 +244,29 @@ def _loss_inputs(seed: int) -> list[Case]:
         {"logits": np.array([0.0, 5.0, -1.0, 2.0]), "label_ids": np.array([3, 0]), "label": 0},
         {"logits": np.round(rng.normal(0, 2, 7), 1), "label_ids": np.array([5, 1, 3]), "label": 2},
         {"logits": np.round(rng.normal(0, 2, 6), 1), "label_ids": np.array([4, 2, 0]), "label": 1},
+        # exp of these is infinite
+        {"logits": np.array([1000.0, 2.0, 999.0, -5.0]), "label_ids": np.array([2, 0]), "label": 0},
+        # and of these zero
+        {"logits": np.array([-1000.0, 2.0, -999.0, 5.0]), "label_ids": np.array([0, 2]), "label": 0},
     ]
-
-
-def _cross_entropy(logits: np.ndarray, label: int) -> float:
-    return float(np.log(np.exp(logits).sum()) - logits[label])
 
 
 _ANSWER_LOSS = Exercise(
     name="05.answer_loss",
-    task="Return the cross-entropy over the label words, in nats.",
+    task="Return the cross-entropy of the right label over the label words, in nats (natural logarithm), also for "
+    "logits as large as 1,000.",
     kind="function",
     reference=answer_loss,
     inputs=_loss_inputs,
     hint="Pick the label words' logits first. Then take -log softmax of them, at the right label.",
     mistakes=(
+        Mistake(
+            "plain exponentials",
+            "Right for small logits. np.exp of 1,000 is infinite: subtract the largest logit first.",
+            lambda logits, label_ids, label: float(
+                np.log(np.exp(logits[label_ids]).sum()) - logits[label_ids[label]]
+            ),
+        ),
         Mistake(
             "whole vocabulary",
             "The softmax runs over the whole vocabulary. Only the label words compete.",

@@ -116,7 +116,8 @@ def _with(before: Any, after: Any, first: tuple[str, int], second: tuple[str, in
 
 _PAIR_LABEL = Exercise(
     name="06.pair_label",
-    task="Return 0 for neighbours of one document, 1 for others of one document, 2 for two documents.",
+    task="Return 0 for neighbours of one document, 1 for others of one document (a sentence and itself too), 2 for "
+    "two documents.",
     kind="function",
     reference=pair_label,
     inputs=_pair_inputs,
@@ -182,7 +183,7 @@ def _order_inputs(seed: int) -> list[Case]:
 
 _ANSWER_PLACE = Exercise(
     name="06.answer_place",
-    task="Return the place at which the right option stands after shuffling.",
+    task="Return the place, from 0 on, at which the right option stands after shuffling.",
     kind="function",
     reference=answer_place,
     inputs=_order_inputs,
@@ -306,7 +307,7 @@ def _draw_inputs(seed: int) -> list[Case]:
 
 _DRAW_BALANCED = Exercise(
     name="06.draw_balanced",
-    task="Return the rows of the first num_each examples of each class, in the order in which they come. "
+    task="Return the row numbers of the first num_each examples of each class, in the order in which they come. "
     "A class that has fewer gives all of them.",
     kind="function",
     reference=draw_balanced,

@@ -91,7 +91,7 @@ def _log_probability_inputs(seed: int) -> list[Case]:
 
 _LABEL_LOG_PROBABILITY = Exercise(
     name="07.label_log_probability",
-    task="Return the log-probability of the whole label: row t of the table is the guess at its t-th token.",
+    task="Return the log-probability of the whole label, in nats: row t of the table is the guess at its t-th token.",
     kind="function",
     reference=label_log_probability,
     inputs=_log_probability_inputs,
@@ -302,7 +302,7 @@ def _prefix_inputs(seed: int) -> list[Case]:
 
 _SHARED_PREFIX_SPEEDUP = Exercise(
     name="07.shared_prefix_speedup",
-    task="Return how many times fewer tokens are read if the prefix is read once and not once an item.",
+    task="Return how many times fewer tokens are read if the prefix is read once and not once an item, as a factor.",
     kind="function",
     reference=shared_prefix_speedup,
     inputs=_prefix_inputs,

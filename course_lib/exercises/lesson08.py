@@ -149,7 +149,7 @@ def _row_inputs(seed: int) -> list[Case]:
 
 _UNDERSPECIFIED_ROWS = Exercise(
     name="08.underspecified_rows",
-    task="Return two arrays of row numbers: where both hypotheses apply and agree, and where they differ.",
+    task="Return two arrays of row numbers, from 0 on: where both hypotheses apply and agree, and where they differ.",
     kind="function",
     reference=underspecified_rows,
     inputs=_row_inputs,
@@ -232,7 +232,7 @@ _STANDARD_ERROR = Exercise(
 
 _CONSTANT_MODEL = answer_exercise(
     name="08.constant_model",
-    task="On a balanced disambiguating test set a model answers 0 to every item. What is its h2-accuracy?",
+    task="On a balanced disambiguating test set a model answers 0 to every item. What is its h2-accuracy, from 0 to 1?",
     expected=0.5,
     hint="h2 says 0 on one half of the items, the (1, 0) half.",
     mistakes={

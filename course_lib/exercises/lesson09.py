@@ -163,7 +163,7 @@ def _labels_inputs(seed: int) -> list[Case]:
 
 _DISAMBIGUATING_LABELS = Exercise(
     name="09.disambiguating_labels",
-    task="Return the numbers of the rows on which h1 and h2 differ, and their labels under the "
+    task="Return the numbers, from 0 on, of the rows on which h1 and h2 differ, and their labels under the "
     "intended one, as a pair of arrays.",
     kind="function",
     reference=disambiguating_labels,

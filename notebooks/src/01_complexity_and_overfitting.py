@@ -180,6 +180,8 @@ plotting.show(
 # Write the body, run the cell, and the check under it tells you at once what differs.
 #
 # ### 1. P/N
+#
+# Return the ratio as it is, without rounding.
 
 # %% exercise="01.parameter_ratio"
 def parameter_ratio(num_parameters, num_examples):
@@ -252,6 +254,7 @@ exercises.check("01.select_degree", select_degree)
 # ### 4. How many examples?
 #
 # You fine-tune a model of 110 million parameters. How many examples would give you AlexNet's ratio, P/N = 50?
+# Give the number itself, not millions.
 
 # %% exercise="01.examples_for_ratio"
 # solution

@@ -166,7 +166,8 @@ reference.groupby("learning_rate")[columns].mean().round(3)
 #
 # ### 1. Gradient descent
 #
-# Return every point visited, the start first, as an array.
+# `gradient` is a function; `start` is a number or an array [D]. Return every point visited, the start first, as one array:
+# [num_steps + 1] for a number, [num_steps + 1, D] for an array.
 
 # %% exercise="02.gradient_descent"
 import numpy as np
@@ -193,8 +194,8 @@ exercises.check("02.gradient_descent", gradient_descent)
 # %% [markdown]
 # ### 2. The largest stable step
 #
-# A bowl has these curvatures along its axes. Above which learning rate does gradient descent move away from the
-# minimum?
+# A bowl has these curvatures along its axes, an array [D]. Above which learning rate does gradient descent move away
+# from the minimum? The result is one number for the whole bowl: the limit itself.
 
 # %% exercise="02.largest_stable_step"
 def largest_stable_step(curvatures):

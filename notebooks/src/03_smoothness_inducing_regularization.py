@@ -226,7 +226,7 @@ exercises.check("03.symmetric_kl", symmetric_kl)
 # %% [markdown]
 # ### 2. The projection
 #
-# "Largest" means largest in absolute value.
+# "Largest" means largest in absolute value. `delta` and the result are arrays [T, D].
 
 # %% exercise="03.project"
 def project(delta, epsilon):
@@ -272,8 +272,8 @@ exercises.check("03.ascent_step", ascent_step)
 # %% [markdown]
 # ### 4. Where the gradient flows
 #
-# The model is linear: $f(x) = x \cdot w$. With δ found and fixed, $R_s$ is the mean of $(f(x+\delta) - f(x))^2$. Give
-# its gradient with respect to $w$.
+# The model is linear: $f(x) = x \cdot w$. With δ found and fixed, $R_s$ is the mean of $(f(x+\delta) - f(x))^2$
+# over the B examples. Give its gradient with respect to $w$.
 
 # %% exercise="03.smoothness_gradient"
 def smoothness_gradient(weight, embeddings, delta):

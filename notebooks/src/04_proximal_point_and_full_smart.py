@@ -298,6 +298,8 @@ published.pivot_table(index=["model", "texts", "setting"], columns="metric", val
 # ## Exercises
 #
 # ### 1. A proximal step
+#
+# `anchor`, `optimum` and `curvatures` ($c$) are arrays [D], `mu` is a number.
 
 # %% exercise="04.proximal_step"
 import numpy as np
@@ -321,7 +323,8 @@ exercises.check("04.proximal_step", proximal_step)
 # %% [markdown]
 # ### 2. The momentum anchor
 #
-# `weights` is an array [T + 1, D]: the weights before training, then after each of T updates.
+# `weights` is an array [T + 1, D]: the weights before training, then after each of T updates. The anchor starts at
+# `weights[0]` and moves after every update, the last one too.
 
 # %% exercise="04.momentum_anchor"
 def momentum_anchor(weights, beta):
@@ -347,6 +350,7 @@ exercises.check("04.momentum_anchor", momentum_anchor)
 # ### 3. What is left of the start
 #
 # The first `num_early` updates use `beta`, the later ones `late_beta`. A run may stop before `num_early`.
+# The result is a share from 0 to 1.
 
 # %% exercise="04.weight_left"
 def weight_left(beta, late_beta, num_early, num_updates):
@@ -372,6 +376,7 @@ exercises.check("04.weight_left", weight_left)
 # `confidence` [n] is the probability of each predicted label, `is_right` [n] is 1 where the prediction is right.
 #
 # The bins have equal width from 0 to 1. An edge belongs to the bin above it, and 1.0 to the last bin.
+# A bin without examples counts nothing.
 
 # %% exercise="04.expected_calibration_error"
 def expected_calibration_error(confidence, is_right, num_bins):

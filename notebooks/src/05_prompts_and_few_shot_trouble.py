@@ -267,6 +267,7 @@ exercises.check("05.prepend", prepend)
 # ### 3. Where the answer is read
 #
 # `attention_mask` [B, T] is 1 for the tokens of a text, which stand on the left, and 0 for what fills the row up.
+# Columns count from 0, and the virtual tokens have the first of them.
 
 # %% exercise="05.answer_column"
 def answer_column(attention_mask, num_virtual_tokens):
@@ -278,7 +279,7 @@ def answer_column(attention_mask, num_virtual_tokens):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Columns count from 0. How many tokens has each text?
+# How many tokens has each text, and how many columns stand before them?
 #
 # </details>
 
@@ -288,20 +289,23 @@ exercises.check("05.answer_column", answer_column)
 # %% [markdown]
 # ### 4. The loss over label words
 #
-# `logits` [V] says what may come next, `label_ids` holds the token of each label's word.
+# `logits` [V] says what may come next, `label_ids` holds the token of each label's word, and `label` is the number of
+# the right label, from 0 on. The logarithm is the natural one, so the loss is a number in nats. Logits may be as large
+# as 1,000.
 
 # %% exercise="05.answer_loss"
+from scipy.special import log_softmax
+
 def answer_loss(logits, label_ids, label):
     """Give the cross-entropy of the right label, over the label words and nothing else."""
     # solution
-    of_labels = logits[label_ids]
-    return np.log(np.exp(of_labels).sum()) - of_labels[label]
+    return -log_softmax(logits[label_ids])[label]
     # end of solution
 
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# Throw away all other logits first.
+# Throw away all other logits first. And `np.exp` of 1,000 overflows: start from `log_softmax`.
 #
 # </details>
 

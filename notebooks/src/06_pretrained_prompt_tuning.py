@@ -296,7 +296,8 @@ plotting.show(
 #
 # ### 1. The label of a pair
 #
-# A sentence is given as its document and its position there.
+# A sentence is given as a pair: its document and its position there, from 0 on. No sentence is its own neighbour: a
+# sentence and itself count as others of one document, 1.
 
 # %% exercise="06.pair_label"
 def pair_label(first, second):
@@ -320,7 +321,7 @@ exercises.check("06.pair_label", pair_label)
 # %% [markdown]
 # ### 2. Where the answer went
 #
-# The options are shuffled: place i now shows the option with the number `order[i]`.
+# The options are shuffled: place i now shows the option with the number `order[i]`. Places count from 0.
 
 # %% exercise="06.answer_place"
 def answer_place(order, answer):
@@ -372,7 +373,7 @@ exercises.check("06.pseudo_labels", pseudo_labels)
 
 # %% exercise="06.draw_balanced"
 def draw_balanced(labels, order, num_each):
-    """Give the first num_each rows of every class, in the order in which they come."""
+    """Give the numbers of the first num_each rows of every class, in the order in which they come."""
     # solution
     ordered = labels[order]
     place_in_class = np.array([np.sum(ordered[:place] == label) for place, label in enumerate(ordered)])
@@ -392,7 +393,7 @@ exercises.check("06.draw_balanced", draw_balanced)
 # %% [markdown]
 # ### 5. A paired comparison
 #
-# Two methods ran on the same seeds.
+# Two methods ran on the same seeds: `ours` and `theirs` are arrays [n], an accuracy a seed.
 #
 # Use the sample standard deviation (`ddof=1`).
 

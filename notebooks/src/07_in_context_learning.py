@@ -137,7 +137,8 @@ print("first token only", np.round(wrong_place, 3))
 #
 # ### Exercise 1: the log-probability of a label
 #
-# Row `t` of `log_probabilities` holds what the model expects as the label's t-th token, its earlier tokens read.
+# Row `t` of `log_probabilities` holds what the model expects as the label's t-th token, its earlier tokens read. The
+# logarithms are natural ones.
 
 # %% exercise="07.label_log_probability"
 def label_log_probability(log_probabilities, token_ids):
@@ -255,6 +256,8 @@ plotting.show(
 # between them hang on the choice of the line, and the two histograms are the same for all three.
 #
 # ### Exercise 3: contextual calibration
+#
+# `probabilities` [n, num_labels] are those of n items. The scores are plain ratios, and need not sum to 1.
 
 # %% exercise="07.contextual_calibration"
 def contextual_calibration(probabilities, content_free):
@@ -266,7 +269,7 @@ def contextual_calibration(probabilities, content_free):
 # %% [markdown]
 # <details><summary>Hint</summary>
 #
-# The example above must give 1.5 and 0.875. The scores need not sum to 1.
+# The example above must give 1.5 and 0.875.
 #
 # </details>
 
@@ -366,6 +369,8 @@ plotting.show(
 
 # %% [markdown]
 # ### Exercise 5: tokens saved
+#
+# A whole prompt is the prefix and one item. The result is one factor for all n items, 1 where nothing is saved.
 
 # %% exercise="07.shared_prefix_speedup"
 def shared_prefix_speedup(prefix_tokens, item_tokens):

@@ -335,6 +335,7 @@ exercises.check("08.h1_from_halves", h1_from_halves)
 # ### 3. Draw the rows
 #
 # `h1` and `h2` are the labels of the two hypotheses for every row of some texts, -1 where one does not apply.
+# Rows count from 0; return the two arrays as a pair.
 
 # %% exercise="08.underspecified_rows"
 def underspecified_rows(h1, h2):
@@ -382,7 +383,8 @@ exercises.check("08.standard_error", standard_error)
 # %% [markdown]
 # ### 5. One answer for everything
 #
-# On a balanced disambiguating test set a model answers 0 to every item. What is its $h_2$-accuracy?
+# On a balanced disambiguating test set a model answers 0 to every item. What is its $h_2$-accuracy, as
+# a share from 0 to 1?
 
 # %% exercise="08.constant_model"
 # solution

@@ -191,6 +191,8 @@ summary
 # ## Exercises
 #
 # ### 1. The change that was meant
+#
+# The intended feature is that of `direction`. The change is negative where its h-accuracy fell.
 
 # %% exercise="09.intended_change"
 def intended_change(h1_before, h1_after, direction):
@@ -239,7 +241,7 @@ exercises.check("09.explained_demonstrations", explained_demonstrations)
 #
 # `h1` and `h2` are the labels that the hypotheses give some rows. Keep the rows on which they differ, and label them.
 #
-# Return the two arrays as a pair.
+# Rows count from 0; return the two arrays as a pair.
 
 # %% exercise="09.disambiguating_labels"
 import numpy as np
@@ -266,7 +268,7 @@ exercises.check("09.disambiguating_labels", disambiguating_labels)
 #
 # `before` and `after` are arrays [sets]: h1-accuracy of the same sets without and with an intervention.
 #
-# Use the sample standard deviation (`ddof=1`), and return the two numbers as a pair.
+# The change is after minus before. Use the sample standard deviation (`ddof=1`), and return the two numbers as a pair.
 
 # %% exercise="09.paired_change"
 def paired_change(before, after):

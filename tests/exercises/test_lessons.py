@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax, logsumexp
 
 from course_lib import exercises
 from course_lib.exercises import EXERCISES, Exercise, Mistake, check
@@ -153,6 +154,11 @@ def loop_over_checkpoints(predictions: np.ndarray) -> np.ndarray:
         ("02.largest_stable_step", lambda curvatures: 2 / max(curvatures)),
         ("02.flip_share", loop_over_checkpoints),
         ("02.relative_distance", one_long_vector),
+        ("05.answer_loss", lambda logits, label_ids, label: -log_softmax(logits[label_ids])[label]),
+        (
+            "05.answer_loss",
+            lambda logits, label_ids, label: logsumexp(logits[label_ids] - logits[label_ids[label]]),
+        ),
     ],
 )
 def test_other_right_ways_pass(name: str, solution: Any) -> None:
