@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import border, check_text, of_type
+
 if TYPE_CHECKING:
     import torch
 
@@ -46,7 +48,7 @@ def processor_name() -> str:
     return told.get(platform.system(), platform.processor()) or platform.machine()
 
 
-@cache
+@border(device=check_text)
 def has_native_bfloat16(device: str = "cpu") -> bool | None:
     """Say whether a device multiplies in bfloat16 itself.
 
@@ -70,6 +72,7 @@ def has_native_bfloat16(device: str = "cpu") -> bool | None:
     return bool(_BFLOAT16_FLAGS & set(flags.split())) if flags else None
 
 
+@border(dtype=of_type("torch.dtype"), device=check_text)
 def warn_of_slow_bfloat16(dtype: torch.dtype, device: str) -> None:
     """Warn where bfloat16 is asked for and the device has no instructions for it.
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from course_lib.checks import border, check_path, check_text
 from course_lib.errors import CourseError
 
 CACHE_VARIABLE = "COURSE_CACHE"
@@ -54,6 +55,7 @@ def cache_folder() -> Path:
     return Path(platformdirs.user_cache_dir("course_lib"))
 
 
+@border(path=check_path)
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Write a file under a temporary name and rename it once it is whole.
@@ -97,6 +99,7 @@ def cache_trouble(what: str) -> Iterator[None]:
 # --- outputs: a place is tried before the work begins, and what the course did not write is never lost -----------
 
 
+@border(path=check_path, suffix=check_text)
 def check_output_file(path: Path | str, *, suffix: str = "") -> Path:
     """Refuse a place where a file could not be written in the end; call it before the work begins.
 
@@ -133,6 +136,7 @@ def check_output_file(path: Path | str, *, suffix: str = "") -> Path:
     return path
 
 
+@border(path=check_path)
 def check_output_folder(path: Path | str) -> Path:
     """Refuse a place where a folder could not be written in the end; call it before the work begins.
 
@@ -159,6 +163,7 @@ def check_output_folder(path: Path | str) -> Path:
     return path
 
 
+@border(path=check_path)
 def check_writable_folder(path: Path | str) -> Path:
     """Refuse a place where no folder could be made, or nothing written into the one that stands there.
 

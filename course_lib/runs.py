@@ -10,17 +10,39 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_lib.checks import check_file_name, check_seed
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import (
+    Check,
+    a_seed,
+    border,
+    check_callable,
+    check_choice,
+    check_count,
+    check_fields,
+    check_file_name,
+    check_flag,
+    check_mapping,
+    check_path,
+    check_rows,
+    check_text,
+    each,
+    mapping_to,
+    not_negative,
+    optional,
+)
+from course_lib.errors import CourseError
 from course_lib.hardware import machine_summary
-from course_lib.locations import cache_folder, data_folder, written_whole
+from course_lib.locations import cache_folder, check_writable_folder, data_folder, written_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+a_mapping = partial(check_mapping, least=0)
+some_rows = partial(check_rows, least=0)
 
 PROFILE_VARIABLE = "COURSE_PROFILE"
 PROFILE_NAMES = ("smoke", "default", "full")
@@ -117,8 +139,7 @@ class Profile:
     name: str
 
     def __post_init__(self) -> None:
-        if self.name not in PROFILE_NAMES:
-            raise unknown_name("profile", self.name, PROFILE_NAMES)
+        check_choice("profile", self.name, PROFILE_NAMES)
 
     def size(self, key: str) -> Any:
         """Give the size that this profile uses for one experiment.
@@ -129,9 +150,7 @@ class Profile:
         Raises:
             CourseError: if there is no such row.
         """
-        if key not in SIZES:
-            raise unknown_name("size", key, SIZES)
-        return SIZES[key][PROFILE_NAMES.index(self.name)]
+        return SIZES[check_choice("size", key, SIZES)][PROFILE_NAMES.index(self.name)]
 
 
 def profile(name: str | None = None) -> Profile:
@@ -140,9 +159,10 @@ def profile(name: str | None = None) -> Profile:
     Raises:
         CourseError: if no profile has this name.
     """
-    return Profile(name or os.environ.get(PROFILE_VARIABLE) or "default")
+    return Profile(os.environ.get(PROFILE_VARIABLE) or "default" if name is None else name)
 
 
+@border(seed=a_seed)
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and torch's random generators, on every device.
 
@@ -152,7 +172,6 @@ def seed_everything(seed: int) -> None:
     Raises:
         CourseError: if the seed is outside that range.
     """
-    check_seed(seed)
     import numpy as np
     import torch
 
@@ -174,6 +193,9 @@ class ResultRecord:
         versions: package versions.
         machine: processor, whether it computes in bfloat16 natively, cores, device; see `machine_summary`.
         created: date in UTC.
+
+    Raises:
+        CourseError: a name that is no plain file name; another type; a value that JSON cannot keep, such as NaN.
     """
 
     name: str
@@ -185,6 +207,20 @@ class ResultRecord:
     machine: dict[str, Any] = field(default_factory=machine_summary)
     created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d"))
 
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            name=check_file_name,
+            command=check_text,
+            settings=a_mapping,
+            rows=some_rows,
+            seconds=not_negative,
+            versions=mapping_to(check_text),
+            machine=check_mapping,
+            created=check_text,
+        )
+        _plain([self.settings, self.rows, self.machine])
+
     def table(self) -> pd.DataFrame:
         """Give the rows as a data frame."""
         import pandas as pd
@@ -192,13 +228,18 @@ class ResultRecord:
         return pd.DataFrame(self.rows)
 
     def save(self, folder: Path | None = None) -> Path:
-        """Write the record as JSON, whole or not at all, and give its path."""
-        path = (folder or data_folder() / "results") / f"{self.name}.json"
+        """Write the record as JSON, whole or not at all, and give its path.
+
+        Raises:
+            CourseError: nothing can be written there.
+        """
+        path = _place(folder, data_folder() / "results") / f"{self.name}.json"
         with written_whole(path) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
         return path
 
 
+@border(folder=optional(check_path))
 def load_record(name: str, folder: Path | None = None) -> ResultRecord:
     """Read a reference result of `data/results/`.
 
@@ -209,13 +250,10 @@ def load_record(name: str, folder: Path | None = None) -> ResultRecord:
     Raises:
         CourseError: if there is none of this name, or the file is damaged.
     """
-    folder = folder or data_folder() / "results"
-    path = folder / f"{name}.json"
-    if not path.is_file():
-        raise unknown_name("reference result", name, sorted(file.stem for file in folder.glob("*.json")))
+    path = _file_named("reference result", name, folder or data_folder() / "results", ".json")
     try:
         return ResultRecord(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OSError, CourseError) as error:
         raise CourseError(
             "This reference result cannot be read.",
             given=str(path),
@@ -234,13 +272,27 @@ def load_published(name: str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    folder = data_folder() / "published"
-    path = folder / f"{name}.csv"
-    if not path.is_file():
-        raise unknown_name("published table", name, sorted(file.stem for file in folder.glob("*.csv")))
-    return pd.read_csv(path, comment="#")
+    return pd.read_csv(_file_named("published table", name, data_folder() / "published", ".csv"), comment="#")
 
 
+def _file_named(kind: str, name: str, folder: Path, suffix: str) -> Path:
+    known = sorted(file.stem for file in folder.glob(f"*{suffix}")) if os.path.isdir(folder) else []
+    return folder / f"{check_choice(kind, name, known)}{suffix}"
+
+
+def _place(folder: Path | None, usual: Path) -> Path:
+    return check_writable_folder(usual if folder is None else folder)
+
+
+@border(
+    name=check_file_name,
+    command=check_text,
+    settings=a_mapping,
+    tasks=each(a_mapping),
+    run_task=check_callable,
+    num_workers=optional(check_count),
+    progress=check_flag,
+)
 def run_resumable(
     name: str,
     *,
@@ -270,12 +322,17 @@ def run_resumable(
 
     Returns:
         The record of all tasks, in the order of `tasks`.
+
+    Raises:
+        CourseError: before any task, a folder that cannot be written, no task or one twice, settings that JSON
+            cannot keep, or a function that no other process can import; with it, rows that JSON cannot keep.
     """
     from tqdm.auto import tqdm
 
-    check_file_name("name", name)
-    journal = Journal((folder or cache_folder() / "runs") / f"{name}.jsonl", dict(settings))
+    journal = Journal(_place(folder, cache_folder() / "runs") / f"{name}.jsonl", dict(settings))
     todo = [dict(task) for task in tasks]
+    if len({_key(task) for task in todo}) < len(todo):
+        raise CourseError("The same task is there twice.", given=todo, mend="Leave one of them out.")
     missing = [task for task in todo if journal.find(task) is None]
     bar = tqdm(
         total=len(todo), initial=len(todo) - len(missing), desc=name, disable=not progress, unit="task"
@@ -307,6 +364,16 @@ def _finished(
         return
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing.reduction import ForkingPickler
+
+    try:
+        ForkingPickler.dumps(run_task)
+    except Exception as error:
+        raise CourseError(
+            "No other process can import this function.",
+            given=run_task,
+            mend="Define it in a file, at its top level; or run the tasks here, with num_workers=None.",
+        ) from error
 
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_workers, mp_context=context, initializer=_use_one_thread) as pool:
@@ -340,33 +407,50 @@ class Journal:
     Args:
         path: the file; it need not exist yet.
         settings: what all tasks share; lines with other settings are as if not there.
+
+    Raises:
+        CourseError: nothing can be written there; settings that JSON cannot keep.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
-        self.path = path
-        self.settings = _plain(settings)
+        self.path = check_path("path", path)
+        check_writable_folder(self.path.parent)
+        self.settings = _plain(a_mapping("settings", settings))
         self.entries: dict[str, dict[str, Any]] = {}
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        for line in lines:
+        for line in self._lines():
             try:
                 entry = json.loads(line)
-            except ValueError:
-                continue
-            if entry["settings"] == self.settings:
-                self.entries[_key(entry["task"])] = entry
+                if entry["settings"] == self.settings:
+                    self.entries[_key(entry["task"])] = _checked_entry(entry)
+            except (ValueError, TypeError, KeyError, CourseError):
+                continue  # torn, or no line of ours
 
     def find(self, task: Mapping[str, Any]) -> dict[str, Any] | None:
         """Give what was written of a task: its `rows` and `seconds`; None if it is not finished."""
         return self.entries.get(_key(task))
 
     def append(self, task: Mapping[str, Any], rows: list[dict[str, Any]], seconds: float) -> None:
-        """Write down a finished task."""
-        entry = _plain({"settings": self.settings, "task": dict(task), "rows": rows, "seconds": seconds})
+        """Write down a finished task.
+
+        Raises:
+            CourseError: rows, or a task, that JSON cannot keep.
+        """
+        entry = _checked_entry({"settings": self.settings, "task": task, "rows": rows, "seconds": seconds})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab", buffering=0) as file:
             file.write(("\n" * self._line_is_torn() + json.dumps(entry) + "\n").encode())
             os.fsync(file.fileno())
         self.entries[_key(task)] = entry
+
+    def _lines(self) -> list[bytes]:
+        try:
+            return self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise CourseError(
+                "This journal of finished tasks cannot be read.", given=str(self.path), mend="Move it away."
+            ) from error
 
     def _line_is_torn(self) -> bool:
         return self.path.stat().st_size > 0 and not self.path.read_bytes().endswith(b"\n")
@@ -382,18 +466,33 @@ def package_versions() -> dict[str, str]:
 
 def _plain(value: Any) -> Any:
     """Give the value as JSON gives it back: tuples as lists, keys as strings, NumPy's numbers as Python's."""
-    return json.loads(json.dumps(value, default=_plain_number))
+    try:
+        return json.loads(json.dumps(value, default=_plain_number, allow_nan=False))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _no_json(value) from error
 
 
 def _plain_number(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
-    raise CourseError(
-        "A record holds only numbers, strings, lists and mappings.",
+    raise _no_json(value)
+
+
+def _no_json(value: Any) -> CourseError:
+    return CourseError(
+        "A record holds only finite numbers, strings, lists and mappings.",
         given=value,
-        mend="Put the number itself into the row, not the object that holds it.",
+        mend="Put the number itself into the row, not the object that holds it; leave NaN and infinity out.",
     )
 
 
+def _checked_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    checks: dict[str, Check] = {
+        **dict.fromkeys(("settings", "task"), a_mapping),
+        **{"rows": some_rows, "seconds": not_negative},
+    }
+    return _plain({name: check(name, entry[name]) for name, check in checks.items()})
+
+
 def _key(task: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(task), sort_keys=True)
+    return json.dumps(_plain(a_mapping("task", task)), sort_keys=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from course_lib.checks import check_count, check_rows, check_texts
+from course_lib.checks import border, check_count, check_path, check_rows, check_text, check_texts
 from course_lib.errors import CourseError
 
 # What a file begins with -> how it is encoded; a file without any of these is UTF-8.
@@ -57,9 +57,7 @@ def read_rows(file: Path | str, columns: Sequence[str] = (), optional: Sequence[
         [{'text': 'NA', 'label': '007'}]
     """
     columns, optional = check_texts("columns", columns, least=0), check_texts("optional", optional, least=0)
-    if not isinstance(file, (str, Path)):
-        raise CourseError("A file is named by its path.", given=repr(file), mend='Give "texts.csv".')
-    file = Path(file)
+    file = check_path("file", file)
     rows = read_raw_rows(file)
     missing = [name for name in columns if name not in rows[0]]
     if missing:
@@ -75,6 +73,7 @@ def read_rows(file: Path | str, columns: Sequence[str] = (), optional: Sequence[
     ]
 
 
+@border(file=check_path)
 def read_raw_rows(file: Path) -> list[Row]:
     """Read a file like `read_rows`, holes included: null of JSON and parquet is None.
 
@@ -102,6 +101,7 @@ def read_raw_rows(file: Path) -> list[Row]:
     return rows
 
 
+@border(name=check_text)
 def is_user_file(name: str) -> bool:
     """Say whether a name is that of a file in a format that `read_rows` reads."""
     return Path(name).suffix.lower() in _READERS
@@ -147,6 +147,7 @@ def number_labels(
     return [number_of[label] for label in found]
 
 
+@border(what=check_text)
 def split_names(what: str, names: str) -> list[str]:
     """Take apart names that a user joined by commas; white space around a name does not count.
 
@@ -352,16 +353,15 @@ def _decoded(content: bytes, file: Path) -> str:
 
 def _filled(value: Any, name: str, number: int, file: Path) -> Any:
     """Refuse a hole; an empty field of a CSV file is one, since that is how it writes null."""
-    if isinstance(value, list) and value and all(isinstance(each, str) and each.strip() for each in value):
-        return value
-    if not isinstance(value, str) or not value.strip():
+    texts = value if isinstance(value, list) else [value]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise CourseError(
             f"Row {number} has {_nothing_or(value)} in the column `{name}`. Rows are counted from 1, without "
             "the header.",
             given=str(file),
             mend="Fill it in, or leave the row out.",
         )
-    if any("\ud800" <= letter <= "\udfff" for letter in value):
+    if any("\ud800" <= letter <= "\udfff" for text in texts for letter in text):
         raise CourseError(f"Row {number} has half a character in the column `{name}`.", given=str(file))
     return value
 

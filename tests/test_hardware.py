@@ -30,11 +30,9 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A file in the place of Linux's description of the processor."""
     monkeypatch.setattr(hardware, "_CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(hardware.platform, "system", lambda: "Linux")
-    for told in (processor_name, has_native_bfloat16):
-        told.cache_clear()
+    processor_name.cache_clear()
     yield tmp_path / "cpuinfo"
-    for told in (processor_name, has_native_bfloat16):
-        told.cache_clear()
+    processor_name.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -74,7 +72,6 @@ def test_emulated_bfloat16_is_warned_of(machine: Path) -> None:
         warnings.simplefilter("error")
         warn_of_slow_bfloat16(torch.float32, "cpu")
         machine.write_text(NEWER)
-        has_native_bfloat16.cache_clear()
         warn_of_slow_bfloat16(torch.bfloat16, "cpu")
 
 

@@ -217,7 +217,7 @@ def test_numpys_numbers_are_kept_as_numbers(tmp_path: Path) -> None:
 
 
 def test_rows_that_no_file_can_keep_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(CourseError, match="only numbers, strings"):
+    with pytest.raises(CourseError, match="only finite numbers"):
         run_resumable(
             "demo",
             command="demo",
@@ -269,3 +269,36 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: Any) -> No
             progress=False,
         )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["3", "[]", "{}", '{"settings": {}, "task": 3, "rows": [], "seconds": 1}', "\x80"]
+)
+def test_a_line_that_is_no_entry_counts_as_not_written(tmp_path: Path, line: str) -> None:
+    whole = run(tmp_path, Task())
+    journal = tmp_path / "demo.jsonl"
+    journal.write_bytes(line.encode("latin-1") + b"\n" + journal.read_bytes())
+    again = Task()
+    assert (run(tmp_path, again).rows, again.called) == (whole.rows, [])
+
+
+def test_the_same_task_twice_is_refused(tmp_path: Path) -> None:
+    task = Task()
+    with pytest.raises(CourseError, match="twice"):
+        run(tmp_path, task, [*TASKS, TASKS[0]])
+    assert task.called == []
+
+
+def test_nan_in_the_settings_is_refused_since_it_equals_nothing_and_no_run_would_go_on(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(CourseError, match="finite"):
+        run(tmp_path, Task(), rate=float("nan"))
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_any_task(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    task = Task()
+    with pytest.raises(CourseError, match="folder is to be written"):
+        run(tmp_path / "file", task)
+    assert task.called == []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ Kind = Callable[[Any], Wrong]
 
 HUGE = 10**12
 ODD_TEXTS = ("\x00", "\ud800", "‮abc", "가" * 50, "🙂", "../../etc", "no such name", "a\nb")
+# Those of them that are plain names of something.
+PLAIN_ODD_TEXTS = tuple(f"odd text {text!a}" for text in ODD_TEXTS if text.replace(" ", "").isalnum())
 
 
 class Opaque:
@@ -423,3 +426,35 @@ def either(*kinds: Kind, without: tuple[str, ...] = ("None",)) -> Kind:
 def optional(kind: Kind) -> Kind:
     """An argument that may be None."""
     return either(kind)
+
+
+def named(what: str, value: Any) -> Kind:
+    """One wrong value that no other kind has."""
+    return lambda right: iter([(what, value)])
+
+
+def repeated(right: Any) -> Wrong:
+    """A list of which no entry may be there twice."""
+    yield "one twice", [*right, right[-1]]
+
+
+def returning(*values: Any) -> Kind:
+    """A function that must not return any of these."""
+    return lambda right: ((f"returns {value!r}", partial(_give, value)) for value in values)
+
+
+def _give(value: Any, *ignored: Any, **more: Any) -> Any:
+    return value
+
+
+def json_value(right: Any) -> Wrong:
+    """A value that a JSON file can keep."""
+    yield "object", Opaque()
+    yield "a set", {1, 2}
+    yield "bytes", b"x"
+    yield "NaN", math.nan
+    yield "infinite", math.inf
+    yield "NaN in it", {"value": [np.float64("nan")]}
+    yield "complex", complex(1, 1)
+    yield "a function", len
+    yield "a key that is no text", {(1, 2): 3}
