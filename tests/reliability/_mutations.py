@@ -41,11 +41,13 @@ class Mutation:
     Args:
         line: the line that it changes, from 1.
         index: its number among the faults of its file.
+        scope: the function or class that it is in, as "Class.method"; empty outside of any.
         says: what it changes into what.
     """
 
     line: int
     index: int
+    scope: str
     says: str
 
 
@@ -53,30 +55,31 @@ def mutations(source: str) -> list[Mutation]:
     """List the small faults that can be made in a file."""
     tree = ast.parse(source)
     return [
-        Mutation(node.lineno, index, f"{_short(before)}  →  {_short(after)}")
-        for index, (node, before, after, _) in enumerate(_changes(tree))
+        Mutation(node.lineno, index, scope, f"{_short(before)}  →  {_short(after)}")
+        for index, (node, scope, before, after, _) in enumerate(_changes(tree))
     ]
 
 
 def mutate(source: str, index: int) -> str:
     """Return the source with one of `mutations` made."""
     tree = ast.parse(source)
-    for place, (_, _, _, change) in enumerate(_changes(tree)):
+    for place, (*_, change) in enumerate(_changes(tree)):
         if place == index:
             change()
             return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
     raise IndexError(index)
 
 
-_Change = tuple[ast.AST, str, str, Callable[[], None]]
+_Change = tuple[ast.AST, str, str, str, Callable[[], None]]
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def _changes(tree: ast.Module) -> Iterator[_Change]:
-    """Give each change with its node, the code before and after, and what makes it."""
-    for parent, field, position, node in _walk(tree):
+    """Give each change with its node, its scope, the code before and after, and what makes it."""
+    for parent, field, position, node, scope in _walk(tree):
         for replacement in _replacements(node):
             before, after = ast.unparse(node), ast.unparse(ast.fix_missing_locations(replacement))
-            yield node, before, after, _setter(parent, field, position, replacement)
+            yield node, scope, before, after, _setter(parent, field, position, replacement)
 
 
 def _setter(parent: ast.AST, field: str, position: int | None, replacement: ast.AST) -> Callable[[], None]:
@@ -89,8 +92,10 @@ def _setter(parent: ast.AST, field: str, position: int | None, replacement: ast.
     return change
 
 
-def _walk(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
+def _walk(node: ast.AST, scope: str = "") -> Iterator[tuple[ast.AST, str, int | None, ast.AST, str]]:
     """Give every node that runs and does not only speak: no texts, annotations, errors or imports."""
+    if isinstance(node, _SCOPES):
+        scope = f"{scope}.{node.name}".lstrip(".")
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "decorator_list", "type_comment"):
             continue
@@ -98,8 +103,8 @@ def _walk(node: ast.AST) -> Iterator[tuple[ast.AST, str, int | None, ast.AST]]:
         children += [*enumerate(value)] if isinstance(value, list) else []
         for position, child in children:
             if isinstance(child, ast.AST) and not _only_speaks(child):
-                yield node, field, position, child
-                yield from _walk(child)
+                yield node, field, position, child, scope
+                yield from _walk(child, scope)
 
 
 def _only_speaks(node: ast.AST) -> bool:

@@ -1,17 +1,21 @@
 """Small random faults in the library: the share that the room's own tests notice.
 
 Each mutant is one changed operator, constant, condition or call (`_mutations.py`). It is made in a copy of the
-checkout and tried with the room's tests that run its line, the quickest first, until one fails. A run that was
-stopped goes on; survivors are listed.
+checkout and tried with the room's tests that run its line, the quickest first, until one fails; then with the rest
+of their files, whose tests may look at what a shared fixture ran. Survivors are listed; those that change nothing
+that a test should see are told apart, with the reason, in `explained_mutants.toml`.
+
+A run that was stopped goes on, and a survivor is tried again by the next run. The draw is by name: a change of the
+library leaves the mutants of all other functions as they were.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -19,7 +23,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,20 +61,31 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 # A mutant that makes its tests this many times slower has been noticed, too.
 SLOWER, GRACE_SECONDS = 6, 60
 _RUNNER = Path(__file__).with_name("_run_tests.py")
+# Survivors that no test should notice, and why.
+EXPLAINED = Path(__file__).with_name("explained_mutants.toml")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A fault in one file of a room."""
+    """A fault in one file of a room.
+
+    Args:
+        room: the room.
+        file: the file, from the checkout.
+        mutation: the fault.
+        number: which of the faults that read alike in its function, from 1.
+    """
 
     room: str
     file: str
     mutation: Mutation
+    number: int
 
     @property
     def key(self) -> str:
-        """What tells it from every other, and from the same place of another version of the file."""
-        return f"{self.file}:{self.mutation.line}:{self.mutation.index}: {self.mutation.says}"
+        """What tells it from every other, wherever the function stands in its file."""
+        again = f" ({self.number})" if self.number > 1 else ""
+        return f"{self.file} {self.mutation.scope}: {self.mutation.says}{again}"
 
 
 @dataclass
@@ -83,10 +100,18 @@ class Baseline:
     seconds: dict[str, float]
     tests_of: dict[str, list[str]]
 
+    def add(self, report: dict[str, Any]) -> None:
+        """Take in what one file of tests does."""
+        self.seconds.update(report["seconds"])
+        for line, tests in report["tests_of"].items():
+            self.tests_of.setdefault(line, []).extend(tests)
+
     def tests(self, mutant: Mutant) -> list[str]:
-        """Return the tests that may notice a mutant, the quickest first; all where no test is known to run it."""
-        ids = self.tests_of.get(f"{mutant.file}:{mutant.mutation.line}") or list(self.seconds)
-        return sorted(set(ids), key=lambda one: self.seconds.get(one, 0.0))
+        """Return the tests that may notice a mutant: those that run its line, then the rest of their files."""
+        running = set(self.tests_of.get(f"{mutant.file}:{mutant.mutation.line}", ()))
+        files = {_file_of(one) for one in running or self.seconds}
+        known = [one for one in self.seconds if _file_of(one) in files]
+        return sorted(known, key=lambda one: (one not in running, self.seconds[one]))
 
 
 def run(argv: list[str]) -> int:
@@ -100,17 +125,33 @@ def run(argv: list[str]) -> int:
         "--folder", type=Path, default=CHECKOUT / "build" / "mutants", help="keeps what is done"
     )
     options = parser.parse_args(argv)
-    survivors, total = [], 0
+    explained = explanations()
+    results = []
     for room in options.rooms or ROOMS:
-        results = try_room(room, options.number, options.seed, options.workers, options.folder)
-        alive = [result for result in results if not result["noticed"]]
-        print(f"{room}: {len(results) - len(alive)} of {len(results)} noticed")
-        print("".join(f"  alive: {result['key']}\n" for result in alive), end="", flush=True)
-        survivors += alive
-        total += len(results)
-    noticed = total - len(survivors)
-    print(f"together: {noticed} of {total} noticed, {noticed / total:.1%}")
-    return int(noticed / total < 0.95)
+        found = try_room(room, options.number, options.seed, options.workers, options.folder)
+        print(f"{room}: {_counted(found, explained)}")
+        for result in found:
+            if not result["noticed"]:
+                print(f"  {explained.get(result['key'], 'ALIVE')} | {result['key']}", flush=True)
+        results += found
+    print(f"together: {_counted(results, explained)}")
+    noticed = sum(result["noticed"] for result in results)
+    return int(noticed / len(results) < 0.95)
+
+
+def explanations() -> dict[str, str]:
+    """Give the mutants that no test should notice, each with the reason."""
+    return dict(tomllib.loads(EXPLAINED.read_text(encoding="utf-8")))
+
+
+def _counted(results: list[dict[str, Any]], explained: dict[str, str]) -> str:
+    alive = [result["key"] for result in results if not result["noticed"]]
+    noticed = len(results) - len(alive)
+    apart = sum(key in explained for key in alive)
+    return (
+        f"{noticed} of {len(results)} noticed ({noticed / len(results):.1%}), {apart} explained, "
+        f"{len(alive) - apart} alive"
+    )
 
 
 def try_room(room: str, number: int, seed: int, workers: int, folder: Path) -> list[dict[str, Any]]:
@@ -121,7 +162,7 @@ def try_room(room: str, number: int, seed: int, workers: int, folder: Path) -> l
         number: how many mutants.
         seed: seed of their draw.
         workers: processes that share them.
-        folder: where results are kept; a mutant that is there is not tried again.
+        folder: where results are kept; a mutant that was noticed is not tried again.
 
     Returns:
         A mapping a mutant: key, room, noticed, and by which test.
@@ -129,13 +170,18 @@ def try_room(room: str, number: int, seed: int, workers: int, folder: Path) -> l
     chosen = choose(room, number, seed)
     journal = folder / f"{room}.jsonl"
     done = _read(journal)
-    todo = [mutant for mutant in chosen if mutant.key not in done]
+    explained = explanations()
+    todo = [
+        one for one in chosen if not (one.key in done and (done[one.key]["noticed"] or one.key in explained))
+    ]
     if todo:
-        baseline = _baseline(room, folder)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
-            shares = [todo[start::workers] for start in range(workers)]
             copies = [Path(scratch) / str(number) for number in range(workers)]
+            for copy in copies:
+                _copy_checkout(copy)
+            baseline = _baseline(room, copies[0], folder)
+            shares = [todo[start::workers] for start in range(workers)]
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(_try_share, shares, copies, [baseline] * workers, [journal] * workers))
     done = _read(journal)
@@ -143,23 +189,34 @@ def try_room(room: str, number: int, seed: int, workers: int, folder: Path) -> l
 
 
 def choose(room: str, number: int, seed: int) -> list[Mutant]:
-    """Draw a room's mutants, the same for the same sources and seed."""
-    files = sorted(
-        path
-        for place in ROOMS[room][0]
-        for path in ((CHECKOUT / place).rglob("*.py") if (CHECKOUT / place).is_dir() else [CHECKOUT / place])
-        if path.name != "__init__.py"
-    )
-    everything = [
-        Mutant(room, str(path.relative_to(CHECKOUT)), mutation)
-        for path in files
-        for mutation in mutations(path.read_text(encoding="utf-8"))
-    ]
-    return random.Random(f"{room} {seed}").sample(everything, min(number, len(everything)))
+    """Draw a room's mutants, the same for the same seed."""
+    everything = [mutant for path in _sources(room) for mutant in mutants_of(room, path)]
+    return sorted(everything, key=lambda one: _digest(str(seed), one.key))[:number]
+
+
+def mutants_of(room: str, path: Path) -> list[Mutant]:
+    """List the mutants that can be made in a file of a room."""
+    file, seen, found = str(path.relative_to(CHECKOUT)), Counter[tuple[str, str]](), []
+    for mutation in mutations(path.read_text(encoding="utf-8")):
+        seen[mutation.scope, mutation.says] += 1
+        found.append(Mutant(room, file, mutation, seen[mutation.scope, mutation.says]))
+    return found
+
+
+def _sources(room: str) -> list[Path]:
+    paths = (path for place in ROOMS[room][0] for path in _python_files(CHECKOUT / place))
+    return sorted(path for path in paths if path.name != "__init__.py")
+
+
+def _python_files(place: Path) -> Iterable[Path]:
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place]
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def _try_share(mutants: list[Mutant], copy: Path, baseline: Baseline, journal: Path) -> None:
-    _copy_checkout(copy)
     with TestServer(copy) as server:
         for mutant in mutants:
             result = _try(mutant, copy, baseline, server)
@@ -249,18 +306,49 @@ class TestServer:
             process.wait()
 
 
-def _baseline(room: str, folder: Path) -> Baseline:
-    """Run the room's tests once without a fault, with the lines that each runs; kept while the sources stay."""
+def _baseline(room: str, copy: Path, folder: Path) -> Baseline:
+    """Run the room's tests without a fault, with the lines that each runs.
+
+    What a file of tests gave is kept while the file and the room's sources stay.
+    """
+    sources = _digest(*(path.read_text(encoding="utf-8") for path in _sources(room)))
+    baseline = Baseline({}, {})
     with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "checkout"
-        _copy_checkout(copy)
         report = Path(scratch) / "report.json"
         with TestServer(copy, "--report", str(report)) as server:
-            status, said = server.run(list(ROOMS[room][1]), 3600)
-        if not report.is_file():
-            raise SystemExit(f"The tests of {room} do not run without a fault: {status}, {said}")
-        found = json.loads(report.read_text(encoding="utf-8"))
-    return Baseline(found["seconds"], found["tests_of"])
+            for part in _parts(room):
+                kept = folder / f"tests-{_digest(sources, *_texts(CHECKOUT / part))[:24]}.json"
+                if not kept.is_file():
+                    report.unlink(missing_ok=True)
+                    status, said = server.run([part], 3600)
+                    print(f"without a fault: {part}: {said}", file=sys.stderr, flush=True)
+                    if not report.is_file():
+                        raise SystemExit(f"{part} does not run without a fault: {status}, {said}")
+                    shutil.copy2(report, kept)
+                baseline.add(json.loads(kept.read_text(encoding="utf-8")))
+    return baseline
+
+
+def _parts(room: str) -> list[str]:
+    """Give the room's files of tests, and the places of its doctests."""
+    places = [CHECKOUT / place for place in ROOMS[room][1]]
+    tests = [
+        path
+        for place in places
+        if "tests" in place.relative_to(CHECKOUT).parts
+        for path in _python_files(place)
+    ]
+    doctests = [place for place in places if "tests" not in place.relative_to(CHECKOUT).parts]
+    named = [path for path in tests if path.name.startswith("test_")] + doctests
+    return [str(path.relative_to(CHECKOUT)) for path in named]
+
+
+def _texts(part: Path) -> list[str]:
+    return [path.read_text(encoding="utf-8") for path in _python_files(part)]
+
+
+def _file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def _copy_checkout(copy: Path) -> None:
