@@ -55,7 +55,7 @@ def mutations(source: str) -> list[Mutation]:
     """List the small faults that can be made in a file."""
     tree = ast.parse(source)
     return [
-        Mutation(node.lineno, index, scope, f"{_short(before)}  →  {_short(after)}")
+        Mutation(node.lineno, index, scope, _says(before, after))
         for index, (node, scope, before, after, _) in enumerate(_changes(tree))
     ]
 
@@ -159,6 +159,14 @@ def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
             yield ast.Call(node.func, node.args, node.keywords[:place] + node.keywords[place + 1 :])
 
 
-def _short(code: str) -> str:
-    line = " ".join(code.split())
-    return line if len(line) <= 60 else line[:57] + "..."
+def _says(before: str, after: str) -> str:
+    """Say what becomes what, from shortly before the first difference on."""
+    before, after = " ".join(before.split()), " ".join(after.split())
+    start = next((place for place, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), 0)
+    start = start - 30 if max(len(before), len(after)) > 60 and start > 30 else 0
+    return f"{_short(before, start)}  →  {_short(after, start)}"
+
+
+def _short(code: str, start: int) -> str:
+    end = start + 60
+    return "..." * (start > 0) + code[start:end] + "..." * (end < len(code))
