@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,12 +14,15 @@ from hypothesis import strategies as st
 
 from course_lib.exercises import compare
 from course_lib.grading.channel import (
+    MAX_DEPTH,
     MAX_REPLY_BYTES,
     ChannelError,
     NotPlainError,
     decode,
     encode,
     from_bytes,
+    receive_frame,
+    send_frame,
     to_bytes,
 )
 
@@ -111,6 +115,70 @@ def test_deep_and_large_values_are_refused() -> None:
         encode(deep)
     with pytest.raises(NotPlainError, match="bytes"):
         to_bytes({"value": "x" * MAX_REPLY_BYTES}, MAX_REPLY_BYTES)
+
+
+def _nested(wrap: Callable[[Any], Any], times: int) -> Any:
+    value: Any = 0
+    for _ in range(times):
+        value = wrap(value)
+    return value
+
+
+def _in_list(value: Any) -> list:
+    return [value]
+
+
+def _in_tuple(value: Any) -> tuple:
+    return (value,)
+
+
+def _in_dictionary(value: Any) -> dict:
+    return {"key": value}
+
+
+WRAPS = pytest.mark.parametrize("wrap", [_in_list, _in_tuple, _in_dictionary])
+
+
+@WRAPS
+def test_a_nesting_is_carried_up_to_the_limit_and_not_beyond(wrap: Callable[[Any], Any]) -> None:
+    deepest = _nested(wrap, MAX_DEPTH)
+    assert decode(encode(deepest)) == deepest
+    with pytest.raises(NotPlainError, match="nested"):
+        encode(_nested(wrap, MAX_DEPTH + 1))
+
+
+@pytest.mark.parametrize(
+    ("wrap", "levels"),
+    [
+        (_in_list, 2 * MAX_DEPTH),
+        (lambda value: {"tuple": [value]}, MAX_DEPTH),
+        (lambda value: {"dict": [["key", value]]}, 2 * MAX_DEPTH),
+    ],
+)
+def test_what_is_nested_deeper_than_any_answer_is_not_read(wrap: Callable[[Any], Any], levels: int) -> None:
+    decode(_nested(wrap, levels))
+    with pytest.raises(ChannelError):
+        decode(_nested(wrap, levels + 1))
+
+
+def test_a_message_of_just_the_limit_is_carried_and_none_above_it() -> None:
+    data = to_bytes({"value": "x" * 89}, 102)
+    assert len(data) == 102
+    with pytest.raises(NotPlainError, match="102 bytes"):
+        to_bytes({"value": "x" * 89}, 101)
+    here, there = socket.socketpair()
+    with here, there:
+        send_frame(here, data)
+        assert receive_frame(there, 102) == data
+        send_frame(here, data)
+        with pytest.raises(ChannelError, match="102 bytes"):
+            receive_frame(there, 101)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_only_a_tag_carries_what_json_has_no_number_for(number: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        to_bytes({"value": number}, MAX_REPLY_BYTES)
 
 
 ARRAY = {"dtype": "<f8", "shape": [1], "data": "AAAAAAAAAAA="}

@@ -87,7 +87,7 @@ def _forked(tests: list[str], report: str) -> tuple[int, str]:
 
 
 def _run(tests: list[str], report: str) -> int:
-    options = ["-q", "-p", "no:cacheprovider", "--no-header"]
+    options = ["-q", "-p", "no:cacheprovider", "--no-header", "-m", "not slow"]
     if not report:
         return int(pytest.main([*options, "-x", "--tb=line", *tests]))
     watch = Watch()

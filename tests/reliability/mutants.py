@@ -3,7 +3,8 @@
 Each mutant is one changed operator, constant, condition or call (`_mutations.py`). It is made in a copy of the
 checkout and tried with the room's tests that run its line, the quickest first, until one fails; then with the rest
 of their files, whose tests may look at what a shared fixture ran. Survivors are listed; those that change nothing
-that a test should see are told apart, with the reason, in `explained_mutants.toml`.
+that a test should see are told apart, with the reason, in `explained_mutants.toml`. Left out are the tests marked
+slow and, for the judge, those of the assignments' tasks, of whole classes and of platforms, which take too long here.
 
 A run that was stopped goes on, and a survivor is tried again by the next run. The draw is by name: a change of the
 library leaves the mutants of all other functions as they were.
@@ -55,7 +56,13 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             f"course_lib/grading/{name}.py"
             for name in ("judging", "worker", "channel", "expecting", "journal", "gradebook", "limits")
         ),
-        ("tests/grading",),
+        tuple(
+            f"tests/grading/test_{name}.py"
+            for name in (
+                *("channel", "shell", "printing", "start", "sandbox", "gradebook", "attacks"),
+                *("submissions", "temporary", "two_sandboxes"),
+            )
+        ),
     ),
 }
 # A mutant that makes its tests this many times slower has been noticed, too.
