@@ -59,8 +59,8 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         tuple(
             f"tests/grading/test_{name}.py"
             for name in (
-                *("channel", "shell", "printing", "start", "sandbox", "gradebook", "attacks"),
-                *("submissions", "temporary", "two_sandboxes"),
+                *("verdicts", "worker", "channel", "shell", "printing", "start", "sandbox", "gradebook"),
+                *("attacks", "submissions", "temporary", "two_sandboxes"),
             )
         ),
     ),
