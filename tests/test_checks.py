@@ -5,35 +5,50 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.checks import (
     a_choice,
+    a_positive,
     a_seed,
+    an_open_share,
     border,
     check_callable,
     check_choice,
+    check_columns,
     check_count,
+    check_dataset,
     check_fields,
+    check_file_name,
     check_flag,
     check_labels,
+    check_mapping,
     check_number,
     check_numbers,
+    check_path,
     check_rows,
+    check_same_length,
     check_scores,
     check_seed,
     check_share,
+    check_table,
+    check_tensor,
     check_text,
     check_texts,
     each,
+    not_negative,
     of_type,
     optional,
+    shaped,
 )
 from course_lib.errors import CourseError
 
@@ -83,6 +98,23 @@ def test_a_share_may_or_may_not_touch_its_ends() -> None:
     for end in (0, 1):
         with pytest.raises(CourseError, match="s must be a finite number above 0 and below 1"):
             check_share("s", end, closed=False)
+        with pytest.raises(CourseError, match="s must be a finite number above 0 and below 1"):
+            an_open_share("s", end)
+    for outside in (-0.001, 1.001):
+        with pytest.raises(CourseError, match="s must be a finite number of at least 0 and of at most 1"):
+            check_share("s", outside)
+
+
+def test_nothing_is_not_negative_and_not_positive_either() -> None:
+    assert not_negative("x", 0) == 0
+    with pytest.raises(CourseError, match="x must be a finite number above 0"):
+        a_positive("x", 0)
+
+
+@pytest.mark.parametrize("value", [0, 2**32 - 1, np.int64(7)])
+def test_a_seed_is_an_int(value: Any) -> None:
+    assert check_seed(value) == value
+    assert type(check_seed(value)) is int
 
 
 @pytest.mark.parametrize("value", [*NO_NUMBERS, -1, 2**32, 1.0])
@@ -281,3 +313,140 @@ def test_small_checks(check: Callable[[str, Any], Any], right: Any, wrong: Any) 
     assert check("x", right) is right
     with pytest.raises(CourseError):
         check("x", wrong)
+
+
+@pytest.mark.parametrize("value", ["data", Path("data")])
+def test_a_path_comes_from_a_text_too(value: Any) -> None:
+    assert check_path("folder", value) == Path("data")
+
+
+@pytest.mark.parametrize("value", [None, 3, "", b"data", "a\0b"])
+def test_what_is_no_path_is_refused(value: Any) -> None:
+    with pytest.raises(CourseError, match="folder must be a path"):
+        check_path("folder", value)
+
+
+@pytest.mark.parametrize("value", [None, "", ".hidden", "..", "a/b", "a\\b", "/a", "a:b", "a\0"])
+def test_what_could_lead_to_another_folder_is_no_file_name(value: Any) -> None:
+    assert check_file_name("name", "ppt_prompts-2 v1.0") == "ppt_prompts-2 v1.0"
+    with pytest.raises(CourseError, match="name must"):
+        check_file_name("name", value)
+
+
+def test_labels_without_a_number_of_classes_go_up_to_any_count() -> None:
+    assert check_labels("labels", [0, 9_999_999]).tolist() == [0, 9_999_999]
+    with pytest.raises(CourseError, match=r"labels must be whole numbers from 0\. Given: 10000000"):
+        check_labels("labels", [0, 10_000_000])
+
+
+@pytest.mark.parametrize(
+    ("shape", "fits"),
+    [
+        (None, True),
+        ((2, 3), True),
+        ((None, 3), True),
+        ((None, None), True),
+        ((3, 2), False),
+        ((None,), False),
+    ],
+)
+def test_a_tensor_has_the_shape_that_is_asked_for(shape: Any, fits: bool) -> None:
+    tensor = torch.ones(2, 3)
+    if fits:
+        assert check_tensor("x", tensor, shape=shape) is tensor
+        return
+    wanted = ", ".join("any" if size is None else str(size) for size in shape)
+    with pytest.raises(CourseError, match=rf"x must have the shape \[{wanted}\], .* Given: \(2, 3\)"):
+        check_tensor("x", tensor, shape=shape)
+    with pytest.raises(CourseError, match="x must have the shape"):
+        shaped(*shape)("x", tensor)
+
+
+@pytest.mark.parametrize(
+    ("values", "whole", "fits"),
+    [
+        ([0.5, -1.0], False, True),
+        ([1, 2], False, False),
+        ([1.0, math.nan], False, False),
+        ([1.0, math.inf], False, False),
+        ([0, 1], True, True),
+        ([0, -1], True, False),
+        ([0.0, 1.0], True, False),
+        ([], False, False),
+    ],
+)
+def test_a_tensor_holds_finite_floats_or_whole_numbers(values: list, whole: bool, fits: bool) -> None:
+    tensor = torch.tensor(values)
+    if fits:
+        assert check_tensor("x", tensor, whole=whole) is tensor
+        assert shaped(2, whole=whole)("x", tensor) is tensor
+        return
+    with pytest.raises(CourseError, match="x must"):
+        check_tensor("x", tensor, whole=whole)
+
+
+def test_what_goes_together_is_of_one_length() -> None:
+    check_same_length(texts=["a", "b"], labels=[0, 1])
+    check_same_length(texts=["a"])
+    with pytest.raises(CourseError, match="texts and labels must be of one length"):
+        check_same_length(texts=["a", "b"], labels=[0])
+
+
+def test_a_mapping_is_a_dict_of_what_its_check_returns() -> None:
+    assert check_mapping("sizes", {"a": np.int64(2)}, check_count) == {"a": 2}
+    assert check_mapping("sizes", {"a": "any"}, keys=["a"]) == {"a": "any"}
+    assert check_mapping("sizes", {}, least=0) == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "sizes must be a mapping of at least 1"),
+        ([("a", 1)], "sizes must be a mapping of at least 1"),
+        ({}, "sizes must be a mapping of at least 1"),
+        ({"b": 1}, "sizes lacks 'a'"),
+        ({"a": 1, "b": 0}, r"sizes\['b'\] must be a whole number"),
+    ],
+)
+def test_what_is_no_such_mapping_is_refused(value: Any, message: str) -> None:
+    with pytest.raises(CourseError, match=message):
+        check_mapping("sizes", value, check_count, keys=["a"])
+
+
+TABLE = pd.DataFrame({"name": ["a"], "size": [1.5]})
+
+
+@pytest.mark.parametrize("rows", [TABLE, [{"name": "a", "size": 1.5}]])
+def test_a_table_is_a_frame_or_rows(rows: Any) -> None:
+    assert check_table("sizes", rows, ["name"], finite=["size"]).to_dict("records") == [
+        {"name": "a", "size": 1.5}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (None, "sizes must be a list of rows"),
+        ([], "sizes must hold at least 1"),
+        (TABLE[:0], "at least 1 rows"),
+        (TABLE[["name"]], "columns name, size"),
+        ([{"name": "a"}], "Row 0 of sizes lacks 'size'"),
+        ([{"name": "a", "size": math.nan}], "size of sizes must be a finite number"),
+        ([{"name": "a", "size": "1"}], "size of sizes must be a finite number"),
+    ],
+)
+def test_what_is_no_such_table_is_refused(rows: Any, message: str) -> None:
+    with pytest.raises(CourseError, match=message):
+        check_table("sizes", rows, ["name"], finite=["size"])
+
+
+def test_frames_and_data_sets_have_their_columns_and_rows() -> None:
+    texts = Dataset.from_list([{"text": "a"}])
+    assert check_columns("sizes", TABLE, ["name"]) is TABLE
+    assert check_dataset("texts", texts, ["text"]) is texts
+    with pytest.raises(CourseError, match="texts must have the columns text, label and at least 1 rows"):
+        check_dataset("texts", texts, ["text", "label"])
+    with pytest.raises(CourseError, match="texts must have the columns text and at least 2 rows"):
+        check_dataset("texts", texts, ["text"], least=2)
+    with pytest.raises(CourseError, match="sizes must have the columns name and at least 2 rows"):
+        check_columns("sizes", TABLE, ["name"], least=2)

@@ -121,8 +121,21 @@ def test_calibration_error_is_at_least_the_overall_gap(
     assert overall - 1e-9 <= error <= 1
 
 
+def test_who_is_certain_is_in_the_last_bin_with_who_is_almost() -> None:
+    """Sure at 1 and wrong, sure at .95 and right: together |.5 - .975|."""
+    logits = np.array([[500.0, -500.0], [math.log(0.95), math.log(0.05)]])
+    assert expected_calibration_error(logits, np.array([1, 0])) == pytest.approx(0.475)
+
+
 @pytest.mark.parametrize(
-    ("logits", "labels"), [(np.empty((0, 2)), []), (np.array([[0.0, np.nan]]), [0]), (np.ones((2, 2)), [0])]
+    ("logits", "labels"),
+    [
+        (np.empty((0, 2)), []),
+        (np.array([[0.0, np.nan]]), [0]),
+        (np.ones((2, 2)), [0]),
+        (np.ones((1, 2)), [2]),
+        (np.ones((1, 2)), [-1]),
+    ],
 )
 def test_calibration_of_what_is_no_prediction_is_refused(logits: np.ndarray, labels: list[int]) -> None:
     with pytest.raises(CourseError, match=r"(logits|labels) must"):
@@ -137,6 +150,20 @@ def test_the_bootstrap_repeats_with_its_seed_and_holds_its_mean() -> None:
     assert first != other
     assert first.low <= first.mean <= first.high
     assert first.n == 3
+
+
+def test_every_set_is_drawn_as_often() -> None:
+    """Of two sets a quarter of the draws are twice the first, a quarter twice the second."""
+    interval = hierarchical_bootstrap([[0.0, 0.0], [1.0]])
+    assert (interval.low, interval.mean, interval.high) == (0, 0.5, 1)
+    middle = hierarchical_bootstrap([[0.0, 0.0], [1.0]], confidence=0.4)
+    assert (middle.low, middle.high) == (0.5, 0.5)
+
+
+def test_more_resamples_than_any_digit_needs_are_refused() -> None:
+    assert hierarchical_bootstrap([[1, 0]], num_resamples=1_000_000).mean == 0.5
+    with pytest.raises(CourseError, match="num_resamples must be a whole number from 1 to 1000000"):
+        hierarchical_bootstrap([[1, 0]], num_resamples=1_000_001)
 
 
 def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -165,3 +192,8 @@ def test_one_set_says_nothing_of_how_sets_differ() -> None:
 def test_a_bootstrap_of_nothing_is_refused(values: list) -> None:
     with pytest.raises(CourseError, match=r"values(\[\d\])? must"):
         hierarchical_bootstrap(values)
+
+
+def test_moments_of_other_lengths_are_refused() -> None:
+    with pytest.raises(CourseError, match="as many predictions"):
+        flip_shares([[0, 1], [0, 1, 1]])
