@@ -30,7 +30,7 @@ from course_lib.checks import (
     optional,
 )
 from course_lib.errors import CourseError
-from course_lib.models import ModelAndTokenizer
+from course_lib.models import ModelAndTokenizer, find_context_length
 
 if TYPE_CHECKING:
     import numpy as np
@@ -363,7 +363,50 @@ def _logits(classifier: ModelAndTokenizer, batch: Batch) -> torch.Tensor:
         if "padding token" in str(error):
             raise _no_padding(classifier.model) from error
         raise
+    except (IndexError, RuntimeError) as error:
+        # what tables of positions say, each in its own way
+        length = batch["input_ids"].shape[1]
+        if "out of " not in str(error) and length <= (find_context_length(classifier.model) or length):
+            raise
+        raise CourseError(
+            f"The model reads no text of {length} tokens, or not all of the tokenizer's tokens.",
+            given=str(error).splitlines()[0],
+            mend="Use a smaller max_length, and the tokenizer that was saved with the model.",
+        ) from error
     return logits
+
+
+def _refuse_what_remembers(
+    classifier: ModelAndTokenizer, short: dict[str, Any], long: dict[str, Any]
+) -> None:
+    """Refuse a model that a short text changes, as BigBird's block-sparse attention is switched off for good."""
+    before = _tried_logits(classifier, [long])
+    _tried_logits(classifier, [short])
+    if _differ(classifier.model, before, _tried_logits(classifier, [long])):
+        raise CourseError(
+            "The model reads a long text otherwise once it has read a short one.",
+            given=type(classifier.model).__name__,
+            mend="Load it with attention_type='original_full', if it is a BigBird, or take another model.",
+        )
+
+
+def _tried_logits(classifier: ModelAndTokenizer, examples: Sequence[dict[str, Any]]) -> torch.Tensor:
+    """Give the logits in evaluation mode, and leave the model in the mode it was in."""
+    import torch
+
+    model = classifier.model
+    was_training = model.training
+    model.eval()
+    with torch.inference_mode():
+        logits = _logits(classifier, collate(classifier, examples)).float()
+    model.train(was_training)
+    return logits
+
+
+def _differ(model: Any, one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Say whether logits differ by more than rounding."""
+    within = (1e-3 if model.dtype.itemsize == 4 else 0.1) * max(1.0, float(one.abs().max()))
+    return bool(((one - other).abs() > within).any())
 
 
 @border(
@@ -392,17 +435,13 @@ def refuse_padding_that_counts(
 
     ordered = sorted(examples, key=lambda example: len(example["input_ids"]))
     tried = [ordered[place * (len(ordered) - 1) // 3] for place in range(4)]
+    _refuse_what_remembers(classifier, tried[0], tried[-1])
     if batch_size == 1 or len(tried[0]["input_ids"]) == len(tried[-1]["input_ids"]):
         return
     model, tokenizer = classifier
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        padded = _logits(classifier, collate(classifier, tried)).float()
-        alone = torch.cat([_logits(classifier, collate(classifier, [one])).float() for one in tried])
-    model.train(was_training)
-    within = (1e-3 if model.dtype.itemsize == 4 else 0.1) * max(1.0, float(alone.abs().max()))
-    if bool(((alone - padded).abs() > within).any()):
+    padded = _tried_logits(classifier, tried)
+    alone = torch.cat([_tried_logits(classifier, [one]) for one in tried])
+    if _differ(model, alone, padded):
         own = getattr(model.config, "pad_token_id", None)
         mend = "Use batch_size=1."
         if tokenizer.padding_side == "left":

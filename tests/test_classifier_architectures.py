@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -99,3 +100,22 @@ def test_what_is_trained_stays_in_the_mode_it_was_in() -> None:
     model = MODELS["bert"].train()
     evaluate(ModelAndTokenizer(model, _tokenizer()), TEXTS, batch_size=3)
     assert not model.training
+
+
+def test_a_model_that_short_texts_change_for_good_is_refused() -> None:
+    sizes = {"block_size": 4, "num_random_blocks": 1}
+    model = copy.deepcopy(tiny("classifier", "big_bird", pad_token_id=PAD, num_labels=2, **sizes))
+    words = [" ".join(f"w{4 + (7 * i) % 25}" for i in range(length)) for length in (120, 5, 60, 9)]
+    texts = Dataset.from_dict({"text": words, "label": [0, 1, 0, 1]})
+    with pytest.raises(CourseError, match="once it has read a short one"):
+        evaluate(ModelAndTokenizer(model, _tokenizer()), texts, batch_size=1)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "roberta"])
+def test_a_text_longer_than_the_table_of_positions_is_refused(name: str) -> None:
+    texts = Dataset.from_dict({"text": ["w5 " * 200, "w6 w7"], "label": [0, 1]})
+    for batch_size in (1, 2):
+        with pytest.raises(CourseError, match="smaller max_length"):
+            evaluate(
+                ModelAndTokenizer(MODELS[name], _tokenizer()), texts, batch_size=batch_size, max_length=300
+            )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -163,7 +164,9 @@ class EndpointScorer:
     def _identity(self) -> dict[str, Any]:
         """Ask the server what it is: its own description of the model, and its answer to the probe."""
         body = {"prompt": PROBE, "max_tokens": 1, "temperature": 0, "logprobs": min(self.top_logprobs, 5)}
-        return {"says": self._description(), "probe": _next_tokens(self._choice(body, threading.Event()))}
+        found = _next_tokens(self._choice(body, threading.Event()))
+        probe = {token: value for token, value in found.items() if _is_log_probability(value)}
+        return {"says": self._description(), "probe": probe}
 
     def _description(self) -> dict[str, Any]:
         """Return what the server's list of models says of this one; {} where it has none."""
@@ -339,6 +342,8 @@ def _read_next_tokens(choice: dict[str, Any]) -> dict[str, Any]:
             given=found,
             mend="Use a server that gives top log-probabilities.",
         )
+    if not all(isinstance(token, str) for token in top):
+        raise TypeError("a token that is no text")
     return top
 
 
@@ -392,7 +397,7 @@ def _most_probable(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in pairs:
         both = (found.get(name), value)
-        found[name] = max(both) if all(isinstance(one, float) for one in both) else value
+        found[name] = max(both) if all(map(_is_number, both)) else value
     return found
 
 
@@ -409,9 +414,16 @@ def _reading(choice: Any) -> Iterator[None]:
         ) from error
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_log_probability(value: Any) -> bool:
+    return _is_number(value) and _LEAST < value < 1e-3
+
+
 def _finite(value: Any, word: str) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not _LEAST < value < 1e-3:
+    if not _is_log_probability(value):
         raise CourseError(
             f"The server's log-probability of {word!r} is none: it must be a number from {_LEAST:g} to 0.",
             given=value,
@@ -445,7 +457,7 @@ class _Journal:
         self.server: str = _hash(identity)
         self.is_new_server = True
         num_others = 0
-        content = self.path.read_text(encoding="utf-8") if self.path.is_file() else ""
+        content = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
         self.is_torn = bool(content) and not content.endswith("\n")
         for line in content.splitlines():
             try:
@@ -453,6 +465,8 @@ class _Journal:
                 if "identity" in entry and _same_server(entry["identity"], identity):
                     self.server, self.is_new_server = entry["server"], False
                 elif "values" in entry and len(entry["values"]) == num_labels:
+                    if not all(map(math.isfinite, entry["values"])):
+                        continue
                     if entry.get("server") == self.server:
                         self.values[entry["key"]] = entry["values"]
                     else:

@@ -25,9 +25,11 @@ from course_lib.icl.shared_prefix import (
 from course_lib.models import (
     find_context_length,
     floating_dtype,
+    num_virtual_tokens,
     output_only_at,
     refuse_looking_ahead,
     refuse_too_long,
+    rope_border,
     text_config,
 )
 from course_lib.verbalizers import Reading, Rows, find_label_ids, lay_out_rows, shared_length, text_ids
@@ -141,7 +143,7 @@ class NaiveScorer:
         """
         items = _checked_texts(prefix, items)
         rows = label_rows(self.tokenizer, prefix, items, label_words)
-        refuse_too_long_items(rows, find_context_length(self.model))
+        refuse_too_long_items(rows, find_context_length(self.model), num_virtual_tokens(self.model))
         order = list(range(len(rows.ids)))
         with _scoring(progress, len(order)) as bar:
             read = _Readings(rows, len(items), len(label_words))
@@ -211,7 +213,7 @@ class PrefixCachedScorer:
         """
         items = _checked_texts(prefix, items)
         rows = label_rows(self.tokenizer, prefix, items, label_words)
-        refuse_too_long_items(rows, find_context_length(self.model))
+        refuse_too_long_items(rows, find_context_length(self.model), num_virtual_tokens(self.model))
         shared = shared_prefix(self.tokenizer, prefix, rows)
         order = sorted(range(len(rows.ids)), key=lambda row: len(rows.ids[row]), reverse=True)
         with _scoring(progress, len(order)) as bar:
@@ -230,14 +232,17 @@ class PrefixCachedScorer:
     def _quickest_way(self, model: Any, rows: Rows, shared: list[int]) -> str:
         """Return the first way that gives the numbers of whole prompts on a few tokens."""
         longest = max(map(len, rows.ids), default=0)
-        if not shared or _puts_tokens_in_front(model) or longest > (_rope_border(model) or longest):
+        if not shared or num_virtual_tokens(model) or longest > (rope_border(model) or longest):
             return "whole prompts"
-        expected = _few_tokens(model, "whole prompts")
+        # a cache may drop what the model's own mask still sees: tried beyond the window, if prompts are longer
+        window = _window(model)
+        num_shared = 5 if window is None or window >= longest else max(5, min(window + 2, longest - 2))
+        expected = _few_tokens(model, "whole prompts", num_shared)
         # what reduced precision rounds is small beside what a prefix read at wrong positions changes
         tolerance = 0.3 if model.dtype.itemsize < 4 else 1e-3
         for way in ("shared keys", "expanded cache"):
             with contextlib.suppress(NotSharedError):
-                if abs(_few_tokens(model, way) - expected).max() < tolerance:
+                if abs(_few_tokens(model, way, num_shared) - expected).max() < tolerance:
                     return way
         return "whole prompts"
 
@@ -254,7 +259,7 @@ def _read_whole(
     bar: Any,
     shared: Sequence[int] = (),
 ) -> np.ndarray:
-    border = _rope_border(model)
+    border = rope_border(model)
     sides = [
         [row for row in order if border is None or (len(rows.ids[row]) > border) == is_long]
         for is_long in ((False,) if border is None else (False, True))
@@ -299,11 +304,11 @@ _WAYS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def _few_tokens(model: Any, way: str) -> np.ndarray:
+def _few_tokens(model: Any, way: str, num_shared: int) -> np.ndarray:
     """Return what a way reads off two short rows behind a few tokens, float32 [2, 1]."""
     from tqdm.auto import tqdm
 
-    shared = [4, 5, 6, 7, 8]
+    shared = [4 + number % 5 for number in range(num_shared)]
     ids = [[*shared, 6, 4], [*shared, 5]]
     readings = [Reading(row, len(ids[row]) - 1, 5, row, 0) for row in range(2)]
     rows = Rows(ids, readings, [len(row) - 1 for row in ids])
@@ -311,31 +316,20 @@ def _few_tokens(model: Any, way: str) -> np.ndarray:
     return _WAYS[way](model, rows, [0, 1], 2, read, tqdm(disable=True), shared)
 
 
-def _puts_tokens_in_front(model: Any) -> bool:
-    """Say whether the model is one of PEFT's that learnt a prompt or prefix."""
-    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+def _window(model: Any) -> int | None:
+    """Return how many tokens the shortest-sighted layer sees, None where the configuration names no limit."""
+    config = text_config(model)
+    windows = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    return min((window for window in windows if isinstance(window, int) and window > 0), default=None)
 
 
-def _rope_border(model: Any) -> int | None:
-    """Return the length above which a model turns its positions by other angles, None where there is none.
-
-    With "longrope" (Phi-3 of long context) the longest row of a batch decides for all of them, so rows on both
-    sides of the border are never read together, and no row beyond it behind keys of a prefix before it.
-    """
-    parameters = getattr(text_config(model), "rope_parameters", None) or {}
-    kinds = [parameters, *(value for value in parameters.values() if isinstance(value, dict))]
-    borders = [
-        kind["original_max_position_embeddings"] for kind in kinds if kind.get("rope_type") == "longrope"
-    ]
-    return min(borders, default=None)
-
-
-def refuse_too_long_items(rows: Rows, context_length: int | None) -> None:
+def refuse_too_long_items(rows: Rows, context_length: int | None, num_virtual: int = 0) -> None:
     """Refuse an item whose prompt does not fit into the context, by the item's number.
 
     Args:
         rows: the rows.
         context_length: the most tokens that the model reads; None if it has no limit.
+        num_virtual: tokens that a learnt prompt puts in front of every row.
 
     Raises:
         CourseError: names the item, its length and the limit.
@@ -343,7 +337,8 @@ def refuse_too_long_items(rows: Rows, context_length: int | None) -> None:
     longest: dict[int, list[int]] = {}
     for reading in rows.readings:
         longest[reading.item] = max(longest.get(reading.item, []), rows.ids[reading.row], key=len)
-    refuse_too_long([longest[item] for item in sorted(longest)], context_length)
+    prompts = [longest[item] for item in sorted(longest)]
+    refuse_too_long(prompts, context_length, num_virtual_tokens=num_virtual)
 
 
 def _check_model(model: PreTrainedModel, batch_size: int) -> None:

@@ -92,7 +92,13 @@ def attention_replaced(model: Any) -> Iterator[None]:
 
 def _takes_positions(model: Any) -> bool:
     """Say whether rows can be told where they begin, which is behind the prefix."""
-    return "position_ids" in inspect.signature(model.forward).parameters
+    return "position_ids" in _arguments(model)
+
+
+def _arguments(model: Any) -> set[str]:
+    """Return what a model's call takes; an adapter's passes everything on to the model below."""
+    below = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return set(inspect.signature(below.forward).parameters)
 
 
 def at_positions(ids: torch.Tensor, start: int) -> dict[str, Any]:
@@ -252,7 +258,7 @@ def library_cache(model: Any, shared: list[int]) -> Any:
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-    if not {"past_key_values", "use_cache"} <= set(inspect.signature(model.forward).parameters):
+    if not {"past_key_values", "use_cache"} <= _arguments(model):
         raise NotSharedError("no cache of keys and values")
     row = torch.tensor([shared], device=model.device)
     with output_only_at(model, [0], [len(shared) - 1]):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from course_lib.checks import a_choice, a_tensor, border, check_count, check_labels
 from course_lib.errors import CourseError
 from course_lib.fingerprint import embedding_table
-from course_lib.models import output_only_at
+from course_lib.models import output_only_at, rope_border
 from course_lib.ppt.soft_prompt import SoftPrompt
 from course_lib.verbalizers import LabelIds, lay_out_rows, shared_length
 
@@ -127,6 +127,9 @@ def label_scores(
 
     Returns:
         float32 [B, num_labels], -inf where an example does not have that label. Gradients reach the prompt.
+
+    Raises:
+        CourseError: rows on both sides of the length at which a model of "longrope" changes its angles.
     """
     import torch
 
@@ -135,6 +138,8 @@ def label_scores(
     front = embedded(batch.input_ids[:0, 0]) if rows is None else rows.to(embedded.weight)
     share = batch.input_ids.device.type == "cpu" if share_prefix is None else share_prefix
     columns = batch.columns
+    if _is_beyond_border(model, batch, len(front)):
+        share = False
     if share and len(front) + batch.num_shared and len(batch.input_ids) > 1 and _keeps_plain_cache(model):
         start = batch.num_shared
         arguments = _behind_shared(model, front, batch.input_ids, start)
@@ -151,6 +156,30 @@ def label_scores(
     found = logits.log_softmax(dim=-1)[slot, batch.tokens]
     sums = torch.zeros(batch.is_option.numel(), device=found.device).index_add(0, batch.cells, found)
     return sums.view(batch.is_option.shape).masked_fill(~batch.is_option, -torch.inf)
+
+
+def _is_beyond_border(model: PreTrainedModel, batch: LabelBatch, num_front: int) -> bool:
+    """Say whether all rows are so long that the model turns positions by its other angles (`rope_border`).
+
+    Raises:
+        CourseError: only some rows are, which one pass would read otherwise than each alone.
+    """
+    border = rope_border(model)
+    if border is None:
+        return False
+    import torch
+
+    ends = torch.zeros(len(batch.input_ids), dtype=torch.long, device=batch.columns.device)
+    ends = ends.scatter_reduce(0, batch.rows, batch.columns, "amax")
+    is_beyond = ends + 1 + num_front > border
+    if bool(is_beyond.any()) and not bool(is_beyond.all()):
+        raise CourseError(
+            f"The model reads texts of more than {border} tokens otherwise than shorter ones, and this batch "
+            "holds both.",
+            given=f"{int(is_beyond.sum())} of {len(is_beyond)} rows are longer",
+            mend="Put them into batches of their own, or cut the texts to fewer tokens.",
+        )
+    return bool(is_beyond.any())
 
 
 def _is_label_ids(example: Any) -> bool:

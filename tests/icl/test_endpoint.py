@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from course_lib.errors import CourseError
-from course_lib.icl.endpoint import PROBE, EndpointScorer
+from course_lib.icl.endpoint import PROBE, EndpointScorer, _next_tokens
 
 PREFIX = "Input: dull Label: 0\n\nInput: great Label: 1"
 ITEMS = [f"\n\nInput: film {number} Label:" for number in range(6)]
@@ -454,3 +454,41 @@ def test_a_journal_that_names_no_server_is_not_used(server: Server, scorer: Any,
     journal.write_text("".join(json.dumps(entry) + "\n" for entry in old))
     with pytest.warns(UserWarning, match="another model"):
         assert not np.allclose(score(scorer()), [[-1.0, -2.0]] * len(ITEMS))
+
+
+@pytest.mark.parametrize("token", [None, True, 3, -1.5])
+def test_a_token_that_is_no_text_is_an_error(token: Any) -> None:
+    entries = [{"token": " 0", "logprob": -1.0}, {"token": token, "logprob": -2.0}]
+    content = [{"token": " 0", "logprob": -1.0, "top_logprobs": entries}]
+    with pytest.raises(CourseError, match="another shape"):
+        _next_tokens({"logprobs": {"content": content}})
+
+
+@pytest.mark.parametrize("twins", [[-1, -5], [-5, -1], [-5.0, -1], [-1, -5.0]])
+def test_of_two_whole_numbers_for_one_text_the_larger_counts(twins: list[float]) -> None:
+    entries = [{"token": " 0", "logprob": value} for value in twins]
+    content = [{"token": " 0", "logprob": -1, "top_logprobs": entries}]
+    assert _next_tokens({"logprobs": {"content": content}})[" 0"] == -1
+
+
+@pytest.mark.parametrize("values", [[None, -1.0], ["x", "y"], [float("nan"), -1.0], [-1.0, float("-inf")]])
+def test_values_in_the_journal_that_are_no_numbers_are_scored_again(
+    server: Server, scorer: Any, tmp_path: Path, values: list[Any]
+) -> None:
+    journal = tmp_path / "journal.jsonl"
+    score(scorer())
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    changed = [{**entry, "values": values} if "values" in entry else entry for entry in entries]
+    journal.write_text("".join(json.dumps(entry) + "\n" for entry in changed))
+    np.testing.assert_allclose(score(scorer()), expected(), atol=1e-5)
+
+
+def test_a_journal_with_bytes_that_are_no_text_is_read_around(
+    server: Server, scorer: Any, tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal.jsonl"
+    score(scorer())
+    journal.write_bytes(b"\xff\xfe broken\n" + journal.read_bytes())
+    num_requests = len(server.requests)
+    np.testing.assert_allclose(score(scorer()), expected(), atol=1e-5)
+    assert len(server.requests) == num_requests

@@ -321,6 +321,24 @@ def test_angles_that_depend_on_the_longest_row_do_not_mix_rows(kind: Any, batch_
         np.testing.assert_allclose(found, by_hand(model, tiny_tokenizer(), prefix, items, LETTERS), atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", [PrefixCachedScorer, NaiveScorer])
+def test_virtual_tokens_count_towards_the_context(kind: Any) -> None:
+    import peft
+
+    plain = transformers.AutoModelForCausalLM.from_config(tiny_model("GPT2").config).eval()
+    learnt = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    scorer = kind(peft.get_peft_model(plain, learnt).eval(), tiny_tokenizer())
+    assert np.isfinite(scorer.log_probabilities("h", ["h" * 156], LETTERS, progress=False)).all()
+    with pytest.raises(CourseError, match="158 tokens behind 3 virtual ones"):
+        scorer.log_probabilities("h", ["h" * 157], LETTERS, progress=False)
+
+
+def test_an_adapter_still_shares_its_prefix() -> None:
+    scorer = PrefixCachedScorer(_with_two_adapters(), tiny_tokenizer())
+    scorer.log_probabilities(PREFIX, ITEMS, WORDS, progress=False)
+    assert scorer.shares_keys
+
+
 def _longrope_model() -> Any:
     return tiny_model(
         "Llama",

@@ -418,3 +418,36 @@ def test_a_text_without_tokens_is_refused() -> None:
         make_label_batch([LabelIds([], [[1], [2]])])
     with pytest.raises(CourseError, match="at least one example"):
         make_label_batch([])
+
+
+@pytest.mark.parametrize("num_front", [0, 6])
+def test_angles_that_depend_on_the_longest_row_do_not_mix_rows(num_front: int) -> None:
+    """Of a model with "longrope" rows beyond the border share nothing, and no batch holds both kinds."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    rope = {
+        "rope_type": "longrope", "rope_theta": 10000.0, "factor": 8.0, "original_max_position_embeddings": 20,
+        "short_factor": [1.0, 1.0], "long_factor": [4.0, 9.0],
+    }  # fmt: skip
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = LlamaConfig(vocab_size=20, initializer_range=0.5, rope_parameters=rope, **sizes)
+        model = LlamaForCausalLM(config).eval()
+        front = torch.randn(num_front, 16) if num_front else None
+        rows = {
+            length: LabelIds([4, 5, 6, *torch.randint(4, 16, (length - 3,)).tolist()], [[7], [8]])
+            for length in (8, 11, 25, 40)
+        }
+    alone = {
+        length: label_scores(model, front, make_label_batch([row]), share_prefix=False)
+        for length, row in rows.items()
+    }
+    for lengths in ((8, 11), (25, 40)):
+        for share in (True, False):
+            batch = make_label_batch([rows[length] for length in lengths])
+            found = label_scores(model, front, batch, share_prefix=share)
+            expected = torch.cat([alone[length] for length in lengths])
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    with pytest.raises(CourseError, match="more than 20 tokens otherwise"):
+        label_scores(model, front, make_label_batch(list(rows.values())))
