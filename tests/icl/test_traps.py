@@ -171,7 +171,7 @@ def test_a_prompt_that_is_too_long_is_refused(
     assert passes(scoring_tests.test_an_item_longer_than_the_context_is_named, kind) is holds
 
 
-@ours_or_planted(scoring.refuse_too_long, read_beyond_the_context=lambda prompts, context_length: None)
+@ours_or_planted(scoring.refuse_too_long, read_beyond_the_context=lambda prompts, context_length, **_: None)
 @both_scorers
 def test_no_model_reads_beyond_its_context(
     monkeypatch: pytest.MonkeyPatch, kind: Any, implementation: Any, holds: bool
@@ -407,15 +407,19 @@ WINDOWS: dict[str, dict[str, Any]] = {
 }
 
 
-@ours_or_planted((shared_prefix._has_window, set()), ignored=(lambda config: False, {"sliding_window"}))
+@ours_or_planted(
+    (shared_prefix._has_window, set(), scoring._window),
+    ignored=(lambda config: False, {"sliding_window"}, lambda model: None),
+)
 @pytest.mark.parametrize("architecture", WINDOWS)
 def test_no_token_sees_beyond_its_window(
     monkeypatch: pytest.MonkeyPatch, architecture: str, implementation: Any, holds: bool
 ) -> None:
-    """Two guards see a window, the model's settings and the layer's arguments; the trap passes both."""
-    has_window, harmless = implementation
+    """Settings, the layer's arguments and a try beyond the window see it; the trap passes all three."""
+    has_window, harmless, window = implementation
     monkeypatch.setattr(shared_prefix, "_has_window", has_window)
     monkeypatch.setattr(shared_prefix, "_HARMLESS", shared_prefix._HARMLESS | harmless)
+    monkeypatch.setattr(scoring, "_window", window)
     model = tiny_model(architecture, **WINDOWS[architecture])
     assert agrees_with_hand(PrefixCachedScorer(model, tiny_tokenizer())) is holds
 
