@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that share the tests, each with one thread.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help course test lab notebooks bench clean
@@ -20,7 +22,7 @@ test: $(STAMP) ## check style, types and notebooks, then run all tests
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/course build --check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
 	$(BIN)/course lab
