@@ -144,7 +144,7 @@ stop_early([1.0, 0.8, 0.9, 0.7, 0.75, 0.72, 0.71, 0.6], patience=3, min_delta=0.
 #
 # Noisy points lie around <<choose_degree.curve>> on $[-1, 1]$. You get training points, validation points, and the $x$
 # of test points, whose $y$ you never see. Choose the degree of a polynomial, from 0 to 12, and predict. How sharply the
-# curve bends and how noisy the points are changes from call to call: no degree is good in all of them.
+# curve bends, if at all, and how noisy the points are changes from call to call: no degree is good in all of them.
 #
 # Write `choose_degree(x_train, y_train, x_validation, y_validation, x_test)`. It returns a dictionary:
 #
