@@ -187,7 +187,6 @@ def _untrusted(isolation: Isolation) -> CourseError:
 @contextlib.contextmanager
 def _probe_file(folder: Path) -> Iterator[Path]:
     """Make a file where the gradebook will lie, as long as a sandbox is asked whether it can see it."""
-    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".course-probe-") as file:
         yield Path(file.name)
 

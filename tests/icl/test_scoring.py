@@ -502,3 +502,20 @@ def test_real_reviews_behind_real_demonstrations(
     hand = by_hand(*language_model, prefix, items[:2], list(prompt.continuations))
     assert np.abs(found[:2] - hand).max() < 1e-4
     assert (np.abs(found[:, 0] - found[:, 1]) > 1e-3).any()
+
+
+def test_rows_behind_shared_keys_stand_behind_the_prefix_and_keep_no_cache_of_their_own() -> None:
+    arguments = shared_prefix.at_positions(torch.tensor([[4, 5], [6, 7], [8, 9]]), 3)
+    assert arguments["position_ids"].tolist() == [[3, 4]] * 3
+    assert tiny_model("Llama")(**arguments).past_key_values is None
+
+
+def test_a_model_that_is_set_to_keep_no_cache_shares_one_all_the_same() -> None:
+    """As after training with gradient checkpointing; this one has windows, so its keys are not shared."""
+    model = tiny_model("Mistral", use_cache=False)
+    scorer = PrefixCachedScorer(model, tiny_tokenizer())
+    case = ("abc de abc", [" a", " bc de"], [" 0", " 1"])
+    found = scorer.log_probabilities(*case, progress=False)
+    assert scorer.way == "expanded cache"
+    expected = NaiveScorer(tiny_model("Mistral"), tiny_tokenizer()).log_probabilities(*case, progress=False)
+    np.testing.assert_allclose(found, expected, atol=1e-4)

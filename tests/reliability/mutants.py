@@ -59,7 +59,17 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         tuple(
             f"tests/grading/test_{name}.py"
             for name in (
-                *("verdicts", "worker", "channel", "shell", "printing", "start", "sandbox", "gradebook"),
+                *(
+                    "verdicts",
+                    "worker",
+                    "journal",
+                    "channel",
+                    "shell",
+                    "printing",
+                    "start",
+                    "sandbox",
+                    "gradebook",
+                ),
                 *("attacks", "submissions", "temporary", "two_sandboxes"),
             )
         ),
