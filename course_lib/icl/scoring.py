@@ -292,7 +292,7 @@ def _read_behind_expanded_cache(
         ids = _right_padded([rows.ids[row][len(shared) :] for row in batch], model.device)
         expanded = copy.deepcopy(cache)
         expanded.batch_repeat_interleave(len(batch))
-        read.batch(model, batch, len(shared), input_ids=ids, past_key_values=expanded, use_cache=True)
+        read.batch(model, batch, len(shared), input_ids=ids, past_key_values=expanded)
         bar.update(len(batch))
     return read.values
 

@@ -84,7 +84,7 @@ class Anchor:
         tensors = self._tensors()
         with torch.no_grad():
             if self._weights:
-                current = [tensors[name].detach() for name in self._weights]
+                current = [tensors[name] for name in self._weights]
                 get_ema_multi_avg_fn(beta)(list(self._weights.values()), current, 0)
             for name, kept in self._buffers.items():
                 kept.copy_(tensors[name])

@@ -213,6 +213,11 @@ def test_a_model_whose_words_cannot_be_changed_is_refused_with_the_reason_and_th
         reproduced(Twice(read), batch)
 
 
+def test_texts_of_one_word_that_are_read_as_one_text_are_refused_too() -> None:
+    with pytest.raises(CourseError, match="other words"):
+        reproduced(Twice("flat"), {"input_ids": torch.tensor([[3], [6]])})
+
+
 def test_inputs_without_ids_are_refused() -> None:
     with pytest.raises(CourseError, match="input_ids"):
         forward_from_embeddings(tiny_classifier(), {"attention_mask": torch.ones(1, 3)})

@@ -200,6 +200,7 @@ def test_only_the_next_pass_is_watched() -> None:
     assert num_hooks(model) > before
     clean = model(**batch).logits
     assert num_hooks(model) == before
+    assert clean_pass.replay.has_masks  # kept, so that no further pass draws them again
     assert not torch.equal(model(**batch).logits, clean)
     with clean_pass.replay.replayed():
         assert torch.equal(model(**batch).logits, clean)
