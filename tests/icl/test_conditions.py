@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -35,6 +36,12 @@ def test_no_searched_pair_is_reported() -> None:
     reported = {frozenset(names) for names in EMBEDDED_PAIRS}
     assert not reported & {frozenset(names) for names in SEARCH_PAIRS}
     assert not {"sentiment", "nli"} & {name for names in SEARCH_PAIRS for name in names}
+
+
+def test_each_other_condition_changes_one_thing() -> None:
+    first, *others = map(asdict, CONDITIONS.values())
+    assert all(len(first.items() - other.items()) == 1 for other in others)
+    assert len({tuple(other.items()) for other in others}) == len(others)
 
 
 def test_every_condition_sees_the_same_measurements() -> None:

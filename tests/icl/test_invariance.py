@@ -83,3 +83,10 @@ def test_each_structured_layer_keeps_its_own_symmetry_and_no_other(seed: int) ->
     for layer, row in errors.iterrows():
         for change, error in row.items():
             assert (error < 1e-12) == ((layer, change) in kept), (layer, change)
+
+
+def test_a_layer_and_its_input_are_of_one_size() -> None:
+    with pytest.raises(CourseError, match="weights"):
+        dense(np.ones(3), np.ones((2, 2)))
+    with pytest.raises(CourseError, match="adjacency"):
+        graph_layer(np.ones(3), np.ones((2, 2)), 1.0, 1.0)

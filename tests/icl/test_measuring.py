@@ -114,6 +114,28 @@ def test_prefix_and_items_are_the_prompt(splits) -> None:
     assert not any(item.strip() in prefix for item in items)
 
 
+def test_template_order_and_set_reach_the_prompt(texts: Dataset) -> None:
+    def prefix(number: int = 1, **options: Any) -> str:
+        scorer = KnownPreference(is_good)
+        (row, *_) = measuring.measure_set(
+            scorer,
+            texts,
+            "sentiment",
+            "sentiment.short",
+            number,
+            num_demonstrations=8,
+            test_size=8,
+            **options,
+        )
+        assert (row["set"], row["n"]) == (number, 8)
+        return scorer.calls[0][0]
+
+    assert prefix() == prefix(template="text") != prefix(0)
+    assert prefix(template="lines").count("\nLabel:") == 8
+    labels = [int(label) for label in re.findall(r"Label: (\d)", prefix(alternating=True))]
+    assert labels == [1, 0] * 4 != [int(label) for label in re.findall(r"Label: (\d)", prefix())]
+
+
 def test_content_free_inputs_share_the_prefix(splits) -> None:
     scorer = KnownPreference(is_good)
     measure_split(scorer, splits[0], "sentiment", calibrations=("contextual",))

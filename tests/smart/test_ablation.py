@@ -12,6 +12,7 @@ import torch
 from course_lib.errors import CourseError
 from course_lib.finetuning import FinetuningSettings, evaluate, finetune
 from course_lib.models import load_classifier
+from course_lib.runs import ResultRecord
 from course_lib.smart import ablation, search
 from course_lib.smart.ablation import Arm, ablation_arms, ablation_run, paired_differences, train_arm
 from course_lib.texts import labelled_splits, sample_texts
@@ -112,6 +113,8 @@ def test_pairs_are_measured_too() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"epsilon": 0.0}, "epsilon must"),
+        ({"mu": -1.0}, "mu must"),
         ({"label_smoothing": 1.0}, "below 1"),
         ({"label_smoothing": -0.1}, "below 1"),
         ({"label_smoothing": 0.1, "mu": 1.0}, "control"),
@@ -170,6 +173,18 @@ def test_the_choice_is_for_one_of_the_texts() -> None:
     rows = searched([(Arm(), 0.7, 0.5)])
     with pytest.raises(CourseError, match="one of the texts"):
         search.choose(pd.concat([rows, rows.assign(texts="snli")]))
+
+
+def test_each_of_the_texts_has_its_own_choice_in_the_order_of_the_record() -> None:
+    rows = [
+        row
+        for texts, arm in (("snli", Arm(mu=1.0)), ("movie", Arm(mu=5.0)))
+        for row in searched([(arm, 0.7, 0.5)]).assign(texts=texts).to_dict("records")
+    ]
+    plain = json.loads(json.dumps(rows).replace("NaN", "null"))
+    record = ResultRecord("search", "course reference search", {"num_development": 200}, plain, 1.0)
+    chosen = search.choose_by_texts(record)
+    assert list(chosen.items()) == [("snli", {"D_Breg": Arm(mu=1.0)}), ("movie", {"D_Breg": Arm(mu=5.0)})]
 
 
 def test_every_candidate_is_tried_once() -> None:

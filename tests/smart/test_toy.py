@@ -64,3 +64,6 @@ def test_every_point_needs_a_label() -> None:
     points, labels = two_moons(40)
     with pytest.raises(CourseError, match="label"):
         train_toy(points, labels[:-1])
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2))
+    with pytest.raises(CourseError, match="label"):
+        score(network, points, labels[:1])
