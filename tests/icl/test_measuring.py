@@ -131,6 +131,9 @@ def test_template_order_and_set_reach_the_prompt(texts: Dataset) -> None:
         return scorer.calls[0][0]
 
     assert prefix() == prefix(template="text") != prefix(0)
+    shown = prefix(kind="disambiguation", direction="h1")
+    assert shown != prefix()
+    assert shown.count("Label:") == 8
     assert prefix(template="lines").count("\nLabel:") == 8
     labels = [int(label) for label in re.findall(r"Label: (\d)", prefix(alternating=True))]
     assert labels == [1, 0] * 4 != [int(label) for label in re.findall(r"Label: (\d)", prefix())]

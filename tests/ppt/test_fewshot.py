@@ -450,6 +450,8 @@ def test_the_rate_is_chosen_on_development_and_never_on_test_accuracy() -> None:
         )
     ]
     assert choose_learning_rates(rows) == {"A": 0.3}
+    both = [{**row, "method": method} for method in ("prompt tuning", "full-model tuning") for row in rows]
+    assert list(choose_learning_rates(both)) == ["prompt tuning", "full-model tuning"]
     without = [{**row, "accuracy": None} for row in rows]
     assert choose_learning_rates(without) == {"A": 0.3}
     with pytest.raises(CourseError, match="different"):

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -19,7 +20,7 @@ from course_lib.errors import CourseError
 from course_lib.fingerprint import weights_hash
 from course_lib.models import ModelAndTokenizer
 from course_lib.ppt import prompt_examples
-from course_lib.ppt.checkpoints import CHECKPOINT_FILE
+from course_lib.ppt.checkpoints import CHECKPOINT_FILE, tensors_hash
 from course_lib.ppt.label_scoring import label_loss, label_scores, make_label_batch
 from course_lib.ppt.pretraining import (
     LAST_GOOD_FOLDER,
@@ -29,7 +30,8 @@ from course_lib.ppt.pretraining import (
     pretrain_prompt,
     train_prompt,
 )
-from course_lib.ppt.prompt_examples import PromptExample
+from course_lib.ppt.processes import Processes
+from course_lib.ppt.prompt_examples import PromptExample, _refuse_bad_scores
 from course_lib.ppt.soft_prompt import SoftPrompt, initialise, load_soft_prompt
 from course_lib.verbalizers import Verbalizer, find_label_ids
 from tests.ppt.pretraining_worker import NUM_STEPS, train
@@ -486,3 +488,23 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path) -> None:
         assert mine.num_tokens == theirs["num_tokens"]
     for evaluation, theirs in zip(one.evaluations, first["evaluations"], strict=True):
         assert evaluation.loss == pytest.approx(theirs["loss"], rel=1e-4)
+
+
+def test_scores_that_are_no_numbers_are_counted_by_row() -> None:
+    scores = np.array([[0.0, 1.0, -np.inf], [np.nan, 1.0, 2.0], [0.0, np.inf, 1.0]])
+    _refuse_bad_scores(scores[:1])  # a label that the example does not offer
+    with pytest.raises(CourseError, match="2 of 3 examples"):
+        _refuse_bad_scores(scores)
+
+
+def test_a_hash_of_tensors_tells_names_shapes_and_values_apart() -> None:
+    tensor = torch.arange(6.0)
+    different = [{"a": tensor}, {"b": tensor}, {"a": tensor.view(2, 3)}, {"a": tensor + 1}]
+    assert len({tensors_hash(tensors) for tensors in different}) == len(different)
+    assert tensors_hash({"a": tensor, "b": tensor}) == tensors_hash({"b": tensor.clone(), "a": tensor})
+
+
+def test_who_names_no_device_works_alone_among_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    processes = Processes(None)
+    assert (processes.index, processes.count) == (0, 1)

@@ -10,10 +10,17 @@ import numpy as np
 import pytest
 
 from course_lib.errors import CourseError
+from course_lib.finetuning import FinetuningSettings
 from course_lib.ppt import tasks
 from course_lib.ppt.corpus import Labeller, labeller_texts, train_labeller
 from course_lib.ppt.fewshot_tasks import TASKS, few_shot_split
-from course_lib.ppt.tasks import CorpusSettings, PseudoLabels, pretraining_examples, pretraining_rows
+from course_lib.ppt.tasks import (
+    CorpusSettings,
+    LabellerSettings,
+    PseudoLabels,
+    pretraining_examples,
+    pretraining_rows,
+)
 from course_lib.texts import SPLITS, load_texts, normalise
 from tests.ppt.tiny import tiny_tokenizer
 
@@ -234,3 +241,27 @@ def test_unknown_names_are_refused(task: str, split: str) -> None:
 def test_a_side_without_documents_enough_is_an_error() -> None:
     with pytest.raises(CourseError, match="fewer than 20 documents"):
         pretraining_examples("choice", "test", 10, TOKENIZER, max_tokens=7, num_reviews=20)
+
+
+def test_a_class_that_no_sentence_passes_has_a_count_of_0() -> None:
+    rows = [{"split": split, "text": "a", "probabilities": [0.1, 0.6, 0.1, 0.1, 0.1]} for split in SPLITS]
+    counts = tasks.label_counts(PseudoLabels(rows, {}), (0.5,) * 5)
+    assert counts == {split: [0, 1, 0, 0, 0] for split in SPLITS}
+
+
+def test_a_labeller_is_trained_as_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def train(
+        train_texts: object, heldout: object, avoids: object, settings: object, **options: object
+    ) -> None:
+        given.append((settings, options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tasks, "train_labeller", train)
+    chosen = LabellerSettings(num_steps=7, learning_rate=3e-3, seed=5)
+    with pytest.raises(KeyboardInterrupt):
+        tasks._label([("train", "a")], chosen, progress=False)
+    ((settings, options),) = given
+    assert settings == FinetuningSettings(num_steps=7, learning_rate=3e-3, seed=5)
+    assert options == {"source": chosen.source, "progress": False}

@@ -93,6 +93,25 @@ def test_predictions_are_those_of_the_prompt(tuned: Path, tiny: ModelAndTokenize
         _ = found.accuracy
 
 
+def test_the_model_is_loaded_as_asked(
+    tuned: Path, tiny: ModelAndTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def load(source: str, **options: Any) -> ModelAndTokenizer:
+        asked.append((source, options))
+        return tiny
+
+    monkeypatch.setattr(predicting, "load_language_model", load)
+    texts = write_texts(tmp_path / "new.csv", labelled=False, count=2)
+    predict_texts(texts, tuned, source="mine", device="cpu")
+    predict_texts(texts, tuned, source="mine", dtype="bfloat16")
+    assert asked == [
+        ("mine", {"dtype": "float32", "device": "cpu"}),
+        ("mine", {"dtype": "bfloat16", "device": None}),
+    ]
+
+
 def test_the_command_predicts_and_evaluates(tuned: Path, model_folder: Path, tmp_path: Path) -> None:
     texts = write_texts(tmp_path / "new.csv")
     common = ("--prompt", tuned, "--texts", texts, "--model", model_folder)
