@@ -139,6 +139,27 @@ def test_template_order_and_set_reach_the_prompt(texts: Dataset) -> None:
     assert labels == [1, 0] * 4 != [int(label) for label in re.findall(r"Label: (\d)", prefix())]
 
 
+def test_a_feature_alone_is_measured_on_the_set_that_is_named(
+    texts: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "_texts", lambda *_: texts)
+
+    def prefix(number: int, **options: Any) -> str:
+        scorer = KnownPreference(is_good)
+        monkeypatch.setattr(measuring, "find_scorer", lambda *_: scorer)
+        rows = measuring.feature_run("sentiment", number, num_demonstrations=8, test_size=8, **options)
+        assert {(row["model"], row["feature"], row["set"], row["n"]) for row in rows} == {
+            ("embedded", "sentiment", number, 8)
+        }
+        assert rows[0]["num_right"] == 8
+        return scorer.calls[0][0]
+
+    assert prefix(0) == prefix(0)
+    assert prefix(2) != prefix(0)
+    assert prefix(0, template="lines").count("\nLabel:") == 8
+    assert re.findall(r"Label: (\d)", prefix(0, alternating=True)) == ["1", "0"] * 4
+
+
 def test_content_free_inputs_share_the_prefix(splits) -> None:
     scorer = KnownPreference(is_good)
     measure_split(scorer, splits[0], "sentiment", calibrations=("contextual",))
