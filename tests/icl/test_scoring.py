@@ -519,3 +519,36 @@ def test_a_model_that_is_set_to_keep_no_cache_shares_one_all_the_same() -> None:
     assert scorer.way == "expanded cache"
     expected = NaiveScorer(tiny_model("Mistral"), tiny_tokenizer()).log_probabilities(*case, progress=False)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize(("value_size", "uses_kernel"), [(8, True), (6, False)])
+def test_attention_by_the_kernel_and_without_it_is_attention(
+    monkeypatch: pytest.MonkeyPatch, causal: bool, value_size: int, uses_kernel: bool
+) -> None:
+    """The kernel holds no matrix of scores; where key and value differ in size there is none."""
+    kernel, calls = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu, []
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls.append(options)
+        return kernel(*arguments, **options)
+
+    monkeypatch.setattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", counted)
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, 1, 2, 5, 8, generator=generator)
+    value = torch.randn(1, 2, 5, value_size, generator=generator)
+    output, weight = shared_prefix._attend(query, key, value, 0.5, causal=causal)
+    assert len(calls) == uses_kernel
+    scores = query @ key.transpose(-1, -2) * 0.5
+    if causal:
+        scores = scores + torch.full((5, 5), -torch.inf).triu(1)
+    torch.testing.assert_close(output, scores.softmax(-1) @ value)
+    torch.testing.assert_close(weight, scores.logsumexp(-1))
+
+
+@pytest.mark.parametrize("scorer", [NaiveScorer, PrefixCachedScorer])
+def test_a_scorer_refuses_no_rows_a_batch_and_a_model_in_training(scorer: Any) -> None:
+    with pytest.raises(CourseError, match="batch_size"):
+        scorer(tiny_model("Llama"), tiny_tokenizer(), batch_size=0)
+    with pytest.raises(CourseError, match="training"):
+        scorer(tiny_model("Llama", seed=9).train(), tiny_tokenizer())

@@ -347,6 +347,13 @@ def reviews() -> Dataset:
     return pool_texts(["movie", "product"])
 
 
+def test_two_demonstrations_and_two_test_rows_are_the_fewest(reviews: Dataset) -> None:
+    (split,) = underspecified_split(reviews, H1, HYPOTHESES["sentiment.short"], 2, 2, num_sets=1)
+    assert (len(split.demonstrations), split.n) == (2, 2)
+    with pytest.raises(CourseError, match="test_size"):
+        underspecified_split(reviews, H1, HYPOTHESES["sentiment.short"], 2, 0, num_sets=1)
+
+
 @pytest.mark.parametrize(
     ("h2", "least", "most"),
     [("domain", 1200, 1200), ("short", 1200, 1200), ("punctuation", 140, 170), ("uppercase", 300, 334)],
