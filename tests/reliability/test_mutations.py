@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from tests.reliability import mutants
 from tests.reliability._mutations import mutate, mutations
+from tests.reliability.mutants import CHECKOUT, explanations, mutants_of
 
 SOURCE = '''
 """Words stay."""
@@ -40,3 +46,24 @@ def test_a_copy_that_is_left_out_is_among_them() -> None:
 def test_the_line_of_a_fault_is_its_own() -> None:
     by_line = {mutation.line: mutation.says for mutation in mutations("a = 1\nb = [\n    2,\n]\n")}
     assert by_line == {1: "1  →  2", 3: "2  →  3"}
+
+
+def test_every_explained_fault_can_still_be_made() -> None:
+    explained = explanations()
+    assert all(reason.endswith(".") for reason in explained.values())
+    files = {key.partition(" ")[0] for key in explained}
+    known = {mutant.key for file in files for mutant in mutants_of("any", CHECKOUT / file)}
+    assert set(explained) <= known
+
+
+def test_the_draw_does_not_change_with_the_place_of_a_function(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mutants, "CHECKOUT", tmp_path)
+    monkeypatch.setitem(mutants.ROOMS, "any", (("file.py",), ()))
+    (tmp_path / "file.py").write_text(SOURCE)
+    first = [mutant.key for mutant in mutants.choose("any", 3, seed=0)]
+    (tmp_path / "file.py").write_text(f"import os\n\n\n{SOURCE}")
+    assert [mutant.key for mutant in mutants.choose("any", 3, seed=0)] == first
+    assert len(set(first)) == 3
+    assert [mutant.key for mutant in mutants.choose("any", 3, seed=1)] != first
