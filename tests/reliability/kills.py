@@ -140,7 +140,10 @@ def _worked(subject: Subject, folder: Path, limit: float) -> int | None:
         if done:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.002)
-    os.killpg(child, signal.SIGKILL)
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:  # it had no time yet to lead a group
+        os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
 
