@@ -149,6 +149,12 @@ class MarksFiles:
         column: str = "",
     ) -> None:
         self.assignment = assignment
+        if column and worksheet is None:
+            raise CourseError(
+                "A column is one of a worksheet, and none is given.",
+                given=column,
+                mend="Name the platform's table with --worksheet, or leave --column out.",
+            )
         self.worksheet = read_worksheet(worksheet, assignment, column) if worksheet is not None else None
         platforms = sorted({one.learner.platform for one in found if one.learner is not None})
         if self.worksheet is not None and self.worksheet.platform not in platforms:

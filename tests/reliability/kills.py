@@ -127,6 +127,7 @@ def _one_run(
 
 def _worked(subject: Subject, folder: Path, limit: float) -> int | None:
     """Let the work run for so many seconds; return its exit status, or None where it had to be killed."""
+    _log(folder).touch()
     child = os.fork()
     if child == 0:
         os.setsid()
