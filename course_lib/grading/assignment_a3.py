@@ -1269,31 +1269,35 @@ FLIPPED = 0.05
 TUNING_MARKS = {"test accuracy": 2, "choice as reported": 1, "candidates from the training examples": 1}
 # How many prompts are to be chosen among.
 LEAST_CANDIDATES, MOST_CANDIDATES = 5, 20
-# The share of a plain tuning's gain in test accuracy that has to be reached, all cases together.
-LEAST_GAIN = 0.6
+# The share of a plain tuning's gain in test accuracy that has to be reached in each pair of cases; what good learning
+# rates reach at least, and wrong ones at most.
+LEAST_GAIN, LEAST_GOOD_GAIN, MOST_WRONG_GAIN = 0.6, 0.75, 0.45
 # The share of a plain tuning's fall in training loss from which a prompt counts as tuned.
 LEAST_FALL = 0.25
 # What a plain tuning gains in test accuracy at least.
 LEAST_PLAIN_GAIN = 0.1
 # Multiples of the start: prompts that can be answered without a look at the examples.
 MULTIPLES = (0.0, -1.0, 0.5, 2.0)
-RATES = (0.1, 0.5, 2.0)
+RATES = (0.1, 0.5, 1.0, 2.0)
 # As slow as 300 steps with 0.01.
 SLOW_RATE = 0.015
-LOOKS, STEPS_BETWEEN = 20, 10
+# Learning rates with which a tuning comes to nothing; in some pair of cases, this is to be seen.
+TOO_SLOW, TOO_FAST = (0.005, 0.02), (5.0, 20.0)
+LOOKS, STEPS_BETWEEN, MOST_STEPS_BETWEEN = 20, 10, 15
 
 
 def _tuning_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    return [case for _ in range(3) for case in _tuning_pair(rng, variant)]
+    pairs = [_tuning_pair(rng, variant, wrong) for wrong in (TOO_SLOW, TOO_FAST, ())]
+    return [case for place in rng.permutation(len(pairs)) for case in pairs[place]]
 
 
-def _tuning_pair(rng: np.random.Generator, form: str) -> list[Case]:
+def _tuning_pair(rng: np.random.Generator, form: str, wrong_rates: Sequence[float]) -> list[Case]:
     """Draw two cases that differ in their development and test examples alone; again until they tell something."""
     while True:
         given, target = _frozen(rng, form)
         given["x_train"], given["y_train"] = _texts(rng, form, given, target, NUM_TRAIN)
         pair = [_tuning_case(rng, form, given, target) for _ in range(2)]
-        if _is_telling(pair):
+        if _is_telling(pair, wrong_rates):
             return pair
 
 
@@ -1306,19 +1310,28 @@ def _tuning_case(
     return Case(arguments, {"y_test": y_test, "form": form})
 
 
-def _is_telling(pair: Sequence[Case]) -> bool:
-    """Say whether there is enough to gain, for a tuning with any of the rates and for no multiple of the start.
+def _is_telling(pair: Sequence[Case], wrong_rates: Sequence[float]) -> bool:
+    """Say whether there is enough to gain: with any of the rates, and with no wrong one nor a multiple of the start.
 
     A share of next to nothing says nothing, and nobody is to lose marks by one bad local minimum.
     """
-    plain = [_tuned(case) for case in pair]
-    to_gain = _gain(pair, plain)
-    if to_gain < LEAST_PLAIN_GAIN or any(_multiple_passes(pair, factor, plain) for factor in MULTIPLES):
+    paths = _paths(pair[0], (*RATES, SLOW_RATE, *wrong_rates))
+    plain = [_best(case, np.concatenate(paths[: len(RATES)])) for case in pair]
+    if _gain(pair, plain) < LEAST_PLAIN_GAIN:
         return False
-    slow = [_tuned(case, [SLOW_RATE]) for case in pair]
-    gains = [_gain(pair, [_tuned(case, [rate]) for case in pair]) for rate in RATES]
-    return min(map(_fall_share, pair, slow, plain)) >= LEAST_FALL and min(gains) >= max(
-        LEAST_PLAIN_GAIN, LEAST_GAIN * to_gain
+
+    def shares(some_paths: Sequence[np.ndarray]) -> list[float]:
+        return [_gain_share(pair, [_best(case, path) for case in pair], plain) for path in some_paths]
+
+    wrong = [*paths[len(RATES) + 1 :], *_paths(pair[0], wrong_rates, MOST_STEPS_BETWEEN)]
+    if (
+        max(shares(wrong), default=0.0) > MOST_WRONG_GAIN
+        or min(shares(paths[: len(RATES)])) < LEAST_GOOD_GAIN
+    ):
+        return False
+    slow = [_best(case, paths[len(RATES)]) for case in pair]
+    return min(map(_fall_share, pair, slow, plain)) >= LEAST_FALL and not any(
+        _multiple_passes(pair, factor, plain) for factor in MULTIPLES
     )
 
 
@@ -1342,13 +1355,12 @@ def _frozen(rng: np.random.Generator, form: str) -> tuple[dict[str, np.ndarray],
             "start": np.round(rng.normal(0, 0.5, HIDDEN), 4),
         }
         target = rng.normal(0, 1.5, HIDDEN)
-        x = rng.normal(0, 1.5, (1000, WIDTH))
+        x = rng.normal(0, 1.5, (300, WIDTH))
         labels = _scores(form, given, target, x).argmax(axis=1)
-        untuned = [
-            (_scores(form, given, factor * given["start"], x).argmax(axis=1) == labels).mean()
+        if 0.35 < labels.mean() < 0.65 and all(
+            (_scores(form, given, factor * given["start"], x).argmax(axis=1) == labels).mean() < 0.7
             for factor in (1.0, *MULTIPLES)
-        ]
-        if 0.35 < labels.mean() < 0.65 and max(untuned) < 0.7:
+        ):
             return given, target
 
 
@@ -1365,29 +1377,41 @@ def _scores(form: str, given: Mapping[str, np.ndarray], prompt: np.ndarray, x: n
 
 
 def _set_loss(form: str, given: Mapping[str, np.ndarray], prompt: np.ndarray, name: str) -> float:
+    return float(_set_losses(form, given, prompt, name))
+
+
+def _set_losses(form: str, given: Mapping[str, np.ndarray], prompts: np.ndarray, name: str) -> np.ndarray:
+    """Give the loss on a set behind one prompt, [H], or behind each of several, [K, 1, H]."""
     x, y = given[f"x_{name}"], given[f"y_{name}"]
-    return float(-_log_softmax(_scores(form, given, prompt, x))[np.arange(len(y)), y].mean())
+    return np.asarray(
+        -_log_softmax(_scores(form, given, prompts, x))[..., np.arange(len(y)), y].mean(axis=-1)
+    )
 
 
-def _gradient(form: str, given: Mapping[str, np.ndarray], prompt: np.ndarray) -> np.ndarray:
-    x, y = given["x_train"], given["y_train"]
-    errors = np.exp(_log_softmax(_scores(form, given, prompt, x)))
-    errors[np.arange(len(y)), y] -= 1
-    slopes = ACTIVATIONS[form][1](x @ given["weights"].T + prompt)
-    return np.asarray((errors @ given["output"] * slopes).mean(axis=0))
+def _paths(case: Case, rates: Sequence[float], steps_between: int = STEPS_BETWEEN) -> list[np.ndarray]:
+    """Give the prompts at each look of a gradient descent, for each rate an array [looks, H]."""
+    given = case.arguments
+    activation, derivative = ACTIVATIONS[case.hidden["form"]]
+    without_prompt, labels = given["x_train"] @ given["weights"].T, np.eye(2)[given["y_train"]]
+    sizes, prompts, kept = np.array(rates)[:, None], given["start"][None], []
+    for step in range(1, LOOKS * steps_between + 1):
+        hidden = without_prompt + prompts[:, None]
+        errors = np.exp(_log_softmax(activation(hidden) @ given["output"].T)) - labels
+        prompts = prompts - sizes * (errors @ given["output"] * derivative(hidden)).mean(axis=1)
+        if step % steps_between == 0:
+            kept.append(prompts)
+    return list(np.stack(kept, axis=1))
 
 
-def _tuned(case: Case, rates: Sequence[float] = RATES) -> np.ndarray:
+def _best(case: Case, candidates: np.ndarray) -> np.ndarray:
+    """Give the candidate with the least development loss."""
+    losses = _set_losses(case.hidden["form"], case.arguments, candidates[:, None], "development")
+    return np.asarray(candidates[int(np.argmin(losses))])
+
+
+def _tuned(case: Case) -> np.ndarray:
     """Tune plainly: the prompt with the least development loss of a few learning rates and looks."""
-    given, form = case.arguments, case.hidden["form"]
-    best, kept = np.inf, given["start"]
-    for rate in rates:
-        prompt = given["start"]
-        for step in range(1, LOOKS * STEPS_BETWEEN + 1):
-            prompt = prompt - rate * _gradient(form, given, prompt)
-            if step % STEPS_BETWEEN == 0 and (loss := _case_loss(case, prompt, "development")) < best:
-                best, kept = loss, prompt
-    return kept
+    return _best(case, np.concatenate(_paths(case, RATES)))
 
 
 def _case_loss(case: Case, prompt: np.ndarray, name: str) -> float:
@@ -1526,17 +1550,22 @@ def _guess_problem(case: Case, answer: Mapping[str, Any]) -> str:
 def _accuracy_reached(
     cases: Sequence[Case], prompts: Sequence[np.ndarray], plain: Sequence[np.ndarray]
 ) -> tuple[bool, str]:
-    """Say whether the gain over the start is enough, measured with the frozen model behind the prompts."""
-    accuracy, loss = _on_test_texts(cases, prompts)
-    started, start_loss = _on_test_texts(cases, [case.arguments["start"] for case in cases])
-    if accuracy < started:
+    """Say whether the gain over the start is enough in each pair, measured with the frozen model behind the prompts."""
+    pairs = [slice(first, first + 2) for first in range(0, len(cases), 2)]
+    shares = [_gain_share(cases[pair], prompts[pair], plain[pair]) for pair in pairs]
+    worst = pairs[int(np.argmin(shares))]
+    if min(shares) < 0:
+        accuracy, loss = _on_test_texts(cases[worst], prompts[worst])
+        started, start_loss = _on_test_texts(cases[worst], [case.arguments["start"] for case in cases[worst]])
         return False, (
             f"it got worse: behind your prompts test accuracy is {accuracy:.2f} and the loss {loss:.2f}, behind the "
             f"start {started:.2f} and {start_loss:.2f}."
         )
-    share = _gain_share(cases, prompts, plain)
-    message = f"over the start, {share:.0%} of a plain tuning's gain; {LEAST_GAIN:.0%} is asked for."
-    return share >= LEAST_GAIN, message.replace("%", " %")
+    message = (
+        f"over the start, {min(shares):.0%} of a plain tuning's gain; {LEAST_GAIN:.0%} is asked for in each pair of "
+        "calls."
+    )
+    return min(shares) >= LEAST_GAIN, message.replace("%", " %")
 
 
 def _on_test_texts(cases: Sequence[Case], prompts: Sequence[np.ndarray]) -> tuple[float, float]:

@@ -256,8 +256,8 @@ report(scores, np.array([0, 1]), scores[:, :1], np.array([1]), [1, 2])
 #
 # Marked, each over all calls, and computed again from your prompts:
 #
-# - behind the prompts that you choose, the gain in test accuracy over the start is at least 60 % of a plain tuning's
-#   (2 marks);
+# - behind the prompts that you choose, the gain in test accuracy over the start is at least 60 % of a plain tuning's, in
+#   each pair of calls (2 marks);
 # - every chosen prompt is tuned and the best of its candidates, and losses and predictions are what they say (1 mark);
 # - every chosen prompt is tuned, the candidates are the same in both calls of a pair, and more than half of them have a
 #   lower training loss than the start (1 mark).
