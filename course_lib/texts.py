@@ -16,12 +16,28 @@ import shutil
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_lib import assets
-from course_lib.checks import check_seed, check_text
-from course_lib.errors import CourseError, unknown_name
+from course_lib.checks import (
+    a_choice,
+    a_dataset,
+    a_seed,
+    border,
+    check_choice,
+    check_count,
+    check_numbers,
+    check_path,
+    check_text,
+    check_texts,
+    mapping_to,
+    not_negative,
+    optional,
+    with_columns,
+)
+from course_lib.errors import CourseError
 from course_lib.locations import cache_folder, cache_trouble
 from course_lib.user_files import read_raw_rows
 
@@ -149,11 +165,10 @@ def load_texts(name: str, *, split: str | None = None, source: str | None = None
     Raises:
         CourseError: unknown name or split; the folder or hub id cannot be read or lacks a column.
     """
-    if name not in TEXT_SOURCES:
-        raise unknown_name("text", name, TEXT_SOURCES)
-    if split is not None and split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
-    text_source = TEXT_SOURCES[name]
+    text_source = TEXT_SOURCES[check_choice("text", name, TEXT_SOURCES)]
+    if split is not None:
+        check_choice("split", split, SPLITS)
+    optional(check_path)("source", source)
     if source is not None and not text_source.hub_id:
         raise CourseError(f"The {name} texts are embedded.", given=source, mend="Leave `source` out.")
     rows = _load_hub(text_source, source) if text_source.hub_id else _load_embedded(text_source)
@@ -162,6 +177,7 @@ def load_texts(name: str, *, split: str | None = None, source: str | None = None
     return rows.select([i for i, value in enumerate(rows["split"][:]) if value == split])
 
 
+@border(texts=a_dataset, margin=not_negative)
 def with_binary_labels(texts: Dataset, *, margin: float = 0.5) -> Dataset:
     """Turn human scores into labels, leaving out the sentences the raters were undecided about.
 
@@ -173,7 +189,7 @@ def with_binary_labels(texts: Dataset, *, margin: float = 0.5) -> Dataset:
         The remaining rows, with `label` 1 for a positive score and 0 for a negative one.
 
     Raises:
-        CourseError: if there is no score column, or the margin is negative.
+        CourseError: if there is no score column, or one without numbers; the margin is negative, or leaves no row.
     """
     if "score" not in texts.column_names:
         raise CourseError(
@@ -181,15 +197,17 @@ def with_binary_labels(texts: Dataset, *, margin: float = 0.5) -> Dataset:
             given=texts.column_names,
             mend="Use movie, product, newspaper or tweets; the others have labels already.",
         )
-    if not margin >= 0:
-        raise CourseError("The margin cannot be negative.", given=margin, mend="Use margin=0.5.")
+    check_numbers("scores", texts["score"][:], least_size=0)
     from datasets import Dataset
 
     table = texts.to_pandas()
     decided = table[(table["score"] != 0) & (table["score"].abs() >= margin)]
+    if decided.empty:
+        raise CourseError("No text has a score as far from 0 as this.", given=margin, mend="Use margin=0.5.")
     return Dataset.from_pandas(decided.assign(label=(decided["score"] > 0).astype(int)), preserve_index=False)
 
 
+@border(texts=a_dataset, num_examples=partial(check_count, least=0), seed=a_seed, label=optional(check_text))
 def sample_texts(texts: Dataset, num_examples: int, *, seed: int, label: str | None = "label") -> Dataset:
     """Draw rows at random, as many of each label as the number allows.
 
@@ -210,7 +228,6 @@ def sample_texts(texts: Dataset, num_examples: int, *, seed: int, label: str | N
     """
     import numpy as np
 
-    check_seed(seed)
     if label is not None and label not in texts.column_names:
         raise CourseError(
             f"These texts have no column `{label}` to balance.",
@@ -219,7 +236,10 @@ def sample_texts(texts: Dataset, num_examples: int, *, seed: int, label: str | N
         )
     order = np.random.default_rng(seed).permutation(len(texts))
     if label is not None and len(texts):
-        order = _taking_turns(np.asarray(texts[label][:])[order], order)
+        labels = texts[label][:]
+        if None in labels:
+            raise CourseError(f"Row {labels.index(None)} has no label.", mend="Leave the row out.")
+        order = _taking_turns(np.asarray(labels)[order], order)
     if not 0 < num_examples <= len(order):
         raise CourseError(
             f"There are {len(order)} examples to draw from" + (" with balanced labels." if label else "."),
@@ -229,6 +249,7 @@ def sample_texts(texts: Dataset, num_examples: int, *, seed: int, label: str | N
     return texts.select(order[:num_examples].tolist())
 
 
+@border(num_heldout=check_count, heldout=a_choice("validation", "test"), seed=a_seed)
 def labelled_splits(
     name: str, *, num_heldout: int, heldout: str = "validation", seed: int = 0
 ) -> tuple[Dataset, Dataset]:
@@ -277,6 +298,7 @@ def normalise(text: str) -> str:
 # --- splits ----------------------------------------------------------------------------------------
 
 
+@border(tables=mapping_to(with_columns("document_id")), text_columns=check_texts)
 def assign_groups(tables: Mapping[str, pd.DataFrame], text_columns: Iterable[str]) -> None:
     """Add `group` and `split` to each table, in place: documents that share a text share both.
 
@@ -288,6 +310,8 @@ def assign_groups(tables: Mapping[str, pd.DataFrame], text_columns: Iterable[str
         text_columns: the columns whose content must not cross sides.
     """
     columns = tuple(text_columns)
+    for name, table in tables.items():
+        with_columns("document_id", *columns)(name, table)
     parents: dict[str, str] = {}
 
     def root_of(key: str) -> str:

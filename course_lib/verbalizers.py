@@ -10,13 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from course_lib.checks import check_texts
+from course_lib.checks import border, check_text, check_texts, each, of_type
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+a_tokenizer = of_type("transformers.PreTrainedTokenizerBase")
+some_texts = partial(check_texts, least=0)
 
 
 class LabelIds(NamedTuple):
@@ -92,9 +97,10 @@ class Verbalizer:
         Raises:
             CourseError: as `find_label_ids`.
         """
-        return find_label_ids(tokenizer, [prompt], self.continuations)[0]
+        return find_label_ids(tokenizer, [check_text("prompt", prompt)], self.continuations)[0]
 
 
+@border(tokenizer=a_tokenizer, prompts=some_texts)
 def find_label_ids(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], continuations: Sequence[str]
 ) -> list[LabelIds]:
@@ -156,6 +162,7 @@ class Rows:
     first_reading: list[int]
 
 
+@border(examples=each(of_type("course_lib.verbalizers.LabelIds"), least=0))
 def lay_out_rows(examples: Sequence[LabelIds]) -> Rows:
     """Lay out the rows that the labels of all examples are read off.
 
@@ -170,7 +177,7 @@ def lay_out_rows(examples: Sequence[LabelIds]) -> Rows:
         The rows.
 
     Raises:
-        CourseError: nothing before the label that a model could read.
+        CourseError: nothing before the label that a model could read, or a label without a token.
 
     Example:
         >>> lay_out_rows([LabelIds([7, 8], [[1], [2]]), LabelIds([7], [[3, 1], [4, 1]])]).ids
@@ -186,6 +193,8 @@ def lay_out_rows(examples: Sequence[LabelIds]) -> Rows:
                 given=f"item {item}",
                 mend="Write a prompt before the label word.",
             )
+        if not labels or not all(labels):
+            raise CourseError("Each item needs labels of at least one token.", given=labels)
         needed = _longest_only([label[:-1] for label in labels])
         for number, label in enumerate(labels):
             row = next(i for i, read in enumerate(needed) if read[: len(label) - 1] == label[:-1])
@@ -207,6 +216,7 @@ def _longest_only(sequences: list[list[int]]) -> list[list[int]]:
     return kept
 
 
+@border(tokenizer=a_tokenizer, texts=some_texts)
 def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Tokenize texts that are still to be continued: with the start token if the model has one, no end token.
 

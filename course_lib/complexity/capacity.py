@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from course_lib.checks import (
@@ -30,6 +31,8 @@ ENCODER = "fine-tuned encoder"
 LINEAR = "linear on TF-IDF"
 
 
+# Of a single text there is one label, and nothing to tell apart.
+two_or_more = partial(check_count, least=2)
 _SIZES: dict[str, Check] = {
     "num_heldout": check_count,
     "num_epochs": check_count,
@@ -39,7 +42,7 @@ _SIZES: dict[str, Check] = {
 }
 
 
-@border(train_sizes=each(check_count), seeds=each(a_seed), **_SIZES)
+@border(train_sizes=each(two_or_more), seeds=each(a_seed), **_SIZES)
 def sample_size_sweep(
     train_sizes: Sequence[int],
     seeds: Sequence[int],
@@ -66,11 +69,13 @@ def sample_size_sweep(
         num_parameters, parameter_ratio, seconds.
 
     Raises:
-        CourseError: if N is larger than the data.
+        CourseError: if an N is larger than the data, or below 2; before any run.
     """
     import pandas as pd
     from tqdm.auto import tqdm
 
+    pool, _ = labelled_splits(texts, num_heldout=num_heldout)
+    sample_texts(pool, max(train_sizes), seed=seeds[0])
     runs = [(size, seed) for seed in seeds for size in train_sizes]
     bar = tqdm(runs, desc="runs", disable=not progress)
     rows = [
@@ -89,7 +94,7 @@ def sample_size_sweep(
     return pd.DataFrame(rows)
 
 
-@border(train_size=check_count, seed=a_seed, **_SIZES)
+@border(train_size=two_or_more, seed=a_seed, **_SIZES)
 def sample_size_run(
     train_size: int,
     seed: int,

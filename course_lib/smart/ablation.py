@@ -7,7 +7,7 @@ from mere shrinkage: label smoothing, early stopping, and a smaller learning rat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ from course_lib.finetuning import (
     ExtraLoss,
     FinetuningSettings,
     Step,
+    encode,
     evaluate,
     finetune,
 )
@@ -119,6 +120,17 @@ class Arm:
 an_arm = of_type("course_lib.smart.ablation.Arm")
 
 
+def arm_with(settings: Mapping[str, Any]) -> Arm:
+    """Make an arm of its fields by name, as JSON keeps them.
+
+    Raises:
+        CourseError: a field that an arm has not, or a value out of its range.
+    """
+    for name in settings:
+        check_choice("setting of an arm", name, [field.name for field in fields(Arm)])
+    return Arm(**settings)
+
+
 @border(chosen=mapping_to(an_arm, "plain", "R_s", "D_Breg", "label smoothing"))
 def ablation_arms(chosen: Mapping[str, Arm]) -> dict[str, Arm]:
     """Give the arms of the ablation from the settings that a search chose.
@@ -177,7 +189,15 @@ def train_arm(
     Returns:
         Churn, the mean share of watched predictions that flip from one step to the next over
         `NUM_CHURN_STEPS` steps from the middle of the run on; None without watched texts.
+
+    Raises:
+        CourseError: before the training, as `encode` for any of the texts; a single step to watch.
     """
+    if watched is not None:
+        check_count("num_steps with watched texts", num_steps, least=2)
+    for texts in (development, watched):
+        if texts is not None:
+            encode(classifier, texts)
     settings = FinetuningSettings(learning_rate=arm.learning_rate, num_steps=num_steps, seed=seed)
     smart = _smart_loss(arm, classifier, num_steps)
     predictions: list[np.ndarray] = []
@@ -290,12 +310,15 @@ def ablation_run(
         One row: accuracy, loss in nats, calibration_error, a flip rate for each change, distance
         (relative, of the encoder), churn.
     """
+    check_count("num_changed", num_changed, most=num_test)
+    check_mapping("num_steps", num_steps, keys=[str(train_size)])
+    chosen = arm_with(arm)
     pool, test = labelled_splits(texts, num_heldout=num_test, heldout="test")
     _, development = labelled_splits(texts, num_heldout=num_development)
     classifier = load_classifier(num_labels=len(set(test["label"][:])), seed=seed)
     before = encoder_weights(classifier)
     churn = train_arm(
-        Arm(**arm),
+        chosen,
         classifier,
         sample_texts(pool, train_size, seed=seed),
         development,
@@ -345,10 +368,16 @@ def ablation_sweep(
 
     Returns:
         The rows of `ablation_run`.
+
+    Raises:
+        CourseError: before any run, too few texts for the largest size; as `ablation_run`.
     """
     import pandas as pd
     from tqdm.auto import tqdm
 
+    check_mapping("num_steps", sizes.get("num_steps"), keys=list(map(str, train_sizes)))
+    for name in texts:
+        sample_texts(labelled_splits(name, num_heldout=1)[0], max(train_sizes), seed=seeds[0])
     tasks = list(ablation_tasks(dict.fromkeys(texts, arms), train_sizes, seeds))
     return pd.DataFrame(
         [row for task in tqdm(tasks, desc="runs") for row in ablation_run(**task, **sizes, progress=True)]

@@ -23,7 +23,7 @@ from course_lib.errors import CourseError
 from course_lib.finetuning import evaluate
 from course_lib.models import load_classifier
 from course_lib.runs import ResultRecord
-from course_lib.smart.ablation import Arm, an_arm, train_arm
+from course_lib.smart.ablation import Arm, an_arm, arm_with, train_arm
 from course_lib.texts import labelled_splits, sample_texts
 
 if TYPE_CHECKING:
@@ -91,10 +91,10 @@ def search_run(
     Returns:
         One row: the fields of the arm, family, accuracy, loss in nats.
     """
+    candidate = arm_with(arm)
     pool, development = labelled_splits(texts, num_heldout=num_development)
     classifier = load_classifier(num_labels=len(set(development["label"][:])), seed=seed)
     train = sample_texts(pool, train_size, seed=seed)
-    candidate = Arm(**arm)
     train_arm(candidate, classifier, train, development, num_steps=num_steps, seed=seed)
     result = evaluate(classifier, development)
     return [

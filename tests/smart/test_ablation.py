@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from datasets import Dataset
 
 from course_lib.errors import CourseError
 from course_lib.finetuning import FinetuningSettings, evaluate, finetune
 from course_lib.models import load_classifier
 from course_lib.runs import ResultRecord
 from course_lib.smart import ablation, search
-from course_lib.smart.ablation import Arm, ablation_arms, ablation_run, paired_differences, train_arm
+from course_lib.smart.ablation import (
+    Arm,
+    ablation_arms,
+    ablation_run,
+    ablation_sweep,
+    paired_differences,
+    train_arm,
+)
 from course_lib.texts import labelled_splits, sample_texts
 
 SIZES = {"num_steps": {"16": 4}, "num_development": 16, "num_test": 16, "num_changed": 8}
@@ -197,3 +206,30 @@ def test_a_search_run_measures_on_development_texts() -> None:
     (row,) = search.search_run("movie", 100, asdict(Arm()), train_size=16, num_steps=2, num_development=16)
     assert row["family"] == "plain"
     assert 0 <= row["accuracy"] <= 1
+
+
+def _never(*args: Any, **settings: Any) -> None:
+    raise AssertionError("trained")
+
+
+def test_what_would_fail_in_the_end_is_refused_before_the_training(
+    texts: tuple[Dataset, Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablation, "finetune", _never)
+    train, development = texts
+    classifier = load_classifier(num_labels=2, seed=0)
+    unlabelled = development.remove_columns("label")
+    for development_texts, settings in (
+        (development, {"num_steps": 1, "watched": development}),
+        (unlabelled, {"num_steps": 2}),
+        (development, {"num_steps": 2, "watched": unlabelled}),
+    ):
+        with pytest.raises(CourseError):
+            train_arm(Arm(), classifier, train, development_texts, seed=0, **settings)
+
+
+def test_a_sweep_asks_for_its_largest_size_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ablation, "finetune", _never)
+    sizes = {"num_steps": {"4": 2, "1000000": 2}, "num_development": 4, "num_test": 4, "num_changed": 2}
+    with pytest.raises(CourseError, match="examples to draw from"):
+        ablation_sweep({"plain": Arm()}, ["movie"], [4, 10**6], [0], **sizes)

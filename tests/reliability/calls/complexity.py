@@ -98,13 +98,19 @@ def _run_calls() -> list[Call]:
         Call(
             capacity.sample_size_sweep,
             lambda: {"train_sizes": [4], "seeds": [0], **SAMPLE},
-            {"train_sizes": wrong.list_of(wrong.count()), "seeds": wrong.list_of(wrong.seed), **SAMPLE_KINDS},
+            {
+                "train_sizes": wrong.either(
+                    wrong.list_of(wrong.count(least=2)), wrong.named("more than there are", [4, 10**6])
+                ),
+                "seeds": wrong.list_of(wrong.seed),
+                **SAMPLE_KINDS,
+            },
             slow=True,
         ),
         Call(
             capacity.sample_size_run,
             lambda: {"train_size": 4, "seed": 0, **SAMPLE},
-            {"train_size": wrong.count(), "seed": wrong.seed, **SAMPLE_KINDS},
+            {"train_size": wrong.count(least=2), "seed": wrong.seed, **SAMPLE_KINDS},
             slow=True,
         ),
         Call(

@@ -449,10 +449,10 @@ def _arm_calls() -> list[Call]:
                 "arm": wrong.thing,
                 "classifier": wrong.thing,
                 "train": TEXTS,
-                "development": wrong.thing,
-                "num_steps": COUNT,
+                "development": TEXTS,
+                "num_steps": wrong.either(COUNT, wrong.named("one", 1)),
                 "seed": wrong.seed,
-                "watched": wrong.optional(wrong.thing),
+                "watched": wrong.optional(TEXTS),
                 "progress": wrong.flag,
             },
         ),
@@ -491,10 +491,11 @@ def _ablation_rows() -> pd.DataFrame:
 def _run_calls() -> list[Call]:
     sizes = {"num_steps": {"4": 2}, "num_development": 4, "num_test": 4, "num_changed": 2}
     size_kinds: dict[str, wrong.Kind] = {
-        "num_steps": wrong.mapping_of(COUNT),
-        **dict.fromkeys(("num_development", "num_test", "num_changed"), COUNT),
+        "num_steps": wrong.either(wrong.mapping_of(COUNT), wrong.named("of another size", {"5": 2})),
+        **dict.fromkeys(("num_development", "num_test"), COUNT),
+        "num_changed": wrong.count(most=4),
     }
-    of_arm = wrong.mapping_of(wrong.thing)
+    of_arm = wrong.either(wrong.mapping_of(wrong.thing), wrong.named("an unknown field", {**ARM, "rate": 1}))
     return [
         Call(
             ablation.ablation_run,
@@ -530,7 +531,9 @@ def _run_calls() -> list[Call]:
             {
                 "arms": wrong.mapping_of(wrong.thing),
                 "texts": wrong.list_of(wrong.name),
-                "train_sizes": wrong.list_of(COUNT),
+                "train_sizes": wrong.either(
+                    wrong.list_of(COUNT), wrong.named("more than there are", [4, 10**6])
+                ),
                 "seeds": wrong.list_of(wrong.seed),
                 **size_kinds,
             },
