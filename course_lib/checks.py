@@ -153,7 +153,9 @@ def check_path(name: str, value: Any) -> Path:
         CourseError: it is neither a Path nor a text, or empty, or holds a character that no path may hold.
     """
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
-        raise CourseError(f"{name} must be a path.", given=_shown(value))
+        raise CourseError(
+            f"{name} must be a path.", given=_shown(value), mend='Write, for example, "out.csv".'
+        )
     return Path(value)
 
 
