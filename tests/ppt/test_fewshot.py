@@ -287,6 +287,30 @@ def test_the_first_step_follows_the_gradient_of_a_plain_pass() -> None:
         assert torch.allclose(moved, -rate * before.grad[large].sign(), rtol=0.05, atol=0)
 
 
+def test_steps_are_those_of_a_plain_loop_also_from_frozen_weights() -> None:
+    text, label = examples(1)[0][:2]
+    quick = PromptTrainingSettings(1e-3, 4, 1, warmup_share=0.0, evaluate_every=4, max_grad_norm=1e9)
+    frozen = tiny_language_model()
+    frozen.model.requires_grad_(False)
+    one = [PromptExample(text, label)]
+    tuned = finetune_language_model(frozen, one, WORDS, quick, development=one)
+    plain = tiny_language_model()
+    ids = plain.tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+    optimizer = torch.optim.AdamW(plain.model.parameters(), lr=1e-3, weight_decay=quick.weight_decay)
+    losses = []
+    for step in range(1, 5):
+        optimizer.param_groups[0]["lr"] = quick.learning_rate_at(step)
+        logits = plain.model(ids).logits[:, -1, [5, 6]]
+        loss = torch.nn.functional.cross_entropy(logits, torch.tensor([label]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert tuned.kept_step == 4
+    assert tuned.losses == pytest.approx(losses, rel=1e-4)
+    assert not any(weight.requires_grad for weight in frozen.model.parameters())
+
+
 def test_small_updates_do_not_vanish_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fewshot_tuning._BestWeights, "restore", lambda self: None)
     language_model = tiny_language_model()
