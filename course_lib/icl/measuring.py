@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from course_lib.checks import check_count
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.calibration import CALIBRATIONS, content_free_rows, decide
 from course_lib.icl.hypotheses import find_hypothesis
@@ -365,8 +366,9 @@ def measure_drawn(
         As `measure_set`.
 
     Raises:
-        CourseError: as `measure_split`.
+        CourseError: as `measure_split`; if there is no such set.
     """
+    check_count("set_number", set_number, least=0, most=len(drawn.splits) - 1)
     split, intervention = drawn.splits[set_number], drawn.intervention
     rows = measure_split(
         scorer,
@@ -489,11 +491,14 @@ def intervention_sweep(
         The rows of `bias_run`.
 
     Raises:
-        CourseError: as `bias_run`.
+        CourseError: as `bias_run`; nothing is measured before.
     """
     from tqdm.auto import tqdm
 
-    tasks = list(product(STEERS, range(num_sets)))
+    check_count("test_size", test_size)
+    for name in (h1, h2):
+        find_hypothesis(name)
+    tasks = list(product(STEERS, range(check_count("num_sets", num_sets))))
     return [
         row
         for (kind, direction), number in tqdm(tasks, desc="interventions", disable=not progress)

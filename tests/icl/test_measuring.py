@@ -451,3 +451,30 @@ def test_bad_input_of_the_command_is_named_and_leaves_no_file(
     assert found.exit_code == 2
     assert message in found.stderr
     assert not (tmp_path / "bias.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("h1", "h2", "num_sets", "test_size"),
+    [
+        ("sentiment", "sentiment.short", 0, 4),
+        ("sentiment", "sentiment.short", 2.5, 4),
+        ("sentiment", "sentiment.short", 2, 0),
+        ("sentiment", "sentiment.sort", 2, 4),
+        (None, "sentiment.short", 2, 4),
+    ],
+)
+def test_a_sweep_of_interventions_is_refused_before_a_model_is_loaded(
+    h1: Any, h2: Any, num_sets: Any, test_size: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "find_scorer", lambda *_, **__: pytest.fail("loads a model"))
+    with pytest.raises(CourseError):
+        measuring.intervention_sweep(h1, h2, num_sets, test_size, progress=False)
+
+
+@pytest.mark.parametrize("number", [-1, 1, 0.5, None])
+def test_a_set_that_was_not_drawn_is_refused(texts: Dataset, number: Any) -> None:
+    drawn = measuring.draw_sets(
+        texts, "sentiment", "sentiment.short", num_sets=1, num_demonstrations=4, test_size=4
+    )
+    with pytest.raises(CourseError, match="from 0 to 0"):
+        measuring.measure_drawn(KnownPreference(is_good), drawn, number)
