@@ -85,8 +85,8 @@ def hand_in(folder: Path, solved: list[str], untouched: str) -> dict[str, int | 
         ("__MACOSX/final/._a1.ipynb", b"x"),
         ("final/data.csv", b"x"),
     )
-    zipped(folder / "windows.zip", ("work/a1.ipynb", part))
-    data = (folder / "windows.zip").read_bytes().replace(b"work/", b"work\\")
+    zipped(folder / "windows.zip", ("task/a1.ipynb", part))
+    data = (folder / "windows.zip").read_bytes().replace(b"task/", b"task\\")
     (folder / "windows.zip").write_bytes(data)
     (folder / f"{unicodedata.normalize('NFD', '이영희')}.ipynb").write_bytes(part)
     return {
@@ -107,7 +107,7 @@ def hand_in(folder: Path, solved: list[str], untouched: str) -> dict[str, int | 
         "old": SOME,
         "report.pdf": "It is no notebook (.ipynb).",
         "text": "The file is not JSON, so it is no notebook.",
-        "windows.zip/work/a1": SOME,
+        "windows.zip/task/a1": SOME,
         "김철수 - a1": SOME,
         "이영희": SOME,
         "홍길동_102_assignsubmission_file_a1": ALL,

@@ -191,9 +191,9 @@ def test_what_lies_beside_a_learners_notebook_is_no_submission(tmp_path: Path) -
 
 
 def test_archives_of_windows_have_backslashes(tmp_path: Path) -> None:
-    made = archive(tmp_path / "made.zip", ("work/", b""), ("work/a1.ipynb", b"A"), ("work/plot.png", b"P"))
+    made = archive(tmp_path / "made.zip", ("task/", b""), ("task/a1.ipynb", b"A"), ("task/plot.png", b"P"))
     # PowerShell 5 writes names so; Python's own writer would mend them.
-    data = made.read_bytes().replace(b"work/", b"work\\")
+    data = made.read_bytes().replace(b"task/", b"task\\")
     made.unlink()
     (tmp_path / "alice.zip").write_bytes(data)
     out = archive(tmp_path / "out.zip", ("../x.ipynb", b"x")).read_bytes().replace(b"../", b"..\\")
@@ -201,7 +201,7 @@ def test_archives_of_windows_have_backslashes(tmp_path: Path) -> None:
     drive = archive(tmp_path / "drive.zip", ("C:/x.ipynb", b"x")).read_bytes().replace(b"C:/", b"C:\\")
     (tmp_path / "drive.zip").write_bytes(drive)
     found = outcomes(tmp_path)
-    assert found.pop("alice.zip/work/a1") == "A"
+    assert found.pop("alice.zip/task/a1") == "A"
     assert len(found) == 2
     assert all("leads out" in text for text in found.values())
 
