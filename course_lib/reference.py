@@ -62,7 +62,7 @@ def learning_rate() -> ResultRecord:
 
 def smart_search() -> ResultRecord:
     """Lesson 04: the learning rate first, then the settings of each part of SMART, on development texts."""
-    from course_lib.smart import search
+    from course_lib.smart.experiments import search
 
     settings = {name: FULL.size(f"search.{name}") for name in ("train_size", "num_steps", "num_development")}
     texts, seeds = FULL.size("ablation.texts"), FULL.size("search.seeds")
@@ -87,7 +87,7 @@ def smart_search() -> ResultRecord:
 
 def smart_ablation() -> ResultRecord:
     """Lesson 04: the arms of the ablation at the settings that `smart_search` chooses, on test texts."""
-    from course_lib.smart import ablation, search
+    from course_lib.smart.experiments import ablation, search
 
     searched = smart_search()
     searched.save()
@@ -108,7 +108,7 @@ def smart_ablation() -> ResultRecord:
 
 def ppt_prompts() -> ResultRecord:
     """Lesson 06: each shipped prompt on its own held-out task, beside an untrained one and a hard pattern."""
-    from course_lib.ppt.shipped import evaluate_shipped
+    from course_lib.ppt.pretraining.shipped import evaluate_shipped
 
     return evaluate_shipped(
         num_test=FULL.size("prompt.num_test"), dtype=PROMPT_DTYPE, num_workers=_num_workers()
@@ -117,8 +117,8 @@ def ppt_prompts() -> ResultRecord:
 
 def ppt_probe() -> ResultRecord:
     """Lesson 06: what linear probes of the hidden states know of the pre-training tasks, layer by layer."""
-    from course_lib.ppt.probing import probe_task
-    from course_lib.ppt.tasks import TASK_NAMES
+    from course_lib.ppt.pretraining.probing import probe_task
+    from course_lib.ppt.pretraining.tasks import TASK_NAMES
 
     settings = {name: FULL.size(f"probe.{name}") for name in ("layers", "num_train", "num_test")}
     settings["dtype"] = PROMPT_DTYPE
@@ -138,7 +138,8 @@ def ppt_search() -> ResultRecord:
 
 
 def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:
-    from course_lib.ppt import fewshot, fewshot_tasks
+    from course_lib.ppt.fewshot import run as fewshot
+    from course_lib.ppt.fewshot import tasks as fewshot_tasks
 
     tasks = [
         {"task": task, "method": method, "seed": seed, "learning_rate": rate}
@@ -155,7 +156,8 @@ def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:
 
 def ppt_few_shot() -> ResultRecord:
     """Lesson 06: every few-shot method on every task, at the learning rates that the searches chose."""
-    from course_lib.ppt import fewshot, fewshot_tasks
+    from course_lib.ppt.fewshot import run as fewshot
+    from course_lib.ppt.fewshot import tasks as fewshot_tasks
 
     rates = _chosen_rates(tuning_search, ppt_search)
     tasks = [
@@ -171,7 +173,7 @@ def ppt_few_shot() -> ResultRecord:
 
 def ppt_pilot() -> ResultRecord:
     """Lesson 05: label words, initialisations, patterns, and few against many examples."""
-    from course_lib.ppt import fewshot
+    from course_lib.ppt.fewshot import run as fewshot
 
     rates = _chosen_rates(tuning_search)
     variants = fewshot.pilot_variants(FULL.size("pilot.num_full"), FULL.size("pilot.full_updates"))
@@ -191,7 +193,8 @@ def ppt_pilot() -> ResultRecord:
 
 def ppt_sample_efficiency() -> ResultRecord:
     """Lesson 06: accuracy on movie sentences over the number of examples."""
-    from course_lib.ppt import fewshot, fewshot_tasks
+    from course_lib.ppt.fewshot import run as fewshot
+    from course_lib.ppt.fewshot import tasks as fewshot_tasks
 
     rates = _chosen_rates(tuning_search, ppt_search)
     tasks = [
@@ -216,7 +219,7 @@ def ppt_sample_efficiency() -> ResultRecord:
 
 
 def _methods(*, pretrained: bool) -> list[str]:
-    from course_lib.ppt.fewshot_tasks import METHODS
+    from course_lib.ppt.fewshot.tasks import METHODS
 
     return [name for name, method in METHODS.items() if (method.initialisation == "pretrained") == pretrained]
 
@@ -231,7 +234,7 @@ def _few_shot_settings() -> dict[str, Any]:
 
 
 def _chosen_rates(*searches: Callable[[], ResultRecord]) -> dict[str, float]:
-    from course_lib.ppt.fewshot import choose_learning_rates
+    from course_lib.ppt.fewshot.run import choose_learning_rates
 
     rates: dict[str, float] = {}
     for search in searches:
@@ -250,7 +253,7 @@ def _few_shot_reference(
     pretrained: bool,
 ) -> ResultRecord:
     """Run few-shot tasks; where they use the pre-trained prompts, other prompts start the run anew."""
-    from course_lib.ppt.fewshot import prompt_versions
+    from course_lib.ppt.fewshot.run import prompt_versions
 
     identity = {**settings, "prompts": prompt_versions()} if pretrained else settings
     return _run(name, identity, tasks, partial(run_task, **settings))
@@ -258,7 +261,7 @@ def _few_shot_reference(
 
 def context_accuracy() -> ResultRecord:
     """Lesson 07: accuracy over the number of demonstrations."""
-    from course_lib.icl.accuracy import context_run
+    from course_lib.icl.experiments.context_size import context_run
 
     settings = {"texts": "movie", "num_items": FULL.size("context.num_items")}
     return _run(
@@ -276,7 +279,7 @@ def context_accuracy() -> ResultRecord:
 
 def icl_conditions() -> ResultRecord:
     """Lesson 08: the search for a condition in which preferences are steadier."""
-    from course_lib.icl.conditions import condition_run, condition_tasks
+    from course_lib.icl.experiments.conditions import condition_run, condition_tasks
 
     settings = {"test_size": FULL.size("bias.search_items")}
     tasks = condition_tasks(FULL.size("bias.search_sets"))
@@ -285,7 +288,7 @@ def icl_conditions() -> ResultRecord:
 
 def icl_bias() -> ResultRecord:
     """Lesson 08: every pair and every feature alone, in the paper's condition and in the steadiest one."""
-    from course_lib.icl import conditions, measuring
+    from course_lib.icl.experiments import conditions, measuring
 
     searched = icl_conditions()
     searched.save()
@@ -309,7 +312,7 @@ def icl_bias() -> ResultRecord:
 
 def icl_paper_sets() -> ResultRecord:
     """Lesson 08: every pair with the paper's sizes, 3 sets of up to 1,200 items."""
-    from course_lib.icl.measuring import EMBEDDED_PAIRS, bias_run
+    from course_lib.icl.experiments.measuring import EMBEDDED_PAIRS, bias_run
 
     settings = {"test_size": FULL.size("bias.paper_items")}
     tasks = [
@@ -321,7 +324,7 @@ def icl_paper_sets() -> ResultRecord:
 
 def icl_interventions() -> ResultRecord:
     """Lesson 09: every pair with every intervention in both directions, and without one."""
-    from course_lib.icl.measuring import EMBEDDED_PAIRS, STEERS, bias_run
+    from course_lib.icl.experiments.measuring import EMBEDDED_PAIRS, STEERS, bias_run
 
     settings = {"test_size": FULL.size("intervention.num_items")}
     tasks = [

@@ -15,10 +15,11 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from course_lib import cli, exercises
+from course_lib import cli
+from course_lib.classroom import exercises
+from course_lib.classroom.pipeline import catalogue, execute
 from course_lib.errors import CourseError
 from course_lib.locations import RECORD_FILE
-from course_lib.pipeline import catalogue, execute
 
 FAILING = """\
 # %% [markdown]

@@ -15,15 +15,14 @@ import course_lib
 PACKAGE = Path(course_lib.__file__).resolve().parent
 CHAPTERS = {"complexity", "smart", "ppt", "icl"}
 GROUND = {
-    "checks", "errors", "locations", "assets", "models", "texts", "verbalizers", "finetuning", "statistics", "runs",
-    "user_files", "fingerprint", "hardware",
+    "checks", "errors", "locations", "assets", "models", "texts", "prompts", "finetuning", "statistics", "runs",
 }  # fmt: skip
-UPPER = {"plotting", "exercises", "grading", "pipeline", "cli", "reference"}
+UPPER = {"plotting", "classroom", "cli", "reference"}
 # What each part of the package may not import. cli and reference are the roof: they may import everything.
 FORBIDDEN = {
     **dict.fromkeys(GROUND, CHAPTERS | UPPER),
-    **{name: (CHAPTERS - {name}) | {"cli", "reference"} for name in CHAPTERS},
-    "plotting": {"cli", "reference", "pipeline", "grading", "exercises"},
+    **{name: (CHAPTERS - {name}) | {"classroom", "cli", "reference"} for name in CHAPTERS},
+    "plotting": {"cli", "reference", "classroom"},
     "__init__": CHAPTERS | UPPER,
 }
 
@@ -76,8 +75,8 @@ def test_every_part_of_the_package_has_its_place() -> None:
         ("smart/trainer.py", "from course_lib.finetuning import fine_tune", False),
         ("texts.py", "from course_lib.plotting import style", True),
         ("runs.py", "from course_lib.smart import SmartTrainer", True),
-        ("models.py", "from course_lib.exercises import check", True),
-        ("models.py", "from .pipeline import headline", True),
+        ("models.py", "from course_lib.classroom.exercises import check", True),
+        ("models.py", "from .classroom.pipeline import headline", True),
         ("models.py", "from course_lib.errors import CourseError", False),
         ("cli/measuring.py", "from course_lib.smart import SmartTrainer", False),
         ("reference.py", "from course_lib.complexity import sweep", False),

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from course_lib import cli
-from course_lib.pipeline.catalogue import course_root
+from course_lib.classroom.pipeline.catalogue import course_root
 
 # What each command is given beside the wrong value. {t} is a folder that holds the files of `place`.
 VALID = {

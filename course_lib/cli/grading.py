@@ -19,7 +19,7 @@ def assignment(
 ) -> None:
     """Write an assignment in a form of your own: student's and instructor's notebook, and rubric."""
     from course_lib.checks import check_seed
-    from course_lib.pipeline.assignments import write_assignment
+    from course_lib.classroom.pipeline.assignments import write_assignment
 
     check_seed(seed)
     for path in write_assignment(name, seed, out):
@@ -46,9 +46,9 @@ def grade(
     column: Annotated[str, typer.Option(help="The worksheet's column for the marks, if several fit.")] = "",
 ) -> None:
     """Grade submissions in a sandbox; a stopped run goes on where it was. Exit code 1: none could be marked."""
-    from course_lib.grading.class_summary import write_summary
-    from course_lib.grading.feedback_pages import write_feedback
-    from course_lib.grading.gradebook import GradedClass, grade_class
+    from course_lib.classroom.grading.gradebook import GradedClass, grade_class
+    from course_lib.classroom.grading.reports.class_summary import write_summary
+    from course_lib.classroom.grading.reports.feedback_pages import write_feedback
 
     written: list[str] = []
     if not out.name:
@@ -88,6 +88,6 @@ def gradescope(
     out: Annotated[Path, typer.Option(help="The autograder archive to write, a .zip file.")],
 ) -> None:
     """Write the Gradescope autograder of an assignment: the same judge, in an archive."""
-    from course_lib.grading.gradescope import write_archive
+    from course_lib.classroom.grading.gradescope import write_archive
 
     typer.echo(f"written: {write_archive(assignment, out)}")

@@ -11,7 +11,7 @@ import typer
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
-    from course_lib.pipeline.execute import LessonRun
+    from course_lib.classroom.pipeline.execute import LessonRun
 
 _HOW_TO_BUILD_ANEW = "`course build --force` puts yours aside and builds it anew."
 # What the course downloads and prepares, by the folder of the cache and the names it makes there. Anything else
@@ -36,9 +36,9 @@ def run(
     from rich.console import Console
 
     from course_lib import runs
-    from course_lib.pipeline import catalogue, execute, pages
-    from course_lib.pipeline.build import build as build_notebooks
-    from course_lib.pipeline.results import check_build_folder
+    from course_lib.classroom.pipeline import catalogue, execute, pages
+    from course_lib.classroom.pipeline.build import build as build_notebooks
+    from course_lib.classroom.pipeline.results import check_build_folder
 
     root = catalogue.course_root()
     name = runs.profile(profile).name
@@ -77,8 +77,8 @@ def build(
     ] = False,
 ) -> None:
     """Build the notebooks from notebooks/src/."""
-    from course_lib.pipeline import catalogue
-    from course_lib.pipeline.build import build as build_notebooks
+    from course_lib.classroom.pipeline import catalogue
+    from course_lib.classroom.pipeline.build import build as build_notebooks
 
     root = catalogue.course_root()
     changes = build_notebooks(root, write=not check, force=force)
@@ -106,7 +106,7 @@ def lab(
     import subprocess
     import sys
 
-    from course_lib.pipeline.catalogue import LEARNER_FOLDER, course_root
+    from course_lib.classroom.pipeline.catalogue import LEARNER_FOLDER, course_root
 
     folder = course_root() / LEARNER_FOLDER
     if importlib.util.find_spec("jupyterlab") is None:
@@ -149,8 +149,8 @@ def clean(
     """Remove what runs wrote to build/, and with --assets what was downloaded."""
     import shutil
 
-    from course_lib.pipeline import results
-    from course_lib.pipeline.catalogue import course_root
+    from course_lib.classroom.pipeline import results
+    from course_lib.classroom.pipeline.catalogue import course_root
 
     try:
         root: Path | None = course_root()
@@ -200,8 +200,8 @@ def progress(
     """Show which exercises are passed and which are open, lesson by lesson."""
     from rich.console import Console
 
-    from course_lib import exercises
-    from course_lib.exercises import remembering
+    from course_lib.classroom import exercises
+    from course_lib.classroom.exercises import remembering
 
     if not reset:
         found = exercises.progress()
@@ -220,7 +220,7 @@ def _print_results(results: list[LessonRun]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from course_lib.pipeline.progress import duration
+    from course_lib.classroom.pipeline.progress import duration
 
     table = Table("notebook", "seconds", "headline result")
     for result in results:

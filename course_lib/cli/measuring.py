@@ -60,10 +60,10 @@ def bias(
     """
     from accelerate import PartialState
 
-    from course_lib.icl import pairs, tables, user_texts
+    from course_lib.icl.experiments import pairs, tables, user_texts
     from course_lib.locations import check_output_file, written_output
     from course_lib.models import choose_device
-    from course_lib.user_files import split_names
+    from course_lib.texts.user_files import split_names
 
     check_output_file(out, suffix=".csv")
     choose_device(device)

@@ -11,7 +11,7 @@ from course_lib.errors import CourseError
 from course_lib.locations import check_output_file, written_output
 
 if TYPE_CHECKING:
-    from course_lib.ppt.predicting import PromptPredictions
+    from course_lib.ppt.user_predictions import PromptPredictions
 
 
 def pretrain(
@@ -35,8 +35,8 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="Where it goes; data/prompts/TASK by default.")] = None,
 ) -> None:
     """Pre-train a prompt on plain text; a stopped run goes on where it was."""
-    from course_lib.ppt.shipped import pretrain_task
-    from course_lib.user_files import split_names
+    from course_lib.ppt.pretraining.shipped import pretrain_task
+    from course_lib.texts.user_files import split_names
 
     folder = pretrain_task(
         task,
@@ -76,9 +76,9 @@ def tune(
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
 ) -> None:
     """Tune a soft prompt for your own model and texts."""
-    from course_lib.ppt.pretraining import PromptTrainingSettings
-    from course_lib.ppt.tuning import tune_prompt
-    from course_lib.user_files import split_names
+    from course_lib.ppt.training import PromptTrainingSettings
+    from course_lib.ppt.user_tuning import tune_prompt
+    from course_lib.texts.user_files import split_names
 
     settings = PromptTrainingSettings(
         learning_rate=learning_rate,
@@ -142,7 +142,7 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="For it: cpu, cuda or mps.")] = None,
 ) -> None:
     """Measure pre-trained prompts on held-out documents; or, with --prompt, a tuned one on your own texts."""
-    from course_lib.user_files import split_names
+    from course_lib.texts.user_files import split_names
 
     if prompt is None and texts is None:
         _evaluate_shipped(folder, split_names("tasks", tasks), model, num_test, num_development)
@@ -165,7 +165,7 @@ def evaluate(
 def _evaluate_shipped(
     folder: Path | None, tasks: list[str], model: str, num_test: int, num_development: int
 ) -> None:
-    from course_lib.ppt.shipped import evaluate_shipped
+    from course_lib.ppt.pretraining.shipped import evaluate_shipped
 
     record = evaluate_shipped(
         folder, task_names=tasks, num_test=num_test, num_development=num_development, source=model
@@ -185,8 +185,8 @@ def _predictions(
     **options: Any,
 ) -> PromptPredictions:
     from course_lib.models import choose_device
-    from course_lib.ppt.predicting import predict_texts
-    from course_lib.user_files import split_names
+    from course_lib.ppt.user_predictions import predict_texts
+    from course_lib.texts.user_files import split_names
 
     choose_device(options["device"])
     return predict_texts(

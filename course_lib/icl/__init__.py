@@ -1,6 +1,5 @@
 """Chapter 4: the inductive bias of in-context learning, measured by h-accuracy."""
 
-from course_lib.icl.accuracy import context_run, context_table
 from course_lib.icl.bias import FeatureBias, feature_bias, h_accuracy
 from course_lib.icl.calibration import (
     CALIBRATIONS,
@@ -9,19 +8,22 @@ from course_lib.icl.calibration import (
     decide,
     median_scores,
 )
-from course_lib.icl.conditions import choose_condition, condition_run, condition_table, split_rows, sweep
-from course_lib.icl.effects import (
+from course_lib.icl.experiments.conditions import (
+    choose_condition,
+    condition_run,
+    condition_table,
+    split_rows,
+    sweep,
+)
+from course_lib.icl.experiments.context_size import context_run, context_table
+from course_lib.icl.experiments.effects import (
     intended_change,
     intervention_effects,
     published_baselines,
     published_effects,
     steering,
 )
-from course_lib.icl.endpoint import EndpointScorer
-from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, find_hypothesis, label_texts
-from course_lib.icl.interventions import INTERVENTION_KINDS, find_intervention, interventions
-from course_lib.icl.invariance import equivariance_error, invariance_table
-from course_lib.icl.measuring import (
+from course_lib.icl.experiments.measuring import (
     EMBEDDED_PAIRS,
     bias_run,
     bias_texts,
@@ -32,18 +34,22 @@ from course_lib.icl.measuring import (
     measure_split,
     prompt_for,
 )
-from course_lib.icl.pairs import measure_pair
-from course_lib.icl.pooling import pool_texts
+from course_lib.icl.experiments.pairs import measure_pair
+from course_lib.icl.experiments.pooling import pool_texts
+from course_lib.icl.experiments.tables import bias_table, compare_models, feature_table
+from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, find_hypothesis, label_texts
+from course_lib.icl.interventions import INTERVENTION_KINDS, find_intervention, interventions
+from course_lib.icl.invariance import equivariance_error, invariance_table
 from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate, prompt_ids
-from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer, Scorer
-from course_lib.icl.tables import bias_table, compare_models, feature_table
+from course_lib.icl.scorers.endpoint import EndpointScorer
+from course_lib.icl.scorers.local import NaiveScorer, PrefixCachedScorer, Scorer
 from course_lib.icl.underspecified import (
     cell_counts,
     disambiguating_demonstrations,
     single_feature_split,
     underspecified_split,
 )
-from course_lib.verbalizers import Verbalizer
+from course_lib.prompts.verbalizers import Verbalizer
 
 __all__ = [
     "CALIBRATIONS",

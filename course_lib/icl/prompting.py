@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from course_lib.errors import CourseError
 from course_lib.models import find_context_length as find_context_length
 from course_lib.models import refuse_too_long as refuse_too_long
-from course_lib.verbalizers import Verbalizer, shared_length, text_ids
+from course_lib.prompts.verbalizers import Verbalizer, shared_length, text_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from course_lib.icl.tables import checked_rows
+from course_lib.icl.experiments.tables import checked_rows
 from course_lib.plotting.style import panels, series_style
 
 if TYPE_CHECKING:

@@ -1,22 +1,14 @@
 """Chapter 3: pre-trained prompt tuning."""
 
-from course_lib.fingerprint import (
+from course_lib.models.fingerprint import (
     ModelFingerprint,
     model_fingerprint,
     weights_hash,
 )
-from course_lib.ppt.corpus import (
-    Labeller,
-    build_cls_examples,
-    build_nsp_examples,
-    build_nss_examples,
-    build_unified_examples,
-    examples_per_second,
-    labeller_texts,
-    split_sentences,
-    train_labeller,
+from course_lib.ppt.examples import (
+    PromptExample,
 )
-from course_lib.ppt.fewshot import (
+from course_lib.ppt.fewshot.run import (
     choose_learning_rates,
     few_shot_run,
     few_shot_table,
@@ -26,7 +18,7 @@ from course_lib.ppt.fewshot import (
     pilot_run,
     pilot_variants,
 )
-from course_lib.ppt.fewshot_tasks import (
+from course_lib.ppt.fewshot.tasks import (
     METHODS,
     TASKS,
     FewShotMethod,
@@ -34,7 +26,7 @@ from course_lib.ppt.fewshot_tasks import (
     FewShotTask,
     few_shot_split,
 )
-from course_lib.ppt.fewshot_tuning import finetune_language_model
+from course_lib.ppt.fewshot.tuning import finetune_language_model
 from course_lib.ppt.label_scoring import (
     label_loss,
     label_scores,
@@ -52,31 +44,44 @@ from course_lib.ppt.patterns import (
     single_pattern,
     unified_pattern,
 )
-from course_lib.ppt.pretraining import (
-    PromptTrainingResult,
-    PromptTrainingSettings,
-    evaluate_prompt,
-    pretrain_prompt,
-    train_prompt,
+from course_lib.ppt.pretraining.documents import (
+    Labeller,
+    build_cls_examples,
+    build_nsp_examples,
+    build_nss_examples,
+    build_unified_examples,
+    examples_per_second,
+    labeller_texts,
+    split_sentences,
+    train_labeller,
 )
-from course_lib.ppt.probing import probe_task
-from course_lib.ppt.prompt_examples import (
-    PromptExample,
-)
-from course_lib.ppt.shipped import (
+from course_lib.ppt.pretraining.probing import probe_task
+from course_lib.ppt.pretraining.shipped import (
     evaluate_shipped,
     evaluate_task,
     pretrain_task,
     shipped_folder,
     shipped_training,
 )
+from course_lib.ppt.pretraining.tasks import (
+    pretraining_examples,
+    pretraining_rows,
+    pseudo_labels,
+    write_examples,
+)
 from course_lib.ppt.soft_prompt import (
     SoftPrompt,
     initialise,
     load_soft_prompt,
 )
-from course_lib.ppt.tasks import pretraining_examples, pretraining_rows, pseudo_labels, write_examples
-from course_lib.ppt.tuning import tune_prompt
+from course_lib.ppt.training import (
+    PromptTrainingResult,
+    PromptTrainingSettings,
+    evaluate_prompt,
+    pretrain_prompt,
+    train_prompt,
+)
+from course_lib.ppt.user_tuning import tune_prompt
 
 __all__ = [
     "METHODS",

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.errors import CourseError
-from course_lib.fingerprint import ModelFingerprint
 from course_lib.locations import RECORD_FILE, check_output_folder, record_own_file, replace_folder
+from course_lib.models.fingerprint import ModelFingerprint
 
 if TYPE_CHECKING:
     import torch

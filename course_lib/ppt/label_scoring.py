@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from course_lib.checks import a_choice, a_tensor, border, check_count, check_labels
 from course_lib.errors import CourseError
-from course_lib.fingerprint import embedding_table
 from course_lib.models import output_only_at, rope_border
+from course_lib.models.fingerprint import embedding_table
 from course_lib.ppt.soft_prompt import SoftPrompt
-from course_lib.verbalizers import LabelIds, lay_out_rows, shared_length
+from course_lib.prompts.verbalizers import LabelIds, lay_out_rows, shared_length
 
 if TYPE_CHECKING:
     import torch

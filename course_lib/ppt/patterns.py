@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from course_lib.checks import border, check_choice, check_count, check_rows, check_text, check_texts
 from course_lib.errors import CourseError
-from course_lib.verbalizers import LabelIds, Verbalizer, find_label_ids
+from course_lib.prompts.verbalizers import LabelIds, Verbalizer, find_label_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -23,8 +23,8 @@ from course_lib.checks import (
     optional,
 )
 from course_lib.errors import CourseError
-from course_lib.fingerprint import ModelFingerprint, embedding_table, model_fingerprint, model_name
 from course_lib.models import ModelAndTokenizer
+from course_lib.models.fingerprint import ModelFingerprint, embedding_table, model_fingerprint, model_name
 from course_lib.ppt.adapter_files import Adapter, read_adapter, write_adapter
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@
 import pandas as pd
 
 from course_lib import assets, models, plotting, runs, texts
-from course_lib.pipeline import headline
+from course_lib.classroom.pipeline import headline
 
 profile = runs.profile()
 runs.seed_everything(0)

@@ -12,9 +12,10 @@
 # Time on two CPU cores: 2 minutes, of which fine-tuning takes most
 
 # %%
-from course_lib import complexity, exercises, plotting, runs
+from course_lib import complexity, plotting, runs
+from course_lib.classroom import exercises
 from course_lib.complexity import polynomial
-from course_lib.pipeline import headline
+from course_lib.classroom.pipeline import headline
 from course_lib.plotting import complexity as figures
 
 profile = runs.profile()

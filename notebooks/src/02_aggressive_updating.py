@@ -14,8 +14,9 @@
 # %%
 from functools import partial
 
-from course_lib import complexity, exercises, plotting, runs
-from course_lib.pipeline import headline
+from course_lib import complexity, plotting, runs
+from course_lib.classroom import exercises
+from course_lib.classroom.pipeline import headline
 from course_lib.plotting import complexity as figures
 
 profile = runs.profile()

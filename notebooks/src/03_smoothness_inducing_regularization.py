@@ -14,10 +14,12 @@
 # %%
 import torch
 
-from course_lib import exercises, finetuning, models, plotting, runs, smart, texts
-from course_lib.pipeline import headline
+from course_lib import finetuning, models, plotting, runs, smart, texts
+from course_lib.classroom import exercises
+from course_lib.classroom.pipeline import headline
 from course_lib.plotting import smart as figures
-from course_lib.smart import robustness, toy
+from course_lib.smart.experiments import robustness
+from course_lib.smart.experiments import toy
 
 profile = runs.profile()
 runs.seed_everything(0)

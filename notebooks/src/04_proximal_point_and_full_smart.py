@@ -14,11 +14,14 @@
 # %%
 import torch
 
-from course_lib import complexity, exercises, models, plotting, runs, smart
-from course_lib.pipeline import headline
+from course_lib import complexity, models, plotting, runs, smart
+from course_lib.classroom import exercises
+from course_lib.classroom.pipeline import headline
 from course_lib.plotting import complexity as chapter_1
 from course_lib.plotting import smart as figures
-from course_lib.smart import ablation, leash, search
+from course_lib.smart.experiments import ablation
+from course_lib.smart.experiments import leash
+from course_lib.smart.experiments import search
 
 profile = runs.profile()
 runs.seed_everything(0)

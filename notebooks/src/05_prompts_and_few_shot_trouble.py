@@ -18,10 +18,11 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from course_lib import exercises, models, plotting, ppt, runs
-from course_lib.pipeline import headline
+from course_lib import models, plotting, ppt, runs
+from course_lib.classroom import exercises
+from course_lib.classroom.pipeline import headline
 from course_lib.plotting import ppt as figures
-from course_lib.verbalizers import Verbalizer
+from course_lib.prompts.verbalizers import Verbalizer
 
 profile = runs.profile()
 runs.seed_everything(0)

@@ -17,8 +17,9 @@
 import numpy as np
 import pandas as pd
 
-from course_lib import exercises, models, plotting, ppt, runs, texts
-from course_lib.pipeline import headline
+from course_lib import models, plotting, ppt, runs, texts
+from course_lib.classroom import exercises
+from course_lib.classroom.pipeline import headline
 from course_lib.plotting import ppt as figures
 
 profile = runs.profile()

@@ -20,8 +20,9 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from course_lib import exercises, icl, models, plotting, runs, texts
-from course_lib.pipeline import headline
+from course_lib import icl, models, plotting, runs, texts
+from course_lib.classroom import exercises
+from course_lib.classroom.pipeline import headline
 from course_lib.plotting import icl as figures
 
 profile = runs.profile()

@@ -15,8 +15,9 @@
 # %%
 import numpy as np
 
-from course_lib import exercises, icl, models, plotting, runs
-from course_lib.pipeline import headline
+from course_lib import icl, models, plotting, runs
+from course_lib.classroom import exercises
+from course_lib.classroom.pipeline import headline
 from course_lib.plotting import bias as figures
 
 profile = runs.profile()

@@ -14,8 +14,9 @@
 # %%
 import pandas as pd
 
-from course_lib import exercises, icl, plotting, runs
-from course_lib.pipeline import headline
+from course_lib import icl, plotting, runs
+from course_lib.classroom import exercises
+from course_lib.classroom.pipeline import headline
 from course_lib.plotting import bias as figures
 
 profile = runs.profile()

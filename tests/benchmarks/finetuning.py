@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from course_lib.finetuning import FinetuningSettings, encode, finetune
-from course_lib.hardware import machine_sentence
 from course_lib.models import ModelAndTokenizer, count_parameters, load_classifier
+from course_lib.runs.hardware import machine_sentence
 from course_lib.texts import load_texts, sample_texts, with_binary_labels
 from tests.benchmarks.timing import interleaved_medians, matrix_rate
 

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.grading.conftest import ROOT, code_cells, notebook
-from tests.grading.test_attacks import FRAMES, WRONG
+from tests.classroom.grading.conftest import ROOT, code_cells, notebook
+from tests.classroom.grading.test_attacks import FRAMES, WRONG
 
 ASSIGNMENT, SEED, JOBS = "a1", 1, 2
 HOSTILE = {
@@ -33,7 +33,7 @@ RUN = (
 
 def forty_submissions() -> Iterator[tuple[str, str, bytes]]:
     """Give kind, name and content of each submission."""
-    from course_lib.pipeline.assignments import build_assignment
+    from course_lib.classroom.pipeline.assignments import build_assignment
 
     solved = code_cells(build_assignment(ROOT, ASSIGNMENT, 0, solutions=True))
     untouched = build_assignment(ROOT, ASSIGNMENT, 0).encode()

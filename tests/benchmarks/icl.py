@@ -17,17 +17,17 @@ import numpy as np
 import requests
 import torch
 
-from course_lib.hardware import machine_sentence
 from course_lib.icl.calibration import decide
-from course_lib.icl.endpoint import EndpointScorer
+from course_lib.icl.experiments.measuring import bias_texts, prompt_for
 from course_lib.icl.hypotheses import find_hypothesis
-from course_lib.icl.measuring import bias_texts, prompt_for
-from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer
+from course_lib.icl.scorers.endpoint import EndpointScorer
+from course_lib.icl.scorers.local import NaiveScorer, PrefixCachedScorer
 from course_lib.icl.underspecified import underspecified_split
 from course_lib.models import ModelAndTokenizer, count_parameters, load_language_model
-from course_lib.verbalizers import text_ids
+from course_lib.prompts.verbalizers import text_ids
+from course_lib.runs.hardware import machine_sentence
 from tests.benchmarks.timing import matrix_rate
-from tests.icl.llama_server import llama_server
+from tests.icl.scorers.llama_server import llama_server
 
 NUM_ITEMS = 1200
 NUM_WHOLE = 64  # items for the rivals that take a second and more for each

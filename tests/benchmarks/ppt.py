@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
 
-from course_lib.hardware import machine_sentence
 from course_lib.models import load_language_model
-from course_lib.ppt.corpus import (
+from course_lib.ppt.label_scoring import label_loss, label_scores, make_label_batch
+from course_lib.ppt.pretraining.documents import (
     build_cls_examples,
     build_nsp_examples,
     build_nss_examples,
     build_unified_examples,
     examples_per_second,
 )
-from course_lib.ppt.label_scoring import label_loss, label_scores, make_label_batch
-from course_lib.ppt.pretraining import quick_attention
 from course_lib.ppt.soft_prompt import initialise
+from course_lib.ppt.training import quick_attention
+from course_lib.prompts.verbalizers import LabelIds
+from course_lib.runs.hardware import machine_sentence
 from course_lib.texts import load_texts
-from course_lib.verbalizers import LabelIds
 from tests.benchmarks.timing import interleaved_medians
 
 BATCH_SIZE, NUM_VIRTUAL, NUM_TOKENS = 16, 20, 48

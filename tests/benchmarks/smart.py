@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from smart_pytorch import SMARTLoss, kl_loss, sym_kl_loss
 
-from course_lib.hardware import machine_sentence
 from course_lib.models import load_classifier
+from course_lib.runs.hardware import machine_sentence
 from course_lib.smart import BregmanProximalPoint, SmartLoss, SmoothnessRegularizer
 from tests.benchmarks.timing import interleaved_medians
 

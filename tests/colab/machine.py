@@ -22,8 +22,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from course_lib import assets
+from course_lib.classroom.pipeline.colab import REPOSITORY_VARIABLE
 from course_lib.locations import CACHE_VARIABLE, cache_folder
-from course_lib.pipeline.colab import REPOSITORY_VARIABLE
 from course_lib.runs import PROFILE_VARIABLE
 
 CHECKOUT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from course_lib.pipeline.colab import colab_cell
+from course_lib.classroom.pipeline.colab import colab_cell
 from tests.colab.machine import CHECKOUT, ColabMachine, build_machine, export_checkout, pinned_requirements
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

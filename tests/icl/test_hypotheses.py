@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.errors import CourseError
-from course_lib.icl import pooling
+from course_lib.icl.experiments import pooling
+from course_lib.icl.experiments.pooling import POOLED_COLUMNS, pool_texts
 from course_lib.icl.hypotheses import (
     HYPOTHESES,
     Hypothesis,
@@ -25,7 +26,6 @@ from course_lib.icl.hypotheses import (
     label_texts,
     words_of,
 )
-from course_lib.icl.pooling import POOLED_COLUMNS, pool_texts
 from course_lib.icl.underspecified import cell_counts
 from course_lib.texts import TEXT_SOURCES, load_texts, normalise
 from tests.hub_folders import write_hub_folder

@@ -15,8 +15,8 @@ from course_lib.icl.prompting import (
     prompt_ids,
 )
 from course_lib.models import ModelAndTokenizer, load_language_model
+from course_lib.prompts.verbalizers import Verbalizer
 from course_lib.texts import load_texts
-from course_lib.verbalizers import Verbalizer
 
 DIGITS = Verbalizer(["0", "1"])
 ROWS = [{"text": "Dull."}, {"text": "Great!"}]

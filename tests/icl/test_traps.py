@@ -21,20 +21,23 @@ import pytest
 import torch
 from datasets import Dataset
 
+import tests.icl.scorers.test_scoring as scoring_tests
 import tests.icl.test_calibration as calibration_tests
 import tests.icl.test_interventions as intervention_tests
-import tests.icl.test_scoring as scoring_tests
 import tests.icl.test_underspecified as split_tests
 from course_lib.errors import CourseError
-from course_lib.icl import calibration, measuring, scoring, shared_prefix, underspecified
-from course_lib.icl.endpoint import EndpointScorer
+from course_lib.icl import calibration, underspecified
+from course_lib.icl.experiments import measuring
 from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, label_texts
 from course_lib.icl.interventions import LABELS, explanations, find_intervention, instruction
 from course_lib.icl.prompting import DemonstrationPrompt, InstanceTemplate
-from course_lib.icl.scoring import NaiveScorer, PrefixCachedScorer, Rows, label_rows
+from course_lib.icl.scorers import local as scoring
+from course_lib.icl.scorers import shared_prefix
+from course_lib.icl.scorers.endpoint import EndpointScorer
+from course_lib.icl.scorers.local import NaiveScorer, PrefixCachedScorer, Rows, label_rows
 from course_lib.icl.underspecified import UnderspecifiedSplit, underspecified_split
-from course_lib.verbalizers import LabelIds, Verbalizer, find_label_ids, text_ids
-from tests.icl.test_scoring import ITEMS, PREFIX, WORDS, by_hand, tiny_model, tiny_tokenizer
+from course_lib.prompts.verbalizers import LabelIds, Verbalizer, find_label_ids, text_ids
+from tests.icl.scorers.test_scoring import ITEMS, PREFIX, WORDS, by_hand, tiny_model, tiny_tokenizer
 from tests.smart.test_traps import ours_or_planted
 
 right_padded = scoring._right_padded

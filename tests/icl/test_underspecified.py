@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from course_lib.errors import CourseError
+from course_lib.icl.experiments.pooling import pool_texts
 from course_lib.icl.hypotheses import HYPOTHESES, label_texts
-from course_lib.icl.pooling import pool_texts
 from course_lib.icl.underspecified import (
     CELLS,
     UnderspecifiedSplit,

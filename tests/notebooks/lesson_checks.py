@@ -14,10 +14,10 @@ import nbformat
 import pytest
 from rich.console import Console
 
-from course_lib.exercises import EXERCISES
-from course_lib.pipeline.catalogue import course_root, lessons
-from course_lib.pipeline.execute import execute_notebook, find_headline
-from course_lib.pipeline.progress import RunProgress
+from course_lib.classroom.exercises import EXERCISES
+from course_lib.classroom.pipeline.catalogue import course_root, lessons
+from course_lib.classroom.pipeline.execute import execute_notebook, find_headline
+from course_lib.classroom.pipeline.progress import RunProgress
 
 ROOT = course_root(Path(__file__).parent)
 # Seconds; far from what a cell takes, so that a busy machine fails no lesson.

@@ -30,8 +30,8 @@ from course_lib.ppt.patterns import (
     single_pattern,
     unified_pattern,
 )
+from course_lib.prompts.verbalizers import Verbalizer
 from course_lib.texts import NLI_LABELS
-from course_lib.verbalizers import Verbalizer
 
 few = settings(max_examples=60, deadline=None, derandomize=True)
 ROWS: dict[str, dict[str, Any]] = {

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from peft import PeftModel, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
 from course_lib.errors import CourseError
-from course_lib.fingerprint import model_fingerprint, weights_hash
 from course_lib.models import ModelAndTokenizer, load_language_model
+from course_lib.models.fingerprint import model_fingerprint, weights_hash
 from course_lib.ppt.adapter_files import CONFIG_FILE, COURSE_FILE, WEIGHTS_FILE, WEIGHTS_KEY
 from course_lib.ppt.label_scoring import LabelBatch, label_loss, label_scores, make_label_batch
 from course_lib.ppt.soft_prompt import SoftPrompt, initialise, load_soft_prompt, ordinary_token_ids
-from course_lib.verbalizers import LabelIds, Verbalizer, find_label_ids
+from course_lib.prompts.verbalizers import LabelIds, Verbalizer, find_label_ids
 from tests.ppt.tiny import SPECIAL, VERBALIZERS, VOCABULARY, tiny_examples, tiny_gpt2, tiny_language_model
 from tests.smart.tiny import few
 

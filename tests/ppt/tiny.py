@@ -9,7 +9,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from course_lib.models import ModelAndTokenizer
-from course_lib.verbalizers import Verbalizer
+from course_lib.prompts.verbalizers import Verbalizer
 
 VOCABULARY = 60
 SPECIAL = ["[PAD]", "[UNK]", "[BOS]", "[EOS]", "[TURN]"]

@@ -138,7 +138,7 @@ def _record(folder: Path) -> Result:
 
 def _pretrain(folder: Path) -> None:
     from course_lib.locations import written_whole
-    from tests.ppt.pretraining_worker import train
+    from tests.ppt.training_worker import train
 
     result = train(folder / "checkpoints")
     with written_whole(folder / "prompt.bin") as temporary:

@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from course_lib.grading.gradebook import grade_class
-from course_lib.grading.journal import Graded
-from course_lib.pipeline.assignments import build_assignment
-from course_lib.pipeline.catalogue import course_root
+from course_lib.classroom.grading.gradebook import grade_class
+from course_lib.classroom.grading.journal import Graded
+from course_lib.classroom.pipeline.assignments import build_assignment
+from course_lib.classroom.pipeline.catalogue import course_root
 from tests.reliability._load import busy_processes
 
 ASSIGNMENT = "a1"

@@ -43,21 +43,24 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "icl": (("course_lib/icl",), ("tests/icl", "course_lib/icl")),
     "ppt": (("course_lib/ppt",), ("tests/ppt", "course_lib/ppt")),
     "statistics": (
-        ("course_lib/statistics.py", "course_lib/checks.py"),
+        ("course_lib/statistics.py", "course_lib/checks"),
         (
             "tests/test_statistics.py",
             "tests/test_checks.py",
             "course_lib/statistics.py",
-            "course_lib/checks.py",
+            "course_lib/checks",
         ),
     ),
     "judge": (
         tuple(
-            f"course_lib/grading/{name}.py"
-            for name in ("judging", "worker", "channel", "expecting", "journal", "gradebook", "limits")
+            f"course_lib/classroom/grading/{name}.py"
+            for name in (
+                *("judging", "worker/answering", "worker/channel", "expecting", "journal", "gradebook"),
+                "sandbox/limits",
+            )
         ),
         tuple(
-            f"tests/grading/test_{name}.py"
+            f"tests/classroom/grading/test_{name}.py"
             for name in (
                 *(
                     "verdicts",

@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
-from course_lib import hardware, locations, runs, user_files
+from course_lib import locations, runs
+from course_lib.runs import hardware
+from course_lib.texts import user_files
 from tests.reliability import _wrong_files as places
 from tests.reliability import _wrong_values as wrong
 from tests.reliability.fuzz import Call

@@ -9,19 +9,9 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from course_lib.icl import (
-    accuracy,
-    bias,
-    calibration,
-    conditions,
-    effects,
-    hypotheses,
-    invariance,
-    pairs,
-    prompting,
-    tables,
-    underspecified,
-)
+from course_lib.icl import bias, calibration, hypotheses, invariance, prompting, underspecified
+from course_lib.icl.experiments import conditions, effects, pairs, tables
+from course_lib.icl.experiments import context_size as accuracy
 from course_lib.icl.interventions import explanations, find_intervention, instruction, interventions
 from course_lib.runs import load_published
 from tests.reliability import _wrong_values as wrong

@@ -10,8 +10,12 @@ import pandas as pd
 import torch
 
 from course_lib.models import ModelAndTokenizer
-from course_lib.ppt import corpus, fewshot, label_scoring, patterns, pretraining, probing, soft_prompt
-from course_lib.verbalizers import LabelIds, Verbalizer
+from course_lib.ppt import label_scoring, patterns, soft_prompt
+from course_lib.ppt import training as pretraining
+from course_lib.ppt.fewshot import run as fewshot
+from course_lib.ppt.pretraining import documents as corpus
+from course_lib.ppt.pretraining import probing
+from course_lib.prompts.verbalizers import LabelIds, Verbalizer
 from tests.ppt.tiny import VERBALIZERS, tiny_examples, tiny_language_model
 from tests.reliability import _wrong_values as wrong
 from tests.reliability.fuzz import Call

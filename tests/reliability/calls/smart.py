@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from course_lib.smart import ablation, divergence, leash, loss, proximal, robustness, search, smoothness, toy
+from course_lib.smart import divergence, loss, proximal, smoothness
 from course_lib.smart import embeddings as words
 from course_lib.smart import trainer as training
 from course_lib.smart import weight as weighing
+from course_lib.smart.experiments import ablation, leash, robustness, search, toy
 from tests.reliability import _parts as parts
 from tests.reliability import _wrong_values as wrong
 from tests.reliability.fuzz import Call

@@ -1,4 +1,4 @@
-"""Right calls of `course_lib.texts` and `course_lib.verbalizers`."""
+"""Right calls of `course_lib.texts` and `course_lib.prompts.verbalizers`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 from datasets import Dataset
 
-from course_lib import texts, verbalizers
+from course_lib import texts
+from course_lib.prompts import verbalizers
 from tests.reliability import _parts as parts
 from tests.reliability import _wrong_values as wrong
 from tests.reliability.fuzz import Call

@@ -1,0 +1,1 @@
+"""The classroom: what makes a course of the methods. The methods never import it."""

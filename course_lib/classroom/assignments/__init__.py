@@ -1,0 +1,1 @@
+"""The assignments: what their tasks ask, their references, and the usual mistakes."""

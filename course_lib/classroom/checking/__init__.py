@@ -1,0 +1,1 @@
+"""How an answer is called, compared, shown and explained: for the exercises and for the judge."""

@@ -1,0 +1,325 @@
+"""Exercises of lesson 03, Smoothness-inducing regularization."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from course_lib.classroom.exercises.framework import Case, Exercise, Mistake
+
+
+def symmetric_kl(logits_p: np.ndarray, logits_q: np.ndarray) -> float:
+    """Give KL(P‖Q) + KL(Q‖P), mean over the batch.
+
+    Args:
+        logits_p: array of shape (B, C).
+        logits_q: array of shape (B, C).
+
+    Returns:
+        The divergence in nats.
+    """
+    return float(np.mean(_kl(logits_p, logits_q) + _kl(logits_q, logits_p)))
+
+
+def project(delta: np.ndarray, epsilon: float) -> np.ndarray:
+    """Move a perturbation to the nearest point with no entry beyond ±ε.
+
+    Args:
+        delta: array of shape (T, D).
+        epsilon: the radius.
+
+    Returns:
+        Array of shape (T, D).
+    """
+    return np.clip(delta, -epsilon, epsilon)
+
+
+def ascent_step(delta: np.ndarray, gradient: np.ndarray, step_size: float, epsilon: float) -> np.ndarray:
+    """Take one step up the normalised gradient, and project.
+
+    Args:
+        delta: array of shape (T, D), where the step starts.
+        gradient: array of shape (T, D), of the change of the output.
+        step_size: length of the step in the largest entry.
+        epsilon: the radius.
+
+    Returns:
+        Array of shape (T, D).
+    """
+    return project(delta + step_size * gradient / np.max(np.abs(gradient)), epsilon)
+
+
+def smoothness_gradient(weight: np.ndarray, embeddings: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    """Give the gradient of R_s with respect to the weight of a linear model.
+
+    Args:
+        weight: array of shape (D,); the model is f(x) = x · weight.
+        embeddings: array of shape (B, D), the clean inputs x.
+        delta: array of shape (B, D), their perturbations, held fixed.
+
+    Returns:
+        Array of shape (D,): the gradient of mean (f(x + δ) - f(x))², through both terms.
+    """
+    return 2 * np.mean((delta @ weight)[:, None] * delta, axis=0)
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _kl(logits_p: np.ndarray, logits_q: np.ndarray) -> np.ndarray:
+    log_p, log_q = _log_softmax(logits_p), _log_softmax(logits_q)
+    return np.sum(np.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+# --- 03.symmetric_kl
+
+
+def _logit_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    pairs = [
+        # the worked value of the lesson: 0.0349
+        (np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]), np.array([[0.8, 0.1, -0.9], [0.2, 0.7, 0.1]])),
+        (np.round(rng.normal(0, 2, (4, 3)), 1), np.round(rng.normal(0, 2, (4, 3)), 1)),
+        (np.array([[100.0, -100.0]]), np.array([[90.0, -90.0]])),  # exp of these overflows if done plainly
+        (np.array([[1000.0, 0.0, 1000.0]]), np.array([[1000.0, 0.0, 999.0]])),  # and of these in any case
+        (np.array([[1000.0, 0.0]]), np.array([[0.0, 1000.0]])),  # each is sure of what the other excludes
+        (np.ones((2, 2)), np.ones((2, 2))),  # equal: 0
+    ]
+    return [{"logits_p": p, "logits_q": q} for p, q in pairs]
+
+
+_SYMMETRIC_KL = Exercise(
+    name="03.symmetric_kl",
+    task="Return KL(P‖Q) + KL(Q‖P) of the distributions behind two arrays of logits, in nats, mean over "
+    "the batch.",
+    kind="function",
+    reference=symmetric_kl,
+    inputs=_logit_inputs,
+    hint="Take the log-softmax of both over the last axis. KL(P‖Q) of a row is the sum of p (log p - log q). "
+    "Add both directions, then take the mean over the rows.",
+    mistakes=(
+        Mistake(
+            "one direction, P first",
+            "This is KL(P‖Q) alone. Add KL(Q‖P), so that neither side is the measure of the other.",
+            lambda logits_p, logits_q: np.mean(_kl(logits_p, logits_q)),
+        ),
+        Mistake(
+            "one direction, Q first",
+            "This is KL(Q‖P) alone, the other direction. SMART adds both.",
+            lambda logits_p, logits_q: np.mean(_kl(logits_q, logits_p)),
+        ),
+        Mistake(
+            "summed over the batch",
+            "The rows are summed up. Take their mean, or λ changes its meaning with the batch size.",
+            lambda logits_p, logits_q: np.sum(_kl(logits_p, logits_q) + _kl(logits_q, logits_p)),
+        ),
+        Mistake(
+            "halved",
+            "This is half of it. The two directions are added, not averaged.",
+            lambda logits_p, logits_q: symmetric_kl(logits_p, logits_q) / 2,
+        ),
+        Mistake(
+            "mean over classes too",
+            "The mean runs over the classes too. Sum over the classes, then take the mean over the rows.",
+            lambda logits_p, logits_q: symmetric_kl(logits_p, logits_q) / logits_p.shape[-1],
+        ),
+        Mistake(
+            "mixed reductions",
+            "One direction is summed over the batch and the other averaged. Use the mean for both.",
+            lambda logits_p, logits_q: np.sum(_kl(logits_p, logits_q)) + np.mean(_kl(logits_q, logits_p)),
+        ),
+    ),
+)
+
+
+# --- 03.project
+
+
+def _delta_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    deltas = [
+        (np.array([[0.5, -2.0], [0.1, 0.0]]), 1.0),
+        (np.round(rng.normal(0, 1, (3, 4)), 2), 0.5),
+        (np.array([[0.2, -0.1]]), 1.0),  # inside: stays where it is
+        (np.round(rng.normal(0, 3, (2, 3)), 1), 1e-5),
+    ]
+    return [{"delta": delta, "epsilon": epsilon} for delta, epsilon in deltas]
+
+
+_PROJECT = Exercise(
+    name="03.project",
+    task="Return the nearest perturbation whose largest absolute entry is at most epsilon.",
+    kind="function",
+    reference=project,
+    inputs=_delta_inputs,
+    tolerance=1e-9,
+    hint="Each entry on its own: where it is beyond ±epsilon it moves to ±epsilon, else it stays.",
+    mistakes=(
+        Mistake(
+            "ε as a floor",
+            "Dividing by the norm plus epsilon makes the largest entry nearly 1, whatever epsilon is. "
+            "Epsilon is the radius, not a guard against division by zero.",
+            lambda delta, epsilon: delta / (np.max(np.abs(delta)) + epsilon),
+        ),
+        Mistake(
+            "always scaled to the border",
+            "Everything is scaled to the border. What is inside the ball stays where it is.",
+            lambda delta, epsilon: epsilon * delta / np.max(np.abs(delta)),
+        ),
+        Mistake(
+            "scaled as a whole",
+            "All entries shrink together. The nearest point of this ball is found entry by entry.",
+            lambda delta, epsilon: delta * min(1.0, epsilon / np.max(np.abs(delta))),
+        ),
+        Mistake(
+            "upper side only",
+            "Only the upper side is bounded. An entry must not fall below -epsilon either.",
+            lambda delta, epsilon: np.minimum(delta, epsilon),
+        ),
+        Mistake(
+            "sign only",
+            "Every entry goes to the border. What is inside the ball stays where it is.",
+            lambda delta, epsilon: epsilon * np.sign(delta),
+        ),
+    ),
+)
+
+
+# --- 03.ascent_step
+
+
+def _ascent_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    cases = [
+        (np.array([[0.1, -0.1]]), np.array([[2.0, -0.5]]), 0.3, 1.0),
+        (np.array([[0.1, -0.1]]), np.array([[0.5, -2.0]]), 0.3, 1.0),  # the largest entry is negative
+        (np.array([[0.0, 0.1]]), np.array([[-1.0, -4.0]]), 0.3, 1.0),  # every entry is
+        (np.array([[0.5, 0.2], [-0.4, 0.0]]), np.array([[4.0, 1.0], [-2.0, 0.4]]), 1.0, 0.6),
+        # the largest entry is a negative one, and alone so
+        (np.array([[0.1, 0.0]]), np.array([[-4.0, 1.0]]), 0.2, 1.0),
+        (np.round(rng.normal(0, 0.1, (3, 2)), 2), np.round(rng.normal(0, 5, (3, 2)), 1), 0.5, 0.3),
+        (np.round(rng.normal(0, 0.3, (2, 4)), 2), np.round(rng.normal(0, 0.01, (2, 4)), 4) + 1e-4, 0.2, 0.4),
+    ]
+    names = ("delta", "gradient", "step_size", "epsilon")
+    return [dict(zip(names, case, strict=True)) for case in cases]
+
+
+_ASCENT_STEP = Exercise(
+    name="03.ascent_step",
+    task="Step from delta up the gradient, divided by its largest absolute entry, and project to the ε-ball.",
+    kind="function",
+    reference=ascent_step,
+    inputs=_ascent_inputs,
+    hint="Three things in this order: divide the gradient by its largest absolute entry, add step_size times "
+    "that to delta, clip to ±epsilon.",
+    mistakes=(
+        Mistake(
+            "descent",
+            "The step goes down. R_s looks for the worst perturbation, so it goes up the gradient.",
+            lambda delta, gradient, step_size, epsilon: ascent_step(delta, gradient, -step_size, epsilon),
+        ),
+        Mistake(
+            "not normalised",
+            "The gradient is used as it is. Divide it by its largest absolute entry, or the step length "
+            "depends on how sure the model is.",
+            lambda delta, gradient, step_size, epsilon: project(delta + step_size * gradient, epsilon),
+        ),
+        Mistake(
+            "not projected",
+            "The step leaves the ball. Project after it.",
+            lambda delta, gradient, step_size, epsilon: (
+                delta + step_size * gradient / np.max(np.abs(gradient))
+            ),
+        ),
+        Mistake(
+            "start forgotten",
+            "The step starts at 0. It starts at delta.",
+            lambda delta, gradient, step_size, epsilon: ascent_step(0 * delta, gradient, step_size, epsilon),
+        ),
+        Mistake(
+            "absolute value forgotten",
+            "The gradient is divided by its largest entry with the sign. A large negative entry counts as well: "
+            "compare absolute values.",
+            lambda delta, gradient, step_size, epsilon: project(
+                delta + step_size * gradient / np.max(gradient), epsilon
+            ),
+        ),
+        Mistake(
+            "length in place of largest entry",
+            "The gradient is divided by its length over all entries. This ball is measured by the largest entry, "
+            "and so is the gradient.",
+            lambda delta, gradient, step_size, epsilon: project(
+                delta + step_size * gradient / np.linalg.norm(gradient), epsilon
+            ),
+        ),
+        Mistake(
+            "ε as a floor",
+            "Epsilon stands under the fraction, as a guard against zero. It is the radius: clip to ±epsilon.",
+            lambda delta, gradient, step_size, epsilon: (
+                (delta + step_size * gradient) / (np.max(np.abs(delta + step_size * gradient)) + epsilon)
+            ),
+        ),
+    ),
+)
+
+
+# --- 03.smoothness_gradient
+
+
+def _linear_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    cases = [
+        (np.array([1.0, 2.0]), np.array([[3.0, 0.0], [0.0, 1.0]]), np.array([[0.1, 0.0], [0.0, 0.1]])),
+        (
+            np.round(rng.normal(0, 1, 3), 1),
+            np.round(rng.normal(0, 1, (4, 3)), 1),
+            np.round(rng.normal(0, 0.1, (4, 3)), 2),
+        ),
+        (
+            np.round(rng.normal(0, 1, 2), 1),
+            np.round(rng.normal(0, 2, (3, 2)), 1),
+            np.round(rng.normal(0, 0.5, (3, 2)), 2),
+        ),
+        (np.array([1.0, -1.0]), np.array([[2.0, 5.0]]), np.zeros((1, 2))),  # no perturbation: no gradient
+    ]
+    return [dict(zip(("weight", "embeddings", "delta"), case, strict=True)) for case in cases]
+
+
+_SMOOTHNESS_GRADIENT = Exercise(
+    name="03.smoothness_gradient",
+    task="For f(x) = x · weight, return the gradient of the mean over the batch of (f(x + δ) - f(x))² with "
+    "respect to weight.",
+    kind="function",
+    reference=smoothness_gradient,
+    inputs=_linear_inputs,
+    hint="f(x + δ) - f(x) is δ · weight: the clean input cancels. Differentiate its square, and take the mean "
+    "over the batch.",
+    mistakes=(
+        Mistake(
+            "f(x) detached",
+            "f(x) is treated as a constant. In the loss of the training step the gradient flows through f(x + δ) "
+            "and through f(x); only in the search for δ is f(x) held fixed.",
+            lambda weight, embeddings, delta: (
+                2 * np.mean((delta @ weight)[:, None] * (embeddings + delta), axis=0)
+            ),
+        ),
+        Mistake(
+            "f(x + δ) detached",
+            "f(x + δ) is treated as a constant. The gradient flows through both.",
+            lambda weight, embeddings, delta: -2 * np.mean((delta @ weight)[:, None] * embeddings, axis=0),
+        ),
+        Mistake(
+            "summed over the batch",
+            "The batch is summed up. R_s is a mean over the examples.",
+            lambda weight, embeddings, delta: 2 * np.sum((delta @ weight)[:, None] * delta, axis=0),
+        ),
+        Mistake(
+            "factor 2 forgotten",
+            "A factor 2 is missing: the derivative of a square is twice what is squared.",
+            lambda weight, embeddings, delta: np.mean((delta @ weight)[:, None] * delta, axis=0),
+        ),
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (_SYMMETRIC_KL, _PROJECT, _ASCENT_STEP, _SMOOTHNESS_GRADIENT)

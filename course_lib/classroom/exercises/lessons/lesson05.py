@@ -1,0 +1,362 @@
+"""Exercises of lesson 05, Prompts, verbalizers and few-shot trouble."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from course_lib.classroom.exercises.framework import Case, Exercise, Mistake
+
+
+def stored_bytes(num_virtual_tokens: int, width: int, num_tasks: int) -> int:
+    """Give the bytes that soft prompts for several tasks take, in float32.
+
+    Args:
+        num_virtual_tokens: rows of each prompt.
+        width: numbers in a row.
+        num_tasks: prompts, one a task.
+
+    Returns:
+        Bytes, four a number.
+    """
+    return 4 * num_virtual_tokens * width * num_tasks
+
+
+def prepend(prompt: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+    """Put a soft prompt in front of every text of a batch.
+
+    Args:
+        prompt: array of shape (P, W).
+        embeddings: array of shape (B, T, W), the word embeddings of the texts.
+
+    Returns:
+        Array of shape (B, P + T, W).
+    """
+    front = np.broadcast_to(prompt, (len(embeddings), *prompt.shape))
+    return np.concatenate([front, embeddings], axis=1)
+
+
+def answer_column(attention_mask: np.ndarray, num_virtual_tokens: int) -> np.ndarray:
+    """Find where the answer is read off each row behind a soft prompt.
+
+    Args:
+        attention_mask: whole numbers of shape (B, T), 1 for the tokens of a text, which stand on the left, and
+            0 for what the row is filled up with.
+        num_virtual_tokens: rows of the prompt in front.
+
+    Returns:
+        Whole numbers of shape (B,), the column of the text's last token, virtual tokens counted.
+    """
+    return num_virtual_tokens + attention_mask.sum(axis=1) - 1
+
+
+def answer_loss(logits: np.ndarray, label_ids: np.ndarray, label: int) -> float:
+    """Give the cross-entropy over the label words at the answer position.
+
+    Args:
+        logits: array of shape (V,), what the model expects next.
+        label_ids: whole numbers of shape (num_labels,), the token of each label's word.
+        label: the right label's number.
+
+    Returns:
+        The loss in nats.
+    """
+    return _cross_entropy(logits[label_ids], label)
+
+
+def _cross_entropy(logits: np.ndarray, label: int) -> float:
+    shifted = logits - logits.max()
+    return float(np.log(np.exp(shifted).sum()) - shifted[label])
+
+
+def random_rows(table: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Turn standard normal noise into rows that lie where word embeddings lie.
+
+    Args:
+        table: array of shape (V, W), the word embeddings.
+        noise: array of shape (P, W), drawn from N(0, 1).
+
+    Returns:
+        Array of shape (P, W) whose columns have the mean and the standard deviation of the table's.
+    """
+    return table.mean(axis=0) + table.std(axis=0) * noise
+
+
+# --- 05.stored_bytes
+
+
+def _bytes_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    sizes = [(20, 576, 1), (100, 4096, 3), (8, 32, 2), tuple(rng.integers(2, 50, 3).tolist())]
+    return [dict(zip(("num_virtual_tokens", "width", "num_tasks"), size, strict=True)) for size in sizes]
+
+
+_STORED_BYTES = Exercise(
+    name="05.stored_bytes",
+    task="Return how many bytes the soft prompts of several tasks take in float32.",
+    kind="function",
+    reference=stored_bytes,
+    inputs=_bytes_inputs,
+    hint="A prompt is a matrix of num_virtual_tokens rows and width columns. How many bytes has one number?",
+    mistakes=(
+        Mistake(
+            "numbers, not bytes",
+            "This counts numbers. In float32 each takes four bytes.",
+            lambda num_virtual_tokens, width, num_tasks: num_virtual_tokens * width * num_tasks,
+        ),
+        Mistake(
+            "one task",
+            "This is one prompt. Every task has one of its own.",
+            lambda num_virtual_tokens, width, num_tasks: 4 * num_virtual_tokens * width,
+        ),
+        Mistake(
+            "bits",
+            "32 is the number of bits. A byte has eight of them.",
+            lambda num_virtual_tokens, width, num_tasks: 32 * num_virtual_tokens * width * num_tasks,
+        ),
+        Mistake(
+            "one number a row",
+            "A virtual token is a whole row of numbers, as wide as a word embedding.",
+            lambda num_virtual_tokens, width, num_tasks: 4 * num_virtual_tokens * num_tasks,
+        ),
+    ),
+)
+
+
+# --- 05.prepend
+
+
+def _prepend_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    # as many rows in the prompt as in a text, so that wrong ways to join them fit too
+    shapes = [(2, 1, 2, 3), (2, 2, 2, 2), (3, 2, 3, 2), (2, 4, 2, 3)]
+    return [
+        {
+            "prompt": np.round(rng.normal(0, 1, (rows, width)), 2),
+            "embeddings": np.round(rng.normal(0, 1, (batch, length, width)), 2),
+        }
+        for rows, batch, length, width in shapes
+    ]
+
+
+def _in_front(prompt: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(prompt, (len(embeddings), *prompt.shape))
+
+
+_PREPEND = Exercise(
+    name="05.prepend",
+    task="Return the word embeddings of every text with the prompt's rows in front, as an array (B, P + T, W).",
+    kind="function",
+    reference=prepend,
+    inputs=_prepend_inputs,
+    hint="Give every text a copy of the prompt, then join the two along the axis of the tokens.",
+    mistakes=(
+        Mistake(
+            "behind the text",
+            "The prompt stands behind the texts. It belongs in front, where every token can look at it.",
+            lambda prompt, embeddings: np.concatenate([embeddings, _in_front(prompt, embeddings)], axis=1),
+        ),
+        Mistake(
+            "added to the text",
+            "The prompt is added to the words. It gets places of its own.",
+            lambda prompt, embeddings: embeddings + prompt,
+        ),
+        Mistake(
+            "joined along the batch",
+            "The prompt became further texts. Join along the axis of the tokens.",
+            lambda prompt, embeddings: np.concatenate([_in_front(prompt, embeddings), embeddings], axis=0),
+        ),
+        Mistake(
+            "joined along the width",
+            "The rows became wider. Join along the axis of the tokens.",
+            lambda prompt, embeddings: np.concatenate([_in_front(prompt, embeddings), embeddings], axis=2),
+        ),
+        Mistake(
+            "first row repeated",
+            "Every virtual token is the prompt's first row. Each has a row of its own.",
+            lambda prompt, embeddings: prepend(np.repeat(prompt[:1], len(prompt), axis=0), embeddings),
+        ),
+    ),
+)
+
+
+# --- 05.answer_column
+
+
+def _mask_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+
+    def mask(lengths: list[int], width: int) -> np.ndarray:
+        return (np.arange(width) < np.array(lengths)[:, None]).astype(int)
+
+    return [
+        {"attention_mask": mask([3, 2], 4), "num_virtual_tokens": 2},
+        {"attention_mask": mask([5], 7), "num_virtual_tokens": 20},
+        {"attention_mask": mask([4, 1, 3], 4), "num_virtual_tokens": 3},  # a full row, a single token
+        {"attention_mask": mask(rng.integers(1, 8, 5).tolist(), 9), "num_virtual_tokens": 10},
+        {"attention_mask": mask(rng.integers(1, 6, 3).tolist(), 6), "num_virtual_tokens": 1},
+    ]
+
+
+_ANSWER_COLUMN = Exercise(
+    name="05.answer_column",
+    task="Return for each row the column at which the label word is read off; columns count from 0, those of the "
+    "virtual tokens first.",
+    kind="function",
+    reference=answer_column,
+    inputs=_mask_inputs,
+    hint="The output at a text's last token says what comes next. Where does that token stand behind the prompt?",
+    mistakes=(
+        Mistake(
+            "last column",
+            "The last column is padding in all but the longest rows. Count each row's own tokens.",
+            lambda attention_mask, num_virtual_tokens: np.full(
+                len(attention_mask), num_virtual_tokens + attention_mask.shape[1] - 1
+            ),
+        ),
+        Mistake(
+            "virtual tokens forgotten",
+            "The prompt stands in front and moves every token to the right.",
+            lambda attention_mask, num_virtual_tokens: attention_mask.sum(axis=1) - 1,
+        ),
+        Mistake(
+            "one too far",
+            "One too far: the output at the last token already says what comes behind it.",
+            lambda attention_mask, num_virtual_tokens: num_virtual_tokens + attention_mask.sum(axis=1),
+        ),
+        Mistake(
+            "padding counted",
+            "This counts what the row is filled up with. The mask is 1 where the text is.",
+            lambda attention_mask, num_virtual_tokens: (
+                num_virtual_tokens + (1 - attention_mask).sum(axis=1) - 1
+            ),
+        ),
+    ),
+)
+
+
+# --- 05.answer_loss
+
+
+def _loss_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    return [
+        {"logits": np.array([3.0, 1.0, 2.0, 0.0]), "label_ids": np.array([2, 1]), "label": 1},
+        {"logits": np.array([0.0, 5.0, -1.0, 2.0]), "label_ids": np.array([3, 0]), "label": 0},
+        {"logits": np.round(rng.normal(0, 2, 7), 1), "label_ids": np.array([5, 1, 3]), "label": 2},
+        {"logits": np.round(rng.normal(0, 2, 6), 1), "label_ids": np.array([4, 2, 0]), "label": 1},
+        # exp of these is infinite
+        {"logits": np.array([1000.0, 2.0, 999.0, -5.0]), "label_ids": np.array([2, 0]), "label": 0},
+        # and of these zero
+        {"logits": np.array([-1000.0, 2.0, -999.0, 5.0]), "label_ids": np.array([0, 2]), "label": 0},
+    ]
+
+
+_ANSWER_LOSS = Exercise(
+    name="05.answer_loss",
+    task="Return the cross-entropy of the right label over the label words, in nats (natural logarithm), also for "
+    "logits as large as 1,000.",
+    kind="function",
+    reference=answer_loss,
+    inputs=_loss_inputs,
+    hint="Pick the label words' logits first. Then take -log softmax of them, at the right label.",
+    mistakes=(
+        Mistake(
+            "plain exponentials",
+            "Right for small logits. np.exp of 1,000 is infinite: subtract the largest logit first.",
+            lambda logits, label_ids, label: float(
+                np.log(np.exp(logits[label_ids]).sum()) - logits[label_ids[label]]
+            ),
+        ),
+        Mistake(
+            "whole vocabulary",
+            "The softmax runs over the whole vocabulary. Only the label words compete.",
+            lambda logits, label_ids, label: _cross_entropy(logits, label_ids[label]),
+        ),
+        Mistake(
+            "label taken for a token",
+            "The label is the number of a label word, not that of a token.",
+            lambda logits, label_ids, label: _cross_entropy(logits, label),
+        ),
+        Mistake(
+            "sign",
+            "This is the log-probability. The loss is its negative.",
+            lambda logits, label_ids, label: -answer_loss(logits, label_ids, label),
+        ),
+        Mistake(
+            "bits",
+            "This is in bits. Use the natural logarithm.",
+            lambda logits, label_ids, label: answer_loss(logits, label_ids, label) / np.log(2),
+        ),
+        Mistake(
+            "the logit alone",
+            "This is a logit without its softmax: it says nothing of the other label words.",
+            lambda logits, label_ids, label: -float(logits[label_ids[label]]),
+        ),
+    ),
+)
+
+
+# --- 05.random_rows
+
+
+def _rows_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    scales = (
+        np.array([0.1, 0.3]),
+        np.array([1.0, 0.2, 0.5]),
+        np.array([0.1, 0.4]),
+        np.array([2.0, 0.1, 1.0]),
+    )
+    return [
+        {
+            "table": np.round(rng.normal(0.3, 1, (6, len(scale))) * scale, 3),
+            "noise": np.round(rng.normal(0, 1, (3, len(scale))), 2),
+        }
+        for scale in scales
+    ]
+
+
+_RANDOM_ROWS = Exercise(
+    name="05.random_rows",
+    task="Return random rows whose columns have the mean and the standard deviation (of all "
+    "rows, ddof=0) of the table's columns.",
+    kind="function",
+    reference=random_rows,
+    inputs=_rows_inputs,
+    hint="Scale each column of the noise by that column's standard deviation, then move it to the column's mean.",
+    mistakes=(
+        Mistake(
+            "plain noise",
+            "N(0, 1) lies far from real word embeddings, whose entries are much smaller.",
+            lambda table, noise: noise,
+        ),
+        Mistake(
+            "one scale for all columns",
+            "The columns differ in scale: use the mean and the standard deviation of each.",
+            lambda table, noise: table.mean() + table.std() * noise,
+        ),
+        Mistake(
+            "mean forgotten",
+            "The scale is right. The columns' means are not zero.",
+            lambda table, noise: table.std(axis=0) * noise,
+        ),
+        Mistake(
+            "variance",
+            "This scales by the variance. The standard deviation is its root.",
+            lambda table, noise: table.mean(axis=0) + table.var(axis=0) * noise,
+        ),
+        Mistake(
+            "the same row again",
+            "All rows are the same. Virtual tokens that begin alike stay alike.",
+            lambda table, noise: random_rows(table, np.repeat(noise[:1], len(noise), axis=0)),
+        ),
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    _STORED_BYTES,
+    _PREPEND,
+    _ANSWER_COLUMN,
+    _ANSWER_LOSS,
+    _RANDOM_ROWS,
+)

@@ -1,0 +1,417 @@
+"""Exercises of lesson 06, Pre-trained prompt tuning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from course_lib.classroom.exercises.framework import Case, Exercise, Mistake
+
+
+def pair_label(first: tuple[str, int], second: tuple[str, int]) -> int:
+    """Give the label of two sentences for the pre-training task of sentence pairs.
+
+    Args:
+        first: the document of the first sentence, and its position there.
+        second: the same of the second sentence.
+
+    Returns:
+        0 (yes) for neighbours of one document, in either order; 1 (maybe) for others of one document; 2 (no)
+        for two documents.
+    """
+    if first[0] != second[0]:
+        return 2
+    return 0 if abs(first[1] - second[1]) == 1 else 1
+
+
+def answer_place(order: np.ndarray, answer: int) -> int:
+    """Give the place of the right option after the options were shuffled.
+
+    Args:
+        order: whole numbers of shape (n,); place i shows the option `order[i]`.
+        answer: the number of the right option before.
+
+    Returns:
+        Its place from 0 on.
+    """
+    return int(np.flatnonzero(order == answer)[0])
+
+
+def pseudo_labels(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Keep the labels that a labeller is confident of.
+
+    Args:
+        probabilities: array of shape (n, num_labels).
+        thresholds: array of shape (num_labels,), the confidence that each label asks for.
+
+    Returns:
+        Whole numbers of shape (n,): the most probable label where its probability is above its own
+        threshold, else -1.
+    """
+    labels = probabilities.argmax(axis=1)
+    return np.where(probabilities.max(axis=1) > thresholds[labels], labels, -1)
+
+
+def draw_balanced(labels: np.ndarray, order: np.ndarray, num_each: int) -> np.ndarray:
+    """Draw as many examples of each class, the first that come in a given order.
+
+    Args:
+        labels: whole numbers of shape (n,).
+        order: a permutation of 0 to n - 1.
+        num_each: examples of each class.
+
+    Returns:
+        Row numbers, in the order in which they come.
+    """
+    ordered = labels[order]
+    place_in_class = np.array([np.sum(ordered[:place] == label) for place, label in enumerate(ordered)])
+    return order[place_in_class < num_each]
+
+
+def paired_error(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """Give the standard error of the mean difference of two methods that share their seeds.
+
+    Args:
+        ours: accuracies of shape (n,), one a seed.
+        theirs: those of the other method, for the same seeds in the same order.
+
+    Returns:
+        The standard deviation of the differences, with n - 1 below, divided by the root of n.
+    """
+    differences = ours - theirs
+    return float(differences.std(ddof=1) / np.sqrt(len(differences)))
+
+
+# --- 06.pair_label
+
+
+def _pair_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    start = int(rng.integers(3, 20))
+    pairs = [
+        (("a", start), ("a", start + 1)),
+        (("a", start + 1), ("a", start)),
+        (("a", start), ("a", start + 2)),
+        (("a", start), ("b", start + 1)),
+        (("a", start + 7), ("a", start)),
+        (("a", start), ("b", start + 9)),
+        # Position 0 is a position like every other.
+        (("a", 0), ("a", 1)),
+        (("a", 1), ("a", 0)),
+        (("a", 0), ("a", 2)),
+        (("a", start), ("a", 0)),
+        (("a", 0), ("b", 0)),
+        (("a", 0), ("b", 1)),
+        (("a", start), ("a", start)),  # no sentence is its own neighbour
+    ]
+    return [{"first": first, "second": second} for first, second in pairs]
+
+
+def _with(before: Any, after: Any, first: tuple[str, int], second: tuple[str, int]) -> int:
+    """Change one answer into another."""
+    label = pair_label(first, second)
+    return after if label == before else label
+
+
+_PAIR_LABEL = Exercise(
+    name="06.pair_label",
+    task="Return 0 for neighbours of one document, 1 for others of one document (a sentence and itself too), 2 for "
+    "two documents.",
+    kind="function",
+    reference=pair_label,
+    inputs=_pair_inputs,
+    hint="Look at the documents first, then at how far the positions lie apart.",
+    mistakes=(
+        Mistake(
+            "next sentence only",
+            "Only the next sentence counts. The previous one is a neighbour as well.",
+            lambda first, second: 2 if first[0] != second[0] else 0 if second[1] - first[1] == 1 else 1,
+        ),
+        Mistake(
+            "positions of two documents",
+            "Positions are compared across documents. Position 4 of another text is no neighbour of position 3.",
+            lambda first, second: 0 if abs(first[1] - second[1]) == 1 else 1 if first[0] == second[0] else 2,
+        ),
+        Mistake(
+            "yes and no exchanged",
+            "The labels count from yes (0) over maybe (1) to no (2).",
+            lambda first, second: 2 - pair_label(first, second),
+        ),
+        Mistake(
+            "same document is enough",
+            "All of one document count as neighbours. Sentences that do not touch are a class of their own.",
+            lambda first, second: _with(1, 0, first, second),
+        ),
+        Mistake(
+            "two classes",
+            "Sentences of one document that do not touch count as two documents. They are the class in between.",
+            lambda first, second: _with(1, 2, first, second),
+        ),
+        Mistake(
+            "position 0 forgotten",
+            "A sentence at position 0 counts as none. In Python 0 is false: compare positions, and do not test "
+            "them as true or false.",
+            lambda first, second: pair_label(first, second) if first[1] and second[1] else 2,
+        ),
+        Mistake(
+            "within two sentences",
+            "A sentence lies between these two. Neighbours touch.",
+            lambda first, second: 2 if first[0] != second[0] else 0 if abs(first[1] - second[1]) <= 2 else 1,
+        ),
+    ),
+)
+
+
+# --- 06.answer_place
+
+
+def _order_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    # a cycle, so that what stands at place `answer` is never what shows where the answer is
+    cycle = np.roll(np.arange(6), int(rng.choice([-2, -1, 1, 2])))
+    return [
+        {"order": np.array([2, 0, 1]), "answer": 0},
+        {"order": np.array([1, 2, 3, 0]), "answer": 2},
+        {"order": np.array([2, 0, 1]), "answer": 2},
+        {"order": np.array([1, 2, 0]), "answer": 0},  # the last place
+        {"order": cycle, "answer": 0},
+        {"order": cycle, "answer": 3},
+        {"order": np.array([3, 1, 0, 2]), "answer": 1},
+    ]
+
+
+_ANSWER_PLACE = Exercise(
+    name="06.answer_place",
+    task="Return the place, from 0 on, at which the right option stands after shuffling.",
+    kind="function",
+    reference=answer_place,
+    inputs=_order_inputs,
+    hint="order[i] is the option shown at place i. Which place shows the right one?",
+    mistakes=(
+        Mistake(
+            "the permutation, not its inverse",
+            "order[answer] is the option that stands where the answer stood. You need the place of the answer.",
+            lambda order, answer: int(order[answer]),
+        ),
+        Mistake(
+            "place before shuffling",
+            "That is its number before. The options were shuffled.",
+            lambda order, answer: int(answer),
+        ),
+        Mistake(
+            "counted from one",
+            "Labels count from 0: letter A is label 0.",
+            lambda order, answer: answer_place(order, answer) + 1,
+        ),
+        Mistake(
+            "always the first",
+            "The answer always stands first. A prompt learns that at once, and nothing else.",
+            lambda order, answer: 0,
+        ),
+        Mistake(
+            "counted from the end",
+            "This counts from the last place.",
+            lambda order, answer: len(order) - 1 - answer_place(order, answer),
+        ),
+    ),
+)
+
+
+# --- 06.pseudo_labels
+
+
+def _probability_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    fixed = np.array(
+        [[0.9, 0.05, 0.05], [0.6, 0.3, 0.1], [0.1, 0.55, 0.35], [0.2, 0.2, 0.6], [0.3, 0.4, 0.3]]
+    )
+    asked = np.array([0.8, 0.5, 0.7])
+    return [
+        {"probabilities": fixed, "thresholds": asked},
+        {"probabilities": fixed[::-1], "thresholds": np.array([0.5, 0.6, 0.2])},
+        {"probabilities": np.round(rng.dirichlet([0.5] * 3, 8), 3), "thresholds": asked},
+        # just at the threshold: not above it
+        {
+            "probabilities": np.array([[0.5, 0.25, 0.25], [0.25, 0.75, 0.0]]),
+            "thresholds": np.array([0.5, 0.75, 0.1]),
+        },
+        # two labels as probable as each other: the first
+        {
+            "probabilities": np.array([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4]]),
+            "thresholds": np.array([0.3, 0.3, 0.3]),
+        },
+        # the labeller is sure, but not of its most probable label's threshold alone
+        {"probabilities": np.array([[0.5, 0.5 - 1e-3, 1e-3]]), "thresholds": np.array([0.6, 0.3, 0.1])},
+    ]
+
+
+_PSEUDO_LABELS = Exercise(
+    name="06.pseudo_labels",
+    task="Return the most probable label where its probability is above (not just at) its own threshold, else -1.",
+    kind="function",
+    reference=pseudo_labels,
+    inputs=_probability_inputs,
+    hint="Find each sentence's most probable label, look up the threshold of that label, then compare.",
+    mistakes=(
+        Mistake(
+            "nothing left out",
+            "Every sentence keeps its label. Those that the labeller is unsure of are to be left out.",
+            lambda probabilities, thresholds: probabilities.argmax(axis=1),
+        ),
+        Mistake(
+            "first threshold for all",
+            "One threshold is used for all labels. Each label has its own.",
+            lambda probabilities, thresholds: np.where(
+                probabilities.max(axis=1) > thresholds[0], probabilities.argmax(axis=1), -1
+            ),
+        ),
+        Mistake(
+            "any label above its threshold",
+            "A label that is not the most probable one was given because its threshold is low.",
+            lambda probabilities, thresholds: np.where(
+                (probabilities > thresholds).any(axis=1), (probabilities > thresholds).argmax(axis=1), -1
+            ),
+        ),
+        Mistake(
+            "kept and left out exchanged",
+            "The sure ones are left out and the unsure ones kept.",
+            lambda probabilities, thresholds: np.where(
+                pseudo_labels(probabilities, thresholds) < 0, probabilities.argmax(axis=1), -1
+            ),
+        ),
+        Mistake(
+            "left out as label 0",
+            "What is left out becomes label 0, a real label. Mark it with -1.",
+            lambda probabilities, thresholds: np.maximum(pseudo_labels(probabilities, thresholds), 0),
+        ),
+    ),
+)
+
+
+# --- 06.draw_balanced
+
+
+def _draw_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    return [
+        {"labels": np.array([0, 0, 0, 1, 1, 1]), "order": np.array([5, 1, 0, 2, 4, 3]), "num_each": 2},
+        {"labels": np.array([1, 0, 1, 0, 1]), "order": np.array([4, 2, 0, 3, 1]), "num_each": 1},
+        {"labels": np.arange(12) % 3, "order": rng.permutation(12), "num_each": 2},
+        {"labels": np.array([0] * 8 + [1] * 4), "order": rng.permutation(12), "num_each": 3},
+        # A class that has fewer rows gives all that it has.
+        {"labels": np.array([0] * 5 + [1]), "order": rng.permutation(6), "num_each": 3},
+        {"labels": np.array([2, 0, 2, 2]), "order": np.array([3, 0, 1, 2]), "num_each": 2},
+    ]
+
+
+_DRAW_BALANCED = Exercise(
+    name="06.draw_balanced",
+    task="Return the row numbers of the first num_each examples of each class, in the order in which they come. "
+    "A class that has fewer gives all of them.",
+    kind="function",
+    reference=draw_balanced,
+    inputs=_draw_inputs,
+    hint="Go through the rows in the given order and take one while its class is not full.",
+    mistakes=(
+        Mistake(
+            "not balanced",
+            "The first rows are taken whatever their class. Each class has a number of its own.",
+            lambda labels, order, num_each: order[: num_each * len(np.unique(labels))],
+        ),
+        Mistake(
+            "capped at the smallest class",
+            "Every class is cut down to the size of the smallest. Only a class that has too few gives fewer.",
+            lambda labels, order, num_each: draw_balanced(
+                labels, order, min(num_each, int(np.unique(labels, return_counts=True)[1].min()))
+            ),
+        ),
+        Mistake(
+            "order not used",
+            "The rows are taken as they stand. A draw follows the order.",
+            lambda labels, order, num_each: draw_balanced(labels, np.arange(len(labels)), num_each),
+        ),
+        Mistake(
+            "sorted",
+            "The rows are right but sorted. Leave them in the order in which they come.",
+            lambda labels, order, num_each: np.sort(draw_balanced(labels, order, num_each)),
+        ),
+        Mistake(
+            "one too many of each",
+            "Each class has one row too many.",
+            lambda labels, order, num_each: draw_balanced(labels, order, num_each + 1),
+        ),
+        Mistake(
+            "labels, not rows",
+            "These are the labels of the rows. Give the row numbers.",
+            lambda labels, order, num_each: labels[draw_balanced(labels, order, num_each)],
+        ),
+    ),
+)
+
+
+# --- 06.paired_error
+
+
+def _accuracy_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    fixed = np.array([0.60, 0.72, 0.66, 0.81, 0.70])
+    # draws of examples that are easy or hard for both methods
+    shared = rng.normal(0.7, 0.08, 6)
+    return [
+        {"ours": fixed + np.array([0.02, 0.05, 0.03, 0.04, 0.01]), "theirs": fixed},
+        {"ours": np.array([0.5, 0.9, 0.7]), "theirs": np.array([0.55, 0.8, 0.6])},
+        {
+            "ours": np.round(shared + rng.normal(0.03, 0.01, 6), 3),
+            "theirs": np.round(shared, 3),
+        },
+        {"ours": np.array([0.8, 0.6, 0.7, 0.9]), "theirs": np.array([0.7, 0.6, 0.5, 0.8])},
+    ]
+
+
+_PAIRED_ERROR = Exercise(
+    name="06.paired_error",
+    task="Return the standard error of the mean difference between two methods over shared seeds, "
+    "with the sample standard deviation (ddof=1).",
+    kind="function",
+    reference=paired_error,
+    inputs=_accuracy_inputs,
+    hint="Take the difference for each seed first. Then it is the standard error of one list of numbers.",
+    mistakes=(
+        Mistake(
+            "not paired",
+            "The two methods are treated as if their seeds had nothing in common. Take differences first.",
+            lambda ours, theirs: float(
+                np.sqrt(ours.var(ddof=1) / len(ours) + theirs.var(ddof=1) / len(ours))
+            ),
+        ),
+        Mistake(
+            "n below",
+            "With n below, the spread of few numbers comes out too small. Use n - 1.",
+            lambda ours, theirs: float((ours - theirs).std() / np.sqrt(len(ours))),
+        ),
+        Mistake(
+            "standard deviation",
+            "This is the spread of single differences. That of their mean is smaller, by the root of n.",
+            lambda ours, theirs: float((ours - theirs).std(ddof=1)),
+        ),
+        Mistake(
+            "divided by n",
+            "This divides by n. The error of a mean shrinks with the root of n.",
+            lambda ours, theirs: float((ours - theirs).std(ddof=1) / len(ours)),
+        ),
+        Mistake(
+            "the mean itself",
+            "This is the mean difference. The question is how sure it is.",
+            lambda ours, theirs: float((ours - theirs).mean()),
+        ),
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    _PAIR_LABEL,
+    _ANSWER_PLACE,
+    _PSEUDO_LABELS,
+    _DRAW_BALANCED,
+    _PAIRED_ERROR,
+)

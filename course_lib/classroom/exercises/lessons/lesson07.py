@@ -1,0 +1,344 @@
+"""Exercises of lesson 07, In-context learning."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from course_lib.classroom.exercises.framework import Case, Exercise, Mistake
+
+
+def label_log_probability(log_probabilities: np.ndarray, token_ids: np.ndarray) -> float:
+    """Give the log-probability of a label's whole continuation.
+
+    Args:
+        log_probabilities: array of shape (T, V); row t is what the model expects as the label's t-th token.
+        token_ids: whole numbers of shape (T,), the label's tokens.
+
+    Returns:
+        The sum over its tokens, in nats.
+    """
+    return float(np.sum(log_probabilities[np.arange(len(token_ids)), token_ids]))
+
+
+def choose_label(logits: np.ndarray, label_ids: np.ndarray) -> int:
+    """Give the label whose word the model finds most probable.
+
+    Args:
+        logits: array of shape (V,), what the model expects next.
+        label_ids: whole numbers of shape (num_labels,), the token of each label's word.
+
+    Returns:
+        The number of the label, not of the token.
+    """
+    return int(np.argmax(logits[label_ids]))
+
+
+def contextual_calibration(probabilities: np.ndarray, content_free: np.ndarray) -> np.ndarray:
+    """Divide label probabilities by those of an input without content.
+
+    Args:
+        probabilities: array of shape (n, num_labels).
+        content_free: array of shape (num_labels,).
+
+    Returns:
+        Scores of shape (n, num_labels), which need not sum to 1.
+    """
+    return probabilities / content_free
+
+
+def median_predictions(log_odds: np.ndarray) -> np.ndarray:
+    """Decide for label 1 where the log-odds lie above their median.
+
+    Args:
+        log_odds: array of shape (n,), log p(label 1) - log p(label 0).
+
+    Returns:
+        Whole numbers 0 or 1 of shape (n,).
+    """
+    return (log_odds > np.median(log_odds)).astype(int)
+
+
+def shared_prefix_speedup(prefix_tokens: int, item_tokens: np.ndarray) -> float:
+    """Give how many times fewer tokens a model reads where the prefix is read once.
+
+    Args:
+        prefix_tokens: tokens of the shared part.
+        item_tokens: whole numbers of shape (n,), tokens of each item.
+
+    Returns:
+        Tokens of all whole prompts, divided by those of the prefix once and of the items.
+    """
+    total = np.sum(item_tokens)
+    return float((len(item_tokens) * prefix_tokens + total) / (prefix_tokens + total))
+
+
+# --- 07.label_log_probability
+
+
+def _log_probability_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+
+    def table(length: int, vocabulary: int) -> np.ndarray:
+        return np.round(np.log(rng.dirichlet(np.ones(vocabulary), length)), 3)
+
+    return [
+        {"log_probabilities": table(1, 4), "token_ids": np.array([2])},
+        {"log_probabilities": table(2, 5), "token_ids": np.array([4, 1])},
+        {"log_probabilities": table(3, 6), "token_ids": np.array([0, 5, 2])},
+        {"log_probabilities": table(3, 4), "token_ids": np.array([3, 3, 1])},
+    ]
+
+
+_LABEL_LOG_PROBABILITY = Exercise(
+    name="07.label_log_probability",
+    task="Return the log-probability of the whole label, in nats: row t of the table is the guess at its t-th token.",
+    kind="function",
+    reference=label_log_probability,
+    inputs=_log_probability_inputs,
+    hint="From each row pick the entry of that row's token, then combine the logs of independent steps.",
+    mistakes=(
+        Mistake(
+            "first token only",
+            "Only the first token counts. Labels that begin alike could then never be told apart.",
+            lambda log_probabilities, token_ids: log_probabilities[0, token_ids[0]],
+        ),
+        Mistake(
+            "last token only",
+            "Only the last token counts. The probability of a label is that of all its tokens.",
+            lambda log_probabilities, token_ids: log_probabilities[-1, token_ids[-1]],
+        ),
+        Mistake(
+            "mean over the tokens",
+            "The tokens are averaged. The log of a product of probabilities is the sum of their logs.",
+            lambda log_probabilities, token_ids: (
+                label_log_probability(log_probabilities, token_ids) / len(token_ids)
+            ),
+        ),
+        Mistake(
+            "probability, not its log",
+            "This is the probability. Leave it as a log: products of small numbers run out of digits.",
+            lambda log_probabilities, token_ids: np.exp(label_log_probability(log_probabilities, token_ids)),
+        ),
+        Mistake(
+            "every pair of row and token",
+            "Every token is looked up in every row. Token t belongs to row t alone.",
+            lambda log_probabilities, token_ids: np.sum(log_probabilities[:, token_ids]),
+        ),
+    ),
+)
+
+
+# --- 07.choose_label
+
+
+def _choice_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    cases = [
+        (np.array([5.0, 1.0, 2.0, 0.5]), np.array([1, 2])),
+        (np.array([0.1, 3.0, -1.0, 9.0, 2.0]), np.array([4, 1])),
+        (np.round(rng.normal(0, 2, 8), 1), np.array([6, 3, 0])),
+        (np.array([1.0, -2.0, -1.0]), np.array([1, 2])),
+        (np.array([0.0, 1.5, 9.0, 1.5]), np.array([3, 1, 0])),  # equal: the first
+    ]
+    return [dict(zip(("logits", "label_ids"), case, strict=True)) for case in cases]
+
+
+_CHOOSE_LABEL = Exercise(
+    name="07.choose_label",
+    task="Return the number of the label whose word has the largest logit, of equal ones the first.",
+    kind="function",
+    reference=choose_label,
+    inputs=_choice_inputs,
+    hint="Look at the logits of the label words alone, and give the place in label_ids, not the token.",
+    mistakes=(
+        Mistake(
+            "argmax over the vocabulary",
+            "The largest logit of the whole vocabulary need not be a label word. Compare the labels only.",
+            lambda logits, label_ids: int(np.argmax(logits)),
+        ),
+        Mistake(
+            "token, not label",
+            "This is the token of the best label. Give the label's own number.",
+            lambda logits, label_ids: int(label_ids[np.argmax(logits[label_ids])]),
+        ),
+        Mistake(
+            "least probable",
+            "This is the label with the smallest logit.",
+            lambda logits, label_ids: int(np.argmin(logits[label_ids])),
+        ),
+        Mistake(
+            "largest token number",
+            "The token numbers are compared. Compare the logits at those tokens.",
+            lambda logits, label_ids: int(np.argmax(label_ids)),
+        ),
+    ),
+)
+
+
+# --- 07.contextual_calibration
+
+
+def _calibration_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    return [
+        {"probabilities": np.array([[0.3, 0.7]]), "content_free": np.array([0.2, 0.8])},
+        {"probabilities": np.array([[0.6, 0.4], [0.5, 0.5]]), "content_free": np.array([0.5, 0.5])},
+        {
+            "probabilities": np.round(rng.dirichlet(np.ones(3), 4), 2) + 0.01,
+            "content_free": np.array([0.2, 0.3, 0.5]),
+        },
+        {
+            "probabilities": np.round(rng.dirichlet(np.ones(2), 3), 2) + 0.01,
+            "content_free": np.array([0.9, 0.1]),
+        },
+    ]
+
+
+_CONTEXTUAL_CALIBRATION = Exercise(
+    name="07.contextual_calibration",
+    task="Return the scores: each label's probability divided by its probability without content.",
+    kind="function",
+    reference=contextual_calibration,
+    inputs=_calibration_inputs,
+    hint="A label that the model likes anyway has to earn more.",
+    mistakes=(
+        Mistake(
+            "upside down",
+            "The fraction is upside down: the probability with content stands above.",
+            lambda probabilities, content_free: content_free / probabilities,
+        ),
+        Mistake(
+            "multiplied",
+            "Multiplying makes the favourite label stronger still. Divide.",
+            lambda probabilities, content_free: probabilities * content_free,
+        ),
+        Mistake(
+            "subtracted",
+            "The probabilities are subtracted. Contextual calibration divides.",
+            lambda probabilities, content_free: probabilities - content_free,
+        ),
+        Mistake(
+            "not calibrated",
+            "These are the probabilities as they came. Divide by those without content.",
+            lambda probabilities, content_free: probabilities,
+        ),
+        Mistake(
+            "made to sum to one",
+            "The scores are made to sum to 1. The choice is the same, but the scores asked for are the plain ratios.",
+            lambda probabilities, content_free: (
+                (probabilities / content_free) / np.sum(probabilities / content_free, axis=1, keepdims=True)
+            ),
+        ),
+    ),
+)
+
+
+# --- 07.median_predictions
+
+
+def _log_odds_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    return [
+        {"log_odds": np.array([1.2, 1.5, 1.1, 1.9])},
+        {"log_odds": np.array([-3.0, -1.0, -2.0, -2.5])},
+        {"log_odds": np.round(rng.normal(2, 0.5, 8), 2)},
+        {"log_odds": np.array([-0.5, 10.0, 0.2, 0.4, -0.1, 0.3])},
+        {"log_odds": np.array([0.7, 2.0, 0.9, 3.1, 0.8])},  # an odd number: one item is the median
+        {"log_odds": np.array([1.5, 0.5, 1.5, 2.5, 1.5, 3.0])},  # a tie in the middle
+        {"log_odds": np.array([0.4])},
+    ]
+
+
+_MEDIAN_PREDICTIONS = Exercise(
+    name="07.median_predictions",
+    task="Return 1 where the log-odds of label 1 lie above the median of all of them, else 0 (also at the "
+    "median itself).",
+    kind="function",
+    reference=median_predictions,
+    inputs=_log_odds_inputs,
+    hint="The threshold is the middle value of the test set's own log-odds; no label is needed for it.",
+    mistakes=(
+        Mistake(
+            "threshold zero",
+            "The threshold is 0, as without calibration. Take the median of the log-odds.",
+            lambda log_odds: (log_odds > 0).astype(int),
+        ),
+        Mistake(
+            "threshold at the mean",
+            "The threshold is the mean, which one extreme value can pull away. Take the median.",
+            lambda log_odds: (log_odds > np.mean(log_odds)).astype(int),
+        ),
+        Mistake(
+            "median counted as above",
+            "An item at the median itself gets label 1. Only those above it do: > and not >=.",
+            lambda log_odds: (log_odds >= np.median(log_odds)).astype(int),
+        ),
+        Mistake(
+            "labels swapped",
+            "The labels are swapped: above the median is label 1.",
+            lambda log_odds: (log_odds < np.median(log_odds)).astype(int),
+        ),
+        Mistake(
+            "always one label",
+            "Every item has the same label. About half of them lie above the median.",
+            lambda log_odds: np.ones(len(log_odds), dtype=int),
+        ),
+    ),
+)
+
+
+# --- 07.shared_prefix_speedup
+
+
+def _prefix_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    return [
+        {"prefix_tokens": 473, "item_tokens": np.array([31] * 4)},
+        {"prefix_tokens": 100, "item_tokens": np.array([10, 20])},
+        {"prefix_tokens": 473, "item_tokens": rng.integers(10, 60, 50)},
+        {"prefix_tokens": 0, "item_tokens": np.array([5, 7])},
+    ]
+
+
+_SHARED_PREFIX_SPEEDUP = Exercise(
+    name="07.shared_prefix_speedup",
+    task="Return how many times fewer tokens are read if the prefix is read once and not once an item, as a factor.",
+    kind="function",
+    reference=shared_prefix_speedup,
+    inputs=_prefix_inputs,
+    hint="Count the tokens of all whole prompts, then those of one prefix and all items, and divide.",
+    mistakes=(
+        Mistake(
+            "prefix free of charge",
+            "Below, only the items are counted. The prefix has to be read once, too.",
+            lambda prefix_tokens, item_tokens: (
+                (len(item_tokens) * prefix_tokens + np.sum(item_tokens)) / np.sum(item_tokens)
+            ),
+        ),
+        Mistake(
+            "number of items",
+            "This would hold if the items had no tokens of their own.",
+            lambda prefix_tokens, item_tokens: float(len(item_tokens)),
+        ),
+        Mistake(
+            "upside down",
+            "The fraction is upside down: the whole prompts stand above.",
+            lambda prefix_tokens, item_tokens: 1 / shared_prefix_speedup(prefix_tokens, item_tokens),
+        ),
+        Mistake(
+            "items left out above",
+            "Only prefixes are counted above. Whole prompts hold the items' tokens, too.",
+            lambda prefix_tokens, item_tokens: (
+                len(item_tokens) * prefix_tokens / (prefix_tokens + np.sum(item_tokens))
+            ),
+        ),
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    _CHOOSE_LABEL,
+    _LABEL_LOG_PROBABILITY,
+    _CONTEXTUAL_CALIBRATION,
+    _MEDIAN_PREDICTIONS,
+    _SHARED_PREFIX_SPEEDUP,
+)

@@ -1,0 +1,252 @@
+"""Exercises of lesson 08, Inductive bias and h-accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from course_lib.classroom.exercises.framework import Case, Exercise, Mistake, answer_exercise
+
+
+def h_accuracy(predictions: np.ndarray, hypothesis_labels: np.ndarray) -> float:
+    """Give the share of items, among those the hypothesis applies to, that get its label.
+
+    Args:
+        predictions: 0 or 1, of shape (n,).
+        hypothesis_labels: 0 or 1, or -1 where the hypothesis does not apply, of shape (n,).
+    """
+    applies = hypothesis_labels != -1
+    return float(np.mean(predictions[applies] == hypothesis_labels[applies]))
+
+
+def h1_from_halves(share_10: float, share_01: float) -> float:
+    """Give h1-accuracy from the shares of label 1 on the (1, 0) and (0, 1) halves of a test set."""
+    return (share_10 + 1 - share_01) / 2
+
+
+def underspecified_rows(h1: np.ndarray, h2: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the rows fit for demonstrations and those fit for the test set.
+
+    Args:
+        h1: labels of the first hypothesis, -1 where it does not apply, of shape (n,).
+        h2: labels of the second.
+    """
+    both_apply = (h1 != -1) & (h2 != -1)
+    return np.flatnonzero(both_apply & (h1 == h2)), np.flatnonzero(both_apply & (h1 != h2))
+
+
+def standard_error(agrees: np.ndarray) -> float:
+    """Give the standard error of the mean h1-accuracy with sets as the unit.
+
+    Args:
+        agrees: 0 or 1 of shape (sets, items).
+    """
+    of_sets = agrees.mean(axis=1)
+    return float(of_sets.std(ddof=1) / np.sqrt(len(of_sets)))
+
+
+# --- 08.h_accuracy
+
+
+def _accuracy_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    return [
+        {"predictions": np.array([1, 1, 0, 1]), "hypothesis_labels": np.array([1, 0, 0, 1])},
+        {"predictions": np.array([1, 0, 0, 1, 1]), "hypothesis_labels": np.array([1, 1, -1, 0, 1])},
+        {"predictions": rng.integers(0, 2, 12), "hypothesis_labels": np.array([-1, 0, 1, 1] * 3)},
+        {"predictions": np.array([1, 1, 1, 1, 0, 1]), "hypothesis_labels": np.array([1, -1, 1, -1, 0, 1])},
+    ]
+
+
+_H_ACCURACY = Exercise(
+    name="08.h_accuracy",
+    task="Return the share of items that get the hypothesis's label, among those it applies to (not -1).",
+    kind="function",
+    reference=h_accuracy,
+    inputs=_accuracy_inputs,
+    hint="Keep the items whose label under the hypothesis is 0 or 1; then take the mean of 'is the same'.",
+    mistakes=(
+        Mistake(
+            "items that do not count are wrong answers",
+            "Items to which the hypothesis does not apply count as wrong here. Leave them out of the mean.",
+            lambda predictions, hypothesis_labels: np.mean(predictions == hypothesis_labels),
+        ),
+        Mistake(
+            "share of label 1",
+            "This is how often the model says 1, whatever the hypothesis says.",
+            lambda predictions, hypothesis_labels: np.mean(predictions[hypothesis_labels != -1]),
+        ),
+        Mistake(
+            "share that disagrees",
+            "This is the share of items on which the two differ: the other hypothesis's accuracy.",
+            lambda predictions, hypothesis_labels: 1 - h_accuracy(predictions, hypothesis_labels),
+        ),
+        Mistake(
+            "a count",
+            "This is a number of items. Divide by how many the hypothesis applies to.",
+            lambda predictions, hypothesis_labels: np.sum(predictions == hypothesis_labels),
+        ),
+    ),
+)
+
+
+# --- 08.h1_from_halves
+
+
+def _half_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    drawn = np.round(rng.uniform(0.05, 0.95, 2), 2)
+    shares = ((0.72, 0.35), (1.0, 1.0), (0.2, 0.9), tuple(float(share) for share in drawn))
+    return [{"share_10": first, "share_01": second} for first, second in shares]
+
+
+_H1_FROM_HALVES = Exercise(
+    name="08.h1_from_halves",
+    task="Return h1-accuracy from the shares of label 1 on the (1, 0) half and on the (0, 1) half.",
+    kind="function",
+    reference=h1_from_halves,
+    inputs=_half_inputs,
+    hint="In each half ask what h1 says and how often the model says that; then take the mean of the two.",
+    mistakes=(
+        Mistake(
+            "mean of the shares",
+            "On the (0, 1) half h1 says 0, so there the model follows h1 when it does not say 1.",
+            lambda share_10, share_01: (share_10 + share_01) / 2,
+        ),
+        Mistake(
+            "h2-accuracy",
+            "This is h2-accuracy: the halves have changed roles.",
+            lambda share_10, share_01: (share_01 + 1 - share_10) / 2,
+        ),
+        Mistake(
+            "first half only",
+            "Only the (1, 0) half counts here. A model that always says 1 would be perfect.",
+            lambda share_10, share_01: share_10,
+        ),
+        Mistake(
+            "difference of the shares",
+            "The difference runs from -1 to 1. h-accuracy is a share: half of each half.",
+            lambda share_10, share_01: share_10 - share_01,
+        ),
+    ),
+)
+
+
+# --- 08.underspecified_rows
+
+
+def _row_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    return [
+        {"h1": np.array([1, 1, 0, 0]), "h2": np.array([1, 0, 1, 0])},
+        {"h1": np.array([1, -1, 0, 0, -1]), "h2": np.array([1, 1, -1, 1, -1])},
+        {"h1": np.array([0, 1, -1, 1, 0, -1, 0]), "h2": np.array([0, 1, 0, 0, 1, -1, -1])},
+        {
+            "h1": np.array([1, 0, -1, 1, 0, -1, *rng.integers(0, 2, 4)]),
+            "h2": np.array([1, 1, -1, 0, 0, 0, *rng.integers(0, 2, 4)]),
+        },
+    ]
+
+
+_UNDERSPECIFIED_ROWS = Exercise(
+    name="08.underspecified_rows",
+    task="Return two arrays of row numbers, from 0 on: where both hypotheses apply and agree, and where they differ.",
+    kind="function",
+    reference=underspecified_rows,
+    inputs=_row_inputs,
+    hint="np.flatnonzero gives the numbers of the rows where a condition holds; -1 is no label.",
+    mistakes=(
+        Mistake(
+            "rows without a label kept",
+            "Rows where a hypothesis does not apply (-1) are kept. They can neither agree nor differ.",
+            lambda h1, h2: (np.flatnonzero(h1 == h2), np.flatnonzero(h1 != h2)),
+        ),
+        Mistake(
+            "swapped",
+            "The two are swapped: demonstrations are where both agree, the test set where they differ.",
+            lambda h1, h2: underspecified_rows(h1, h2)[::-1],
+        ),
+        Mistake(
+            "demonstrations of label 1 only",
+            "Only rows with label 1 are taken as demonstrations. Both labels have to be shown.",
+            lambda h1, h2: (np.flatnonzero((h1 == 1) & (h2 == 1)), underspecified_rows(h1, h2)[1]),
+        ),
+        Mistake(
+            "half of the test set",
+            "Only the rows with (h1, h2) = (1, 0) are in the test set. It needs (0, 1) too, to be balanced.",
+            lambda h1, h2: (underspecified_rows(h1, h2)[0], np.flatnonzero((h1 == 1) & (h2 == 0))),
+        ),
+    ),
+)
+
+
+# --- 08.standard_error
+
+
+def _agreement_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    return [
+        {"agrees": np.array([[1, 1, 1, 0], [0, 0, 1, 0]])},
+        {"agrees": np.array([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0]])},
+        {"agrees": np.repeat(np.array([[1], [0], [1], [1]]), 20, axis=1)},
+        {"agrees": (rng.random((5, 12)) < np.array([[0.2], [0.4], [0.6], [0.8], [0.9]])).astype(int)},
+    ]
+
+
+_STANDARD_ERROR = Exercise(
+    name="08.standard_error",
+    task="Return the standard error of the mean h1-accuracy, with demonstration sets (rows) as the unit "
+    "(ddof=1).",
+    kind="function",
+    reference=standard_error,
+    inputs=_agreement_inputs,
+    hint="Take each set's mean. Divide their standard deviation (ddof=1) by the root of the number of sets.",
+    mistakes=(
+        Mistake(
+            "items as the unit",
+            "Every item counts as a witness of its own. Items behind the same demonstrations are not independent.",
+            lambda agrees: agrees.std(ddof=1) / np.sqrt(agrees.size),
+        ),
+        Mistake(
+            "standard deviation",
+            "This is how far single sets differ. The mean of several sets is steadier: divide by a root.",
+            lambda agrees: agrees.mean(axis=1).std(ddof=1),
+        ),
+        Mistake(
+            "divided by n, not n - 1",
+            "The standard deviation of a few sets divides by their number less one: ddof=1.",
+            lambda agrees: agrees.mean(axis=1).std() / np.sqrt(len(agrees)),
+        ),
+        Mistake(
+            "over items, not sets",
+            "The mean is taken for each item over the sets. Take it for each set over its items.",
+            lambda agrees: agrees.mean(axis=0).std(ddof=1) / np.sqrt(agrees.shape[1]),
+        ),
+        Mistake(
+            "without the root",
+            "The standard deviation is divided by the number of sets. Divide by its square root.",
+            lambda agrees: agrees.mean(axis=1).std(ddof=1) / len(agrees),
+        ),
+    ),
+)
+
+
+_CONSTANT_MODEL = answer_exercise(
+    name="08.constant_model",
+    task="On a balanced disambiguating test set a model answers 0 to every item. What is its h2-accuracy, from 0 to 1?",
+    expected=0.5,
+    hint="h2 says 0 on one half of the items, the (1, 0) half.",
+    mistakes={
+        0: "On the (1, 0) half h2 says 0, and so does the model. Those answers agree.",
+        1: "On the (0, 1) half h2 says 1, and the model says 0. Those answers do not agree.",
+        50: "Give it as a share between 0 and 1.",
+        0.25: "There are two kinds of test items here, not four: (1, 0) and (0, 1), as many of each.",
+    },
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    _H_ACCURACY,
+    _H1_FROM_HALVES,
+    _UNDERSPECIFIED_ROWS,
+    _STANDARD_ERROR,
+    _CONSTANT_MODEL,
+)

@@ -1,0 +1,270 @@
+"""Exercises of lesson 09, Interventions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from course_lib.classroom.exercises.framework import Case, Exercise, Mistake, answer_exercise
+
+
+def intended_change(h1_before: float, h1_after: float, direction: str) -> float:
+    """Give how far h-accuracy of the intended feature rose.
+
+    Args:
+        h1_before: h1-accuracy without the intervention.
+        h1_after: h1-accuracy with it.
+        direction: "h1" or "h2".
+    """
+    change = h1_after - h1_before
+    return change if direction == "h1" else -change
+
+
+def explained_demonstrations(
+    texts: Sequence[str], labels: Sequence[int], explanations: Sequence[str]
+) -> list[str]:
+    """Give "text explanation Label: label" for each demonstration."""
+    return [f"{text} {explanations[label]} Label: {label}" for text, label in zip(texts, labels, strict=True)]
+
+
+def disambiguating_labels(h1: np.ndarray, h2: np.ndarray, direction: str) -> tuple[np.ndarray, np.ndarray]:
+    """Give the rows on which two hypotheses differ, and their labels under the intended one."""
+    rows = np.flatnonzero(h1 != h2)
+    return rows, (h1 if direction == "h1" else h2)[rows]
+
+
+def paired_change(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """Give the mean change over sets and its standard error."""
+    changes = after - before
+    return float(np.mean(changes)), float(np.std(changes, ddof=1) / np.sqrt(len(changes)))
+
+
+# --- 09.intended_change
+
+
+def _change_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    before, after = (float(value) for value in np.round(rng.uniform(0.1, 0.9, 2), 2))
+    cases = (
+        (0.5, 0.7, "h1"),
+        (0.56, 0.003, "h2"),
+        (0.4, 0.3, "h1"),
+        (0.3, 0.45, "h2"),
+        (0.6, 0.6, "h1"),
+        (before, after, "h2"),
+    )
+    return [dict(zip(("h1_before", "h1_after", "direction"), case, strict=True)) for case in cases]
+
+
+_INTENDED_CHANGE = Exercise(
+    name="09.intended_change",
+    task="Return how far h-accuracy of the intended feature rose; it is negative where it fell.",
+    kind="function",
+    reference=intended_change,
+    inputs=_change_inputs,
+    hint="Towards h1 it is after minus before. What is it for 1 - h1-accuracy?",
+    mistakes=(
+        Mistake(
+            "always towards h1",
+            "The direction is not looked at. Towards h2, a fall of h1-accuracy is a success.",
+            lambda h1_before, h1_after, direction: h1_after - h1_before,
+        ),
+        Mistake(
+            "upside down",
+            "The sign is the wrong way round: after minus before for the feature that is meant.",
+            lambda h1_before, h1_after, direction: -intended_change(h1_before, h1_after, direction),
+        ),
+        Mistake(
+            "size only",
+            "The sign is lost. An intervention may backfire, and then the change is negative.",
+            lambda h1_before, h1_after, direction: abs(h1_after - h1_before),
+        ),
+        Mistake(
+            "accuracy afterwards",
+            "This is the h-accuracy afterwards. Take away what it was before.",
+            lambda h1_before, h1_after, direction: h1_after if direction == "h1" else 1 - h1_after,
+        ),
+    ),
+)
+
+
+# --- 09.explained_demonstrations
+
+
+def _explanation_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    reasons = ["It is bad.", "It is good."]
+    drawn = [0, 0, 1, *rng.integers(0, 2, 3).tolist()]
+    return [
+        {"texts": ["Dull.", "Great."], "labels": [0, 1], "explanations": reasons},
+        {"texts": ["Fine.", "Poor.", "Bold."], "labels": [1, 0, 1], "explanations": reasons},
+        {"texts": ["Up.", "Down."], "labels": [1, 0], "explanations": ["It falls.", "It rises."]},
+        {"texts": [f"Text {n}." for n in range(6)], "labels": drawn, "explanations": reasons},
+    ]
+
+
+_EXPLAINED_DEMONSTRATIONS = Exercise(
+    name="09.explained_demonstrations",
+    task='Return a list of strings "text explanation Label: label", the explanation chosen by the label.',
+    kind="function",
+    reference=explained_demonstrations,
+    inputs=_explanation_inputs,
+    hint="explanations[0] goes with label 0 and explanations[1] with label 1, wherever the text stands.",
+    mistakes=(
+        Mistake(
+            "chosen by place",
+            "The explanations take turns. Choose each by the label of its own demonstration.",
+            lambda texts, labels, explanations: [
+                f"{text} {explanations[place % 2]} Label: {label}"
+                for place, (text, label) in enumerate(zip(texts, labels, strict=True))
+            ],
+        ),
+        Mistake(
+            "swapped",
+            "The explanations are swapped: label 0 gets the sentence for label 1.",
+            lambda texts, labels, explanations: explained_demonstrations(texts, labels, explanations[::-1]),
+        ),
+        Mistake(
+            "the same for all",
+            "All demonstrations have the explanation of label 1, also those of label 0.",
+            lambda texts, labels, explanations: [
+                f"{text} {explanations[1]} Label: {label}" for text, label in zip(texts, labels, strict=True)
+            ],
+        ),
+        Mistake(
+            "behind the label",
+            "The explanation comes behind the label. A reason that follows the answer cannot lead to it.",
+            lambda texts, labels, explanations: [
+                f"{text} Label: {label} {explanations[label]}"
+                for text, label in zip(texts, labels, strict=True)
+            ],
+        ),
+    ),
+)
+
+
+# --- 09.disambiguating_labels
+
+
+def _labels_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    first = np.array([1, 1, 0, 0])
+    drawn = np.array([1, 0, 1, 0, *rng.integers(0, 2, 5)])
+    cases = (
+        (first, np.array([1, 0, 1, 0]), "h1"),
+        (first, np.array([1, 0, 1, 0]), "h2"),
+        (np.array([0, 1, 1]), np.array([1, 1, 0]), "h1"),  # the first row and the last
+        (np.array([0, 1, 0, 1, 1]), np.array([1, 1, 1, 0, 1]), "h2"),
+        (drawn, np.array([0, 1, 1, 0, *rng.integers(0, 2, 5)]), "h1"),
+    )
+    return [dict(zip(("h1", "h2", "direction"), case, strict=True)) for case in cases]
+
+
+_DISAMBIGUATING_LABELS = Exercise(
+    name="09.disambiguating_labels",
+    task="Return the numbers, from 0 on, of the rows on which h1 and h2 differ, and their labels under the "
+    "intended one, as a pair of arrays.",
+    kind="function",
+    reference=disambiguating_labels,
+    inputs=_labels_inputs,
+    hint="Find the rows first. Then look up the labels of h1 or of h2 at those rows.",
+    mistakes=(
+        Mistake(
+            "always labelled by h1",
+            "The labels are h1's in both directions. Towards h2 they must be h2's.",
+            lambda h1, h2, direction: disambiguating_labels(h1, h2, "h1"),
+        ),
+        Mistake(
+            "labelled by the other feature",
+            "The labels are those of the feature that is not meant.",
+            lambda h1, h2, direction: disambiguating_labels(h1, h2, "h2" if direction == "h1" else "h1"),
+        ),
+        Mistake(
+            "rows that agree",
+            "These are the rows on which both agree. They leave the question open.",
+            lambda h1, h2, direction: (np.flatnonzero(h1 == h2), h1[h1 == h2]),
+        ),
+        Mistake(
+            "labels of all rows",
+            "There is a label for every row. Give those of the chosen rows only.",
+            lambda h1, h2, direction: (np.flatnonzero(h1 != h2), h1 if direction == "h1" else h2),
+        ),
+    ),
+)
+
+
+# --- 09.paired_change
+
+
+def _paired_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    sets = np.round(rng.uniform(0.2, 0.8, 10), 2)
+    return [
+        {"before": np.array([0.4, 0.6]), "after": np.array([0.5, 0.8])},
+        {"before": np.array([0.2, 0.5, 0.8]), "after": np.array([0.3, 0.5, 0.95])},
+        {"before": np.array([0.7, 0.4, 0.6, 0.5]), "after": np.array([0.6, 0.4, 0.5, 0.2])},
+        {"before": sets, "after": np.round(sets + rng.uniform(0, 0.2, 10), 2)},
+    ]
+
+
+def _unpaired_error(before: np.ndarray, after: np.ndarray) -> float:
+    return float(np.sqrt((before.var(ddof=1) + after.var(ddof=1)) / len(before)))
+
+
+_PAIRED_CHANGE = Exercise(
+    name="09.paired_change",
+    task="Return the mean of after - before over sets, and the standard error of that mean "
+    "(ddof=1), as a pair.",
+    kind="function",
+    reference=paired_change,
+    inputs=_paired_inputs,
+    hint="One difference a set; then their mean, and their standard deviation (ddof=1) over the root of n.",
+    mistakes=(
+        Mistake(
+            "not paired",
+            "The error treats before and after as different sets. Subtract set by set first.",
+            lambda before, after: (np.mean(after - before), _unpaired_error(before, after)),
+        ),
+        Mistake(
+            "upside down",
+            "The difference is the wrong way round: after minus before.",
+            lambda before, after: paired_change(after, before),
+        ),
+        Mistake(
+            "standard deviation",
+            "The second number is how far single sets differ. Divide it by the root of their number.",
+            lambda before, after: (np.mean(after - before), np.std(after - before, ddof=1)),
+        ),
+        Mistake(
+            "divided by n, not n - 1",
+            "The standard deviation of a few differences divides by their number less one: ddof=1.",
+            lambda before, after: (
+                np.mean(after - before),
+                np.std(after - before) / np.sqrt(len(before)),
+            ),
+        ),
+    ),
+)
+
+
+_PUBLISHED_CHANGE = answer_exercise(
+    name="09.published_change",
+    task="h1-accuracy falls from 92.4 % to 0.5 %. By how many points does h2-accuracy rise?",
+    expected=91.9,
+    hint="Both add up to 100 %, before and after.",
+    mistakes={
+        99.5: "This is h2-accuracy afterwards. It was 7.6 % before.",
+        -91.9: "This is the change of h1-accuracy. h2-accuracy moves the other way.",
+        0.919: "Give it in points of a hundred.",
+        92.9: "The two h1-accuracies are added. Take the difference.",
+    },
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    _INTENDED_CHANGE,
+    _EXPLAINED_DEMONSTRATIONS,
+    _DISAMBIGUATING_LABELS,
+    _PAIRED_CHANGE,
+    _PUBLISHED_CHANGE,
+)

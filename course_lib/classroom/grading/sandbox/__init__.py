@@ -1,0 +1,1 @@
+"""Where a submission runs: isolated, limited and watched."""

@@ -1,0 +1,1 @@
+"""What runs inside the sandbox. It knows no answers."""

@@ -1,0 +1,1 @@
+"""What lessons and reference results measure with in-context learning."""

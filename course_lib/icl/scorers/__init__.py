@@ -1,0 +1,1 @@
+"""Log-probabilities of labels behind a prompt, from a local model or from a server."""

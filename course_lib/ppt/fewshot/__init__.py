@@ -1,0 +1,1 @@
+"""Few examples of a task: the paper's protocol, its methods, and their results."""

@@ -1,0 +1,186 @@
+"""What a frozen language model's hidden states know of a pre-training task, read off by a linear probe.
+
+A prompt can only bring out what the model represents. Where a linear map of the hidden state at the answer
+position does no better than guessing, a soft prompt in front has little to work with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from course_lib.checks import (
+    a_model_and_tokenizer,
+    border,
+    check_count,
+    check_labels,
+    check_numbers,
+    check_seed,
+    check_texts,
+    each,
+)
+from course_lib.errors import CourseError
+from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
+from course_lib.ppt.pretraining import tasks
+from course_lib.statistics import mean_interval
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Strengths of the probe's penalty, of which cross-validation on the training side takes one.
+INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+NUM_FOLDS = 3
+
+
+@border(language_model=a_model_and_tokenizer, texts=check_texts, batch_size=check_count)
+def answer_states(
+    language_model: ModelAndTokenizer, texts: Sequence[str], layers: Sequence[int], *, batch_size: int = 16
+) -> np.ndarray:
+    """Give the hidden states at each text's last token, where its answer would be read.
+
+    Args:
+        language_model: a causal language model; it is used in evaluation mode.
+        texts: the texts.
+        layers: numbers of layers; 0 is the word embedding, 1 the output of the first layer.
+        batch_size: texts at a time; the states do not depend on it.
+
+    Returns:
+        float32 [len(texts), len(layers), width].
+
+    Raises:
+        CourseError: no texts, or a layer that the model does not have.
+    """
+    import numpy as np
+    import torch
+
+    model: Any = language_model.model
+    num_layers = model.config.num_hidden_layers
+    layers = each(partial(check_count, least=0, most=num_layers))("layers", layers)
+    ids = language_model.tokenizer(list(texts))["input_ids"]
+    # texts of one length together waste no padding; every row is put back in its place
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    found = np.empty((len(ids), len(layers), model.config.hidden_size), dtype=np.float32)
+    was_training = model.training
+    model.eval()
+    for start in range(0, len(order), batch_size):
+        rows = order[start : start + batch_size]
+        longest = len(ids[rows[-1]])
+        # filled up on the right, where no real token looks
+        padded = torch.tensor([ids[row] + ids[row][-1:] * (longest - len(ids[row])) for row in rows])
+        with torch.no_grad():
+            states = model.base_model(
+                padded.to(model.device), output_hidden_states=True, use_cache=False
+            ).hidden_states
+        last = torch.tensor([len(ids[row]) - 1 for row in rows])
+        for place, layer in enumerate(layers):
+            found[rows, place] = states[layer][torch.arange(len(rows)), last].float().cpu().numpy()
+    model.train(was_training)
+    return found
+
+
+@border(states=partial(check_numbers, num_dims=3), test_states=partial(check_numbers, num_dims=3))
+def probe_accuracies(
+    states: np.ndarray, labels: Sequence[int], test_states: np.ndarray, test_labels: Sequence[int]
+) -> list[list[float]]:
+    """Fit a linear probe on each layer's states, and say for each test row whether it is right.
+
+    The strength of the penalty is chosen by cross-validation among the training rows.
+
+    Args:
+        states: float [n, num_layers, width].
+        labels: n whole numbers.
+        test_states: float [m, num_layers, width].
+        test_labels: m whole numbers.
+
+    Returns:
+        For each layer, m values 0.0 or 1.0.
+
+    Raises:
+        CourseError: states that are not numbers, fewer rows of a class than folds.
+    """
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    check_labels("labels", labels, num_rows=len(states))
+    check_labels("test_labels", test_labels, num_rows=len(test_states))
+    if states.shape[1:] != test_states.shape[1:]:
+        raise CourseError("Both sides need the same layers.", given=(states.shape, test_states.shape))
+    scarcest = min(np.unique(labels, return_counts=True)[1])
+    if scarcest < NUM_FOLDS:
+        raise CourseError(f"A probe needs {NUM_FOLDS} training rows of each class.", given=int(scarcest))
+    right = []
+    for layer in range(states.shape[1]):
+        probe = GridSearchCV(
+            make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)),
+            {"logisticregression__C": INVERSE_PENALTIES},
+            cv=NUM_FOLDS,
+        )
+        probe.fit(states[:, layer], labels)
+        right.append((probe.predict(test_states[:, layer]) == np.array(test_labels)).astype(float).tolist())
+    return right
+
+
+def probe_task(
+    task: str,
+    *,
+    layers: Sequence[int],
+    num_train: int,
+    num_test: int,
+    seed: int = 0,
+    source: str = EMBEDDED,
+    dtype: str | None = None,
+    language_model: ModelAndTokenizer | None = None,
+    labelled: tasks.PseudoLabels | None = None,
+) -> list[dict[str, Any]]:
+    """Probe a language model behind the hard pattern of a pre-training task.
+
+    Args:
+        task: "pair", "choice", "single" or "unified".
+        layers: see `answer_states`.
+        num_train: training examples of the probe, from the train side.
+        num_test: examples of the test side.
+        seed: seed of the examples.
+        source: the language model, as `load_language_model` takes it.
+        dtype: precision to compute the states in; None for float32.
+        language_model: a loaded one instead.
+        labelled: the sentences with pseudo-labels, for "single" only; `pseudo_labels` by default.
+
+    Returns:
+        One row a layer: `task`, `layer`, `accuracy`, `low`, `high` (95 % interval over test examples),
+        `guessing`, `num_train`, `num_test`.
+
+    Raises:
+        CourseError: as `pretraining_rows` and `answer_states`.
+    """
+    check_seed(seed)
+    loaded = language_model or load_language_model(source, dtype=dtype or "float32")
+    pattern = tasks.task_pattern(task, "hard")
+    train, test = (
+        tasks.pretraining_rows(task, side, number, loaded.tokenizer, seed=seed, labelled=labelled)
+        for side, number in (("train", num_train), ("test", num_test))
+    )
+    states, test_states = (
+        answer_states(loaded, [pattern.text(row) for row in rows], layers) for rows in (train, test)
+    )
+    labels, test_labels = ([row["label"] for row in rows] for rows in (train, test))
+    guessing = sum(1 / pattern.num_labels(row) for row in test) / len(test)
+    rows = []
+    for layer, right in zip(layers, probe_accuracies(states, labels, test_states, test_labels), strict=True):
+        interval = mean_interval(right)
+        rows.append(
+            {
+                "task": task,
+                "layer": layer,
+                "accuracy": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+                "guessing": guessing,
+                "num_train": len(train),
+                "num_test": len(test),
+            }
+        )
+    return rows

@@ -1,0 +1,1 @@
+"""What stands in a prompt, for every chapter that writes one."""

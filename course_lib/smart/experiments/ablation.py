@@ -1,0 +1,451 @@
+"""What each part of SMART is worth: the paper's ablation, with the plain controls beside it.
+
+The parts are compared at settings that were chosen on development data. The controls tell regularization
+from mere shrinkage: label smoothing, early stopping, and a smaller learning rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from course_lib.checks import (
+    a_dataset,
+    a_model_and_tokenizer,
+    a_positive,
+    a_seed,
+    border,
+    check_choice,
+    check_count,
+    check_fields,
+    check_flag,
+    check_mapping,
+    check_number,
+    check_table,
+    check_text,
+    each,
+    mapping_to,
+    not_negative,
+    of_type,
+    optional,
+    table_with,
+)
+from course_lib.errors import CourseError
+from course_lib.finetuning import (
+    Batch,
+    Evaluation,
+    ExtraLoss,
+    FinetuningSettings,
+    Step,
+    encode,
+    evaluate,
+    finetune,
+)
+from course_lib.models import ModelAndTokenizer, encoder_weights, load_classifier, relative_distance
+from course_lib.smart.experiments.robustness import flip_rates, in_ball
+from course_lib.smart.loss import SmartLoss
+from course_lib.smart.proximal import BregmanProximalPoint
+from course_lib.statistics import expected_calibration_error, flip_shares, mean_interval
+from course_lib.texts import labelled_splits, sample_texts
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+    from datasets import Dataset
+
+# Churn is counted over this many steps from the middle of a run on, on this many development texts.
+NUM_CHURN_STEPS = 8
+NUM_WATCHED = 48
+# Early stopping looks at the development texts this many times in a run.
+NUM_LOOKS = 8
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to fine-tune.
+
+    Args:
+        learning_rate: peak learning rate.
+        smoothness_weight: λ_s; 0 leaves R_s out.
+        epsilon: radius of R_s; step size and noise are in the paper's proportions to it.
+        mu: μ; 0 leaves D_Breg out.
+        half_life: half-life of the anchor's weights as a share of the run; None takes the published β.
+        label_smoothing: share of each label that is spread over all labels, as in `cross_entropy`.
+        early_stopping: whether to keep the weights with the lowest development loss.
+
+    Raises:
+        CourseError: a control together with a part of SMART, which no arm of the ablation is.
+    """
+
+    learning_rate: float = 1e-4
+    smoothness_weight: float = 0.0
+    epsilon: float = 1e-5
+    mu: float = 0.0
+    half_life: float | None = None
+    label_smoothing: float = 0.0
+    early_stopping: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            learning_rate=a_positive,
+            smoothness_weight=not_negative,
+            epsilon=a_positive,
+            mu=not_negative,
+            half_life=optional(a_positive),
+            label_smoothing=partial(check_number, least=0, below=1),
+            early_stopping=check_flag,
+        )
+        if self.label_smoothing and (self.smoothness_weight or self.mu):
+            raise CourseError(
+                "Label smoothing is a control: it goes without R_s and D_Breg.",
+                given=self,
+                mend="Set smoothness_weight=0 and mu=0, or label_smoothing=0.",
+            )
+
+    @property
+    def family(self) -> str:
+        """What the arm is called in tables: which parts it has, whatever their settings."""
+        if self.early_stopping:
+            return "early stopping"
+        if self.label_smoothing:
+            return "label smoothing"
+        parts = [name for name, on in (("R_s", self.smoothness_weight), ("D_Breg", self.mu)) if on]
+        return " + ".join(parts) or "plain"
+
+
+an_arm = of_type("course_lib.smart.experiments.ablation.Arm")
+
+
+def arm_with(settings: Mapping[str, Any]) -> Arm:
+    """Make an arm of its fields by name, as JSON keeps them.
+
+    Raises:
+        CourseError: a field that an arm has not, or a value out of its range.
+    """
+    for name in settings:
+        check_choice("setting of an arm", name, [field.name for field in fields(Arm)])
+    return Arm(**settings)
+
+
+@border(chosen=mapping_to(an_arm, "plain", "R_s", "D_Breg", "label smoothing"))
+def ablation_arms(chosen: Mapping[str, Arm]) -> dict[str, Arm]:
+    """Give the arms of the ablation from the settings that a search chose.
+
+    Args:
+        chosen: an arm for each of "plain", "R_s", "D_Breg" and "label smoothing".
+
+    Returns:
+        Name -> arm: the paper's four, then the controls.
+    """
+    plain, smooth, proximal = chosen["plain"], chosen["R_s"], chosen["D_Breg"]
+    return {
+        "plain": plain,
+        "R_s": smooth,
+        "D_Breg": proximal,
+        "R_s + D_Breg": replace(smooth, mu=proximal.mu, half_life=proximal.half_life),
+        "label smoothing": chosen["label smoothing"],
+        "early stopping": replace(plain, early_stopping=True),
+        "a third of the rate": replace(plain, learning_rate=plain.learning_rate / 3),
+    }
+
+
+@border(
+    arm=an_arm,
+    classifier=a_model_and_tokenizer,
+    train=a_dataset,
+    development=a_dataset,
+    num_steps=check_count,
+    seed=a_seed,
+    watched=optional(a_dataset),
+    progress=check_flag,
+)
+def train_arm(
+    arm: Arm,
+    classifier: ModelAndTokenizer,
+    train: Dataset,
+    development: Dataset,
+    *,
+    num_steps: int,
+    seed: int,
+    watched: Dataset | None = None,
+    progress: bool = False,
+) -> float | None:
+    """Fine-tune a classifier in one way, in place.
+
+    Args:
+        arm: how.
+        classifier: model and tokenizer.
+        train: labelled training texts.
+        development: labelled texts for early stopping.
+        num_steps: optimizer steps.
+        seed: seed of the batches' order, of dropout and of the perturbations.
+        watched: labelled texts for churn.
+        progress: whether to show a progress bar.
+
+    Returns:
+        Churn, the mean share of watched predictions that flip from one step to the next over
+        `NUM_CHURN_STEPS` steps from the middle of the run on; None without watched texts.
+
+    Raises:
+        CourseError: before the training, as `encode` for any of the texts; a single step to watch.
+    """
+    if watched is not None:
+        check_count("num_steps with watched texts", num_steps, least=2)
+    for texts in (development, watched):
+        if texts is not None:
+            encode(classifier, texts)
+    settings = FinetuningSettings(learning_rate=arm.learning_rate, num_steps=num_steps, seed=seed)
+    smart = _smart_loss(arm, classifier, num_steps)
+    predictions: list[np.ndarray] = []
+    best = _BestWeights(classifier)
+
+    def after_step(step: Step) -> None:
+        if smart:
+            smart.update()
+        if watched and 0 <= step.step - num_steps // 2 <= NUM_CHURN_STEPS:
+            predictions.append(evaluate(classifier, watched).predictions)
+        if arm.early_stopping and step.step % max(1, num_steps // NUM_LOOKS) == 0:
+            best.keep_if_lower(evaluate(classifier, development).loss)
+
+    finetune(
+        classifier,
+        train,
+        settings,
+        extra_loss=smart or _label_smoothing(arm.label_smoothing),
+        before_pass=smart.before_pass if smart else None,
+        after_step=after_step,
+        progress=progress,
+    )
+    best.restore()
+    return float(flip_shares(predictions).mean()) if watched else None
+
+
+def _smart_loss(arm: Arm, classifier: ModelAndTokenizer, num_steps: int) -> SmartLoss | None:
+    if not (arm.smoothness_weight or arm.mu):
+        return None
+    half_life = None if arm.half_life is None else arm.half_life * num_steps
+    proximal = (
+        BregmanProximalPoint(classifier.model, mu=arm.mu, total_steps=num_steps, half_life=half_life)
+        if arm.mu
+        else None
+    )
+    return SmartLoss(classifier.model, in_ball(arm.epsilon), arm.smoothness_weight, proximal)
+
+
+def _label_smoothing(share: float) -> ExtraLoss | None:
+    """Give what label smoothing adds to the cross-entropy of a batch."""
+    if not share:
+        return None
+    from torch.nn.functional import cross_entropy
+
+    def extra_loss(model: torch.nn.Module, batch: Batch, logits: torch.Tensor) -> torch.Tensor:
+        labels = batch["labels"]
+        return cross_entropy(logits, labels, label_smoothing=share) - cross_entropy(logits, labels)
+
+    return extra_loss
+
+
+class _BestWeights:
+    """The weights with the lowest development loss so far; without one `restore` does nothing."""
+
+    def __init__(self, classifier: ModelAndTokenizer) -> None:
+        self._model = classifier.model
+        self._loss = float("inf")
+        self._weights: dict[str, torch.Tensor] | None = None
+
+    def keep_if_lower(self, loss: float) -> None:
+        if loss < self._loss:
+            self._loss = loss
+            self._weights = {name: value.clone() for name, value in self._model.state_dict().items()}
+
+    def restore(self) -> None:
+        if self._weights is not None:
+            self._model.load_state_dict(self._weights)
+
+
+@border(
+    texts=check_text,
+    train_size=check_count,
+    seed=a_seed,
+    arm_name=check_text,
+    arm=check_mapping,
+    num_steps=mapping_to(check_count),
+    num_development=check_count,
+    num_test=check_count,
+    num_changed=check_count,
+    progress=check_flag,
+)
+def ablation_run(
+    texts: str,
+    train_size: int,
+    seed: int,
+    arm_name: str,
+    arm: Mapping[str, Any],
+    *,
+    num_steps: Mapping[str, int],
+    num_development: int,
+    num_test: int,
+    num_changed: int,
+    progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Train one arm and measure it on test texts.
+
+    Args:
+        texts: name of the texts.
+        train_size: training examples N.
+        seed: draws the examples, the head, the order of the batches and the perturbations.
+        arm_name: the arm's name in the table.
+        arm: the fields of an `Arm`.
+        num_steps: optimizer steps for each N, by its number as a string (as JSON keeps it).
+        num_development: development texts.
+        num_test: test texts.
+        num_changed: the first of them on which flips under changes are counted.
+        progress: whether to show a progress bar.
+
+    Returns:
+        One row: accuracy, loss in nats, calibration_error, a flip rate for each change, distance
+        (relative, of the encoder), churn.
+    """
+    check_count("num_changed", num_changed, most=num_test)
+    check_mapping("num_steps", num_steps, keys=[str(train_size)])
+    chosen = arm_with(arm)
+    pool, test = labelled_splits(texts, num_heldout=num_test, heldout="test")
+    _, development = labelled_splits(texts, num_heldout=num_development)
+    classifier = load_classifier(num_labels=len(set(test["label"][:])), seed=seed)
+    before = encoder_weights(classifier)
+    churn = train_arm(
+        chosen,
+        classifier,
+        sample_texts(pool, train_size, seed=seed),
+        development,
+        num_steps=num_steps[str(train_size)],
+        seed=seed,
+        watched=development.select(range(min(NUM_WATCHED, len(development)))),
+        progress=progress,
+    )
+    return [
+        {
+            "texts": texts,
+            "train_size": train_size,
+            "seed": seed,
+            "arm": arm_name,
+            **_measures(evaluate(classifier, test)),
+            **flip_rates(classifier, test.select(range(num_changed))),
+            "distance": relative_distance(before, encoder_weights(classifier, copy=False)),
+            "churn": churn,
+        }
+    ]
+
+
+def _measures(result: Evaluation) -> dict[str, float]:
+    return {
+        "accuracy": result.accuracy,
+        "loss": result.loss,
+        "calibration_error": expected_calibration_error(result.logits, result.labels),
+    }
+
+
+@border(arms=mapping_to(an_arm), texts=each(check_text), train_sizes=each(check_count), seeds=each(a_seed))
+def ablation_sweep(
+    arms: Mapping[str, Arm],
+    texts: Sequence[str],
+    train_sizes: Sequence[int],
+    seeds: Sequence[int],
+    **sizes: Any,
+) -> pd.DataFrame:
+    """Train every arm for every data set, size and seed, and measure it on test texts.
+
+    Args:
+        arms: name -> arm.
+        texts: names of the texts.
+        train_sizes: numbers of training examples.
+        seeds: one run each.
+        **sizes: the keyword arguments of `ablation_run`.
+
+    Returns:
+        The rows of `ablation_run`.
+
+    Raises:
+        CourseError: before any run, too few texts for the largest size; as `ablation_run`.
+    """
+    import pandas as pd
+    from tqdm.auto import tqdm
+
+    check_mapping("num_steps", sizes.get("num_steps"), keys=list(map(str, train_sizes)))
+    for name in texts:
+        sample_texts(labelled_splits(name, num_heldout=1)[0], max(train_sizes), seed=seeds[0])
+    tasks = list(ablation_tasks(dict.fromkeys(texts, arms), train_sizes, seeds))
+    return pd.DataFrame(
+        [row for task in tqdm(tasks, desc="runs") for row in ablation_run(**task, **sizes, progress=True)]
+    )
+
+
+@border(arms=mapping_to(mapping_to(an_arm)), train_sizes=each(check_count), seeds=each(a_seed))
+def ablation_tasks(
+    arms: Mapping[str, Mapping[str, Arm]], train_sizes: Sequence[int], seeds: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """Give the arguments of every `ablation_run`.
+
+    Args:
+        arms: the arms by name, for the name of each of the texts.
+        train_sizes: numbers of training examples.
+        seeds: one run each.
+    """
+    for seed in seeds:
+        for size in train_sizes:
+            for texts, named in arms.items():
+                for name, arm in named.items():
+                    yield {
+                        "texts": texts,
+                        "train_size": size,
+                        "seed": seed,
+                        "arm_name": name,
+                        "arm": asdict(arm),
+                    }
+
+
+@border(rows=table_with("texts", "train_size", "seed", "arm"))
+def paired_differences(rows: pd.DataFrame, metric: str, *, baseline: str = "plain") -> pd.DataFrame:
+    """Compare every arm with plain fine-tuning on the same seeds.
+
+    One seed draws the same examples, head and batches for every arm, so the difference of two arms varies
+    less than either.
+
+    Args:
+        rows: what `ablation_run` gave for several seeds.
+        metric: a numeric column.
+        baseline: the arm to compare with.
+
+    Returns:
+        A row for each of texts, train_size and other arm: mean, low and high of the difference (95 %), and
+        whether the interval leaves out 0 (`differs`).
+
+    Raises:
+        CourseError: the metric or the baseline is not in the rows.
+    """
+    import pandas as pd
+
+    check_choice("metric", metric, rows.columns)
+    check_choice("arm", baseline, rows["arm"])
+    check_table("rows", rows, finite=[metric])
+    found = []
+    for (texts, size), part in rows.groupby(["texts", "train_size"], sort=False):
+        table = part.pivot_table(index="seed", columns="arm", values=metric, sort=False)
+        for arm in table.columns.drop(baseline):
+            mean, low, high, _ = mean_interval((table[arm] - table[baseline]).to_list())
+            found.append(
+                {
+                    "texts": texts,
+                    "train_size": size,
+                    "arm": arm,
+                    "mean": mean,
+                    "low": low,
+                    "high": high,
+                    "differs": low > 0 or high < 0,
+                }
+            )
+    return pd.DataFrame(found)

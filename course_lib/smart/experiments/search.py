@@ -1,0 +1,176 @@
+"""The search for SMART's settings on development data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from course_lib.checks import (
+    a_positive,
+    a_seed,
+    border,
+    check_count,
+    check_mapping,
+    check_text,
+    each,
+    of_type,
+    table_with,
+)
+from course_lib.errors import CourseError
+from course_lib.finetuning import evaluate
+from course_lib.models import load_classifier
+from course_lib.runs import ResultRecord
+from course_lib.smart.experiments.ablation import Arm, an_arm, arm_with, train_arm
+from course_lib.texts import labelled_splits, sample_texts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LEARNING_RATES = (1e-4, 3e-4)
+# The paper's radius, then radii that are felt on word embeddings whose entries spread by 0.05.
+EPSILONS = (1e-5, 1e-2, 3e-2)
+SMOOTHNESS_WEIGHTS = (1.0, 5.0)
+MUS = (1.0, 5.0)
+# Shares of the run; None is the published β.
+HALF_LIVES = (None, 0.1, 0.5)
+LABEL_SMOOTHINGS = (0.1, 0.3)
+ARM_FIELDS = tuple(field.name for field in fields(Arm))
+FINITE = ("accuracy", "loss", "num_development")
+
+
+def rate_candidates() -> list[Arm]:
+    """Give the first stage: the learning rate of plain fine-tuning."""
+    return [Arm(learning_rate=rate) for rate in LEARNING_RATES]
+
+
+@border(learning_rate=a_positive)
+def part_candidates(learning_rate: float) -> list[Arm]:
+    """Give the second stage: the settings of each part alone, at the chosen learning rate.
+
+    At the paper's radius R_s is next to nothing whatever its weight, so only the larger one is tried.
+    """
+    smooth = [
+        Arm(learning_rate, smoothness_weight=weight, epsilon=epsilon)
+        for epsilon, weight in product(EPSILONS, SMOOTHNESS_WEIGHTS)
+        if epsilon > EPSILONS[0] or weight == max(SMOOTHNESS_WEIGHTS)
+    ]
+    proximal = [Arm(learning_rate, mu=mu, half_life=share) for mu, share in product(MUS, HALF_LIVES)]
+    return smooth + proximal + [Arm(learning_rate, label_smoothing=share) for share in LABEL_SMOOTHINGS]
+
+
+@border(
+    texts=check_text,
+    seed=a_seed,
+    arm=check_mapping,
+    train_size=check_count,
+    num_steps=check_count,
+    num_development=check_count,
+)
+def search_run(
+    texts: str,
+    seed: int,
+    arm: Mapping[str, Any],
+    *,
+    train_size: int,
+    num_steps: int,
+    num_development: int,
+) -> list[dict[str, Any]]:
+    """Train one candidate and measure it on development texts.
+
+    Args:
+        texts: name of the texts.
+        seed: draws the examples, the head, the order of the batches and the perturbations.
+        arm: the fields of an `Arm`.
+        train_size: training examples.
+        num_steps: optimizer steps.
+        num_development: development texts.
+
+    Returns:
+        One row: the fields of the arm, family, accuracy, loss in nats.
+    """
+    candidate = arm_with(arm)
+    pool, development = labelled_splits(texts, num_heldout=num_development)
+    classifier = load_classifier(num_labels=len(set(development["label"][:])), seed=seed)
+    train = sample_texts(pool, train_size, seed=seed)
+    train_arm(candidate, classifier, train, development, num_steps=num_steps, seed=seed)
+    result = evaluate(classifier, development)
+    return [
+        {
+            "texts": texts,
+            "seed": seed,
+            "family": candidate.family,
+            **arm,
+            "accuracy": result.accuracy,
+            "loss": result.loss,
+        }
+    ]
+
+
+@border(record=of_type("course_lib.runs.ResultRecord"))
+def choose_by_texts(record: ResultRecord) -> dict[str, dict[str, Arm]]:
+    """Give `choose` for each of the texts of a record of `search_run`."""
+    rows = record.table().assign(num_development=record.settings["num_development"])
+    return {str(name): choose(part) for name, part in rows.groupby("texts", sort=False)}
+
+
+@border(rows=table_with("texts", "seed", "family", *ARM_FIELDS, finite=FINITE))
+def choose(rows: pd.DataFrame) -> dict[str, Arm]:
+    """Choose the settings of each family by the one-standard-error rule.
+
+    Among the candidates whose mean development accuracy lies within one standard error of the best one's,
+    take the one with the lowest mean development loss. The standard error is that of a share over all
+    development texts of all seeds.
+
+    Args:
+        rows: what `search_run` gave for the candidates of one of the texts, with a column
+            `num_development`.
+
+    Returns:
+        Family -> arm.
+
+    Raises:
+        CourseError: no rows, or rows of several texts.
+    """
+    if rows.texts.nunique() != 1:
+        raise CourseError("Choose for one of the texts at a time.", given=sorted(set(rows.texts)))
+    means = (
+        rows.groupby(["family", *ARM_FIELDS], dropna=False, sort=False)[["accuracy", "loss"]]
+        .mean()
+        .reset_index()
+    )
+    num_answers = rows.num_development.iloc[0] * rows.seed.nunique()
+    chosen = {}
+    for family, candidates in means.groupby("family", sort=False):
+        best = candidates.accuracy.max()
+        standard_error = (best * (1 - best) / num_answers) ** 0.5
+        good = candidates[candidates.accuracy >= best - standard_error]
+        row = good.loc[good.loss.idxmin(), list(ARM_FIELDS)]
+        chosen[str(family)] = arm_of(row.to_dict())
+    return chosen
+
+
+@border(row=partial(check_mapping, keys=ARM_FIELDS))
+def arm_of(row: Mapping[str, Any]) -> Arm:
+    """Give the arm that a row of a table describes; a missing half-life is the published β."""
+    half_life = row["half_life"]
+    is_published = half_life is None or half_life != half_life
+    return Arm(
+        learning_rate=row["learning_rate"],
+        smoothness_weight=row["smoothness_weight"],
+        epsilon=row["epsilon"],
+        mu=row["mu"],
+        half_life=None if is_published else half_life,
+        label_smoothing=row["label_smoothing"],
+        early_stopping=row["early_stopping"],
+    )
+
+
+@border(texts=each(check_text), arms=each(an_arm), seeds=each(a_seed))
+def search_tasks(texts: Sequence[str], arms: Sequence[Arm], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Give the arguments of every `search_run`."""
+    return [
+        {"texts": name, "seed": seed, "arm": asdict(arm)} for name, arm, seed in product(texts, arms, seeds)
+    ]
