@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import course_lib
+from course_lib.reference import REFERENCES
+from course_lib.runs.profiles import declared_sizes
 
 PACKAGE = Path(course_lib.__file__).resolve().parent
 CHAPTERS = {"complexity", "smart", "ppt", "icl"}
@@ -55,6 +58,45 @@ def violations(package: Path) -> list[str]:
 
 def test_the_package_keeps_its_layers() -> None:
     assert violations(PACKAGE) == []
+
+
+def dynamic_imports(package: Path) -> set[str]:
+    """Give the files that import by a name that is made up at run time, where no reader of imports sees it."""
+    callers = {"import_module", "__import__"}
+    found = set()
+    for path in package.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        names = {getattr(node, kind, "") for node in nodes for kind in ("id", "attr", "name")}
+        if names & callers:
+            found.add(path.relative_to(package).as_posix())
+    return found
+
+
+def test_only_these_import_by_a_made_up_name() -> None:
+    """Profiles read `sizes.py` of each part, which imports nothing of the house; the roof collects references."""
+    found = {path for path in dynamic_imports(PACKAGE) if not path.startswith(("classroom/", "cli/"))}
+    assert found - {"lazy.py"} == {"runs/profiles.py", "reference.py"}
+
+
+def test_sizes_are_plain_values_and_each_is_declared_once() -> None:
+    files = sorted(PACKAGE.glob("*/sizes.py"))
+    assert len(files) >= 5
+    assert not [path for path in files if list(imported_parts(path, PACKAGE))]
+    tables = [importlib.import_module(f"course_lib.{path.parent.name}.sizes").SIZES for path in files]
+    assert len(declared_sizes()) == sum(map(len, tables))
+
+
+def test_a_planted_import_by_a_made_up_name_is_found(tmp_path: Path) -> None:
+    (tmp_path / "runs.py").write_text("import importlib\nimportlib.import_module('course_lib.' + 'smart')")
+    (tmp_path / "texts.py").write_text("from importlib import import_module as load")
+    assert dynamic_imports(tmp_path) == {"runs.py", "texts.py"}
+
+
+def test_references_are_found_and_named_as_their_functions() -> None:
+    found = {name: make.__module__.split(".")[1] for name, make in REFERENCES.items()}
+    assert found["sample_size"] == "complexity"
+    assert set(found.values()) == CHAPTERS
+    assert len(found) == 16
 
 
 def test_every_part_of_the_package_has_its_place() -> None:

@@ -18,7 +18,7 @@ from course_lib import assets
 from course_lib.checks import check_seed, check_texts
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_trouble
-from course_lib.runs.hardware import warn_of_slow_bfloat16
+from course_lib.runs.hardware import choose_device, warn_of_slow_bfloat16
 
 if TYPE_CHECKING:
     import torch
@@ -48,35 +48,6 @@ class ModelAndTokenizer(NamedTuple):
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-
-
-def choose_device(device: str | None = None) -> torch.device:
-    """Give the device to compute on.
-
-    Args:
-        device: "cuda", "mps", "cpu", or None for the first of these that is there.
-
-    Raises:
-        CourseError: if the device is unknown or not on this machine.
-    """
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if device is None:
-        return torch.device(next(name for name, available in there.items() if available))
-    kind = str(device).partition(":")[0]
-    if kind not in there:
-        raise unknown_name("device", device, there)
-    if not there[kind]:
-        raise CourseError(
-            "This machine has no such device.",
-            given=device,
-            mend="Leave `device` out: the best one is taken.",
-        )
-    try:
-        return torch.device(device)
-    except RuntimeError:
-        raise unknown_name("device", device, there) from None
 
 
 def load_encoder(source: str = EMBEDDED, *, device: str | None = None) -> ModelAndTokenizer:

@@ -37,129 +37,27 @@ from course_lib.checks import (
 from course_lib.errors import CourseError
 from course_lib.locations import cache_folder, check_writable_folder, data_folder, written_whole
 from course_lib.runs.hardware import machine_summary
+from course_lib.runs.profiles import PROFILE_NAMES, PROFILE_VARIABLE, Profile, profile
 
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = [
+    "PROFILE_NAMES",
+    "PROFILE_VARIABLE",
+    "Journal",
+    "Profile",
+    "ResultRecord",
+    "load_published",
+    "load_record",
+    "package_versions",
+    "profile",
+    "run_resumable",
+    "seed_everything",
+]
+
 a_mapping = partial(check_mapping, least=0)
 some_rows = partial(check_rows, least=0)
-
-PROFILE_VARIABLE = "COURSE_PROFILE"
-PROFILE_NAMES = ("smoke", "default", "full")
-
-# Every size that differs between profiles, in one table: smoke, default, full.
-# "full" is also what the reference results in data/results/ are made with.
-SIZES: dict[str, tuple[Any, Any, Any]] = {
-    # lesson 00
-    "start.num_reviews": (100, 1000, 5000),
-    # lesson 01: fine-tuning on growing N
-    "capacity.train_sizes": ((16, 32), (32, 128, 512), (32, 64, 128, 256, 512, 1024, 2048)),
-    "capacity.seeds": ((0,), (0,), (0, 1, 2)),
-    "capacity.num_heldout": (64, 400, 400),
-    "capacity.num_epochs": (1, 4, 4),
-    # lesson 02: fine-tuning at growing learning rates
-    "updating.learning_rates": ((1e-4, 1e-3), (1e-5, 1e-4, 1e-3), (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)),
-    "updating.seeds": ((0,), (0,), (0, 1, 2)),
-    "updating.num_train": (32, 256, 256),
-    "updating.num_heldout": (64, 200, 400),
-    "updating.num_steps": (4, 24, 64),
-    "updating.num_pairs": (40, 100, 300),
-    # lesson 03: fine-tuning with and without R_s
-    "smoothness.num_train": (16, 256, 256),
-    "smoothness.num_epochs": (1, 3, 3),
-    "smoothness.num_heldout": (32, 200, 400),
-    "smoothness.num_watched": (16, 64, 200),
-    # lesson 04: the search, then the ablation; optimizer steps by the number of training examples
-    "search.train_size": (16, 256, 256),
-    "search.num_steps": (2, 48, 48),
-    "search.num_development": (16, 200, 200),
-    "search.seeds": ((100,), (100, 101), (100, 101)),
-    "ablation.texts": (("movie",), ("movie",), ("movie", "snli")),
-    "ablation.train_sizes": ((16,), (64,), (64, 256)),
-    "ablation.num_steps": ({"16": 3}, {"64": 24}, {"64": 32, "256": 48}),
-    "ablation.seeds": ((0,), (0,), (0, 1, 2, 3, 4)),
-    "ablation.num_development": (16, 100, 200),
-    "ablation.num_test": (32, 200, 300),
-    "ablation.num_changed": (16, 50, 150),
-    # lessons 05 and 06: pre-training; few examples of a task; the search of learning rates has seeds of its own
-    "prompt.num_steps": (2, 24, 1000),
-    "prompt.num_held_out": (8, 40, 300),
-    "prompt.num_test": (9, 150, 600),
-    "probe.layers": ((15, 30), (6, 18, 30), (6, 12, 18, 24, 30)),
-    "probe.num_train": (30, 120, 800),
-    "probe.num_test": (12, 60, 400),
-    "fewshot.tasks": (("movie",), ("movie",), ("movie", "product", "snli")),
-    "fewshot.search_tasks": (("movie",), ("movie",), ("movie", "snli")),
-    "fewshot.search_seeds": ((100,), (100,), (100,)),
-    "fewshot.seeds": ((0,), (0,), (0, 1, 2, 3, 4)),
-    "fewshot.num_updates": (2, 30, 60),
-    "fewshot.batch_size": (8, 8, 8),
-    "fewshot.num_test": (8, 60, 200),
-    "fewshot.train_sizes": ((8,), (8, 32), (8, 32, 128, 512)),
-    "fewshot.size_seeds": ((0,), (0,), (0, 1)),
-    "fewshot.size_methods": (
-        ("prompt tuning", "PPT"),
-        ("prompt tuning", "PPT"),
-        ("full fine-tuning", "prompt tuning", "PPT"),
-    ),
-    # lesson 05: the pilot findings, and its runs with much data
-    "pilot.seeds": ((0,), (0,), (0, 1, 2)),
-    "pilot.num_full": (16, 128, 512),
-    "pilot.full_updates": (2, 40, 120),
-    # lesson 07: accuracy over demonstrations, and one timing
-    "context.num_demonstrations": ((0, 4), (0, 4, 16, 32), (0, 2, 4, 8, 16, 32, 64)),
-    "context.num_sets": (1, 2, 5),
-    "context.num_items": (8, 60, 120),
-    "context.num_timed": (2, 8, 64),
-    # lessons 08 and 09: pairs of features over demonstration sets; the paper's sets have up to 1,200 items
-    "bias.num_sets": (2, 4, 10),
-    "bias.num_items": (8, 30, 120),
-    "bias.paper_sets": (1, 1, 3),
-    "bias.paper_items": (8, 40, 1200),
-    "bias.search_sets": (2, 2, 5),
-    "bias.search_items": (8, 20, 60),
-    "bias.steady_sets": (2, 2, 6),
-    "bias.steady_items": (8, 20, 60),
-    "intervention.num_sets": (1, 2, 10),
-    "intervention.num_items": (8, 20, 40),
-}
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How large the experiments of a run are.
-
-    Args:
-        name: "smoke" (seconds, for CI), "default" (minutes on two cores) or "full" (the papers' sizes).
-
-    Raises:
-        CourseError: if no profile has this name.
-    """
-
-    name: str
-
-    def __post_init__(self) -> None:
-        check_choice("profile", self.name, PROFILE_NAMES)
-
-    def size(self, key: str) -> Any:
-        """Give the size that this profile uses for one experiment.
-
-        Args:
-            key: a row of `SIZES`, for example "capacity.train_sizes".
-
-        Raises:
-            CourseError: if there is no such row.
-        """
-        return SIZES[check_choice("size", key, SIZES)][PROFILE_NAMES.index(self.name)]
-
-
-def profile(name: str | None = None) -> Profile:
-    """Give the profile of this name, or the one COURSE_PROFILE names, or "default".
-
-    Raises:
-        CourseError: if no profile has this name.
-    """
-    return Profile(os.environ.get(PROFILE_VARIABLE) or "default" if name is None else name)
 
 
 @border(seed=a_seed)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_lib.checks import border, check_text, of_type
+from course_lib.errors import CourseError, unknown_name
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,35 @@ def machine_summary() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
     }
+
+
+def choose_device(device: str | None = None) -> torch.device:
+    """Give the device to compute on.
+
+    Args:
+        device: "cuda", "mps", "cpu", or None for the first of these that is there.
+
+    Raises:
+        CourseError: if the device is unknown or not on this machine.
+    """
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device is None:
+        return torch.device(next(name for name, available in there.items() if available))
+    kind = str(device).partition(":")[0]
+    if kind not in there:
+        raise unknown_name("device", device, there)
+    if not there[kind]:
+        raise CourseError(
+            "This machine has no such device.",
+            given=device,
+            mend="Leave `device` out: the best one is taken.",
+        )
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise unknown_name("device", device, there) from None
 
 
 @cache

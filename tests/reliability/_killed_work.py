@@ -117,13 +117,15 @@ def _downloaded(folder: Path) -> Result:
 
 
 def _reference(folder: Path) -> None:
-    from course_lib import reference, runs
+    from course_lib import runs
+    from course_lib.complexity import references
+    from course_lib.runs import full_size
 
     cache = os.environ.get("COURSE_CACHE")
     runs.cache_folder = lambda: folder  # the journal alone: models and texts stay where they are
-    reference.FULL = runs.Profile("smoke")
-    reference._num_workers = lambda: None
-    record = reference.learning_rate()
+    references.FULL = runs.Profile("smoke")
+    full_size.num_workers = lambda: None
+    record = references.learning_rate()
     record.save(folder)
     assert os.environ.get("COURSE_CACHE") == cache
 

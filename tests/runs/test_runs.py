@@ -14,7 +14,6 @@ import torch
 
 from course_lib.errors import CourseError
 from course_lib.runs import (
-    SIZES,
     Profile,
     ResultRecord,
     load_published,
@@ -23,6 +22,7 @@ from course_lib.runs import (
     run_resumable,
     seed_everything,
 )
+from course_lib.runs.profiles import declared_sizes
 
 # --- profiles --------------------------------------------------------------------------------------
 
@@ -48,9 +48,9 @@ def test_an_unknown_profile_in_the_environment_is_refused(monkeypatch: pytest.Mo
         profile()
 
 
-@pytest.mark.parametrize("key", SIZES)
+@pytest.mark.parametrize("key", declared_sizes())
 def test_every_size_grows_from_smoke_to_full(key: str) -> None:
-    assert len(SIZES[key]) == 3
+    assert len(declared_sizes()[key]) == 3
     smoke, default, full = (profile(name).size(key) for name in ("smoke", "default", "full"))
     extent: Callable[[Any], Any] = len if isinstance(smoke, tuple | dict) else float
     assert extent(smoke) <= extent(default) <= extent(full)

@@ -1,0 +1,82 @@
+"""Full-size reference results of chapter 4."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import product
+
+from course_lib.icl.experiments import conditions
+from course_lib.icl.experiments.context_size import context_run
+from course_lib.icl.experiments.measuring import EMBEDDED_PAIRS, STEERS, bias_run
+from course_lib.runs import ResultRecord
+from course_lib.runs.full_size import FULL, run_reference
+
+
+def context_accuracy() -> ResultRecord:
+    """Lesson 07: accuracy over the number of demonstrations."""
+    settings = {"texts": "movie", "num_items": FULL.size("context.num_items")}
+    return run_reference(
+        "context_accuracy",
+        settings,
+        [
+            {"set_number": number, "num_demonstrations": count}
+            for number, count in product(
+                range(FULL.size("context.num_sets")), FULL.size("context.num_demonstrations")
+            )
+        ],
+        partial(context_run, **settings),
+    )
+
+
+def icl_conditions() -> ResultRecord:
+    """Lesson 08: the search for a condition in which preferences are steadier."""
+    settings = {"test_size": FULL.size("bias.search_items")}
+    tasks = conditions.condition_tasks(FULL.size("bias.search_sets"))
+    return run_reference("icl_conditions", settings, tasks, partial(conditions.condition_run, **settings))
+
+
+def icl_bias() -> ResultRecord:
+    """Lesson 08: every pair and every feature alone, in the paper's condition and in the steadiest one."""
+    searched = icl_conditions()
+    searched.save()
+    steadiest = conditions.choose_condition(conditions.condition_table(searched.rows))
+    papers = next(iter(conditions.CONDITIONS))
+    sizes = {  # condition -> sets, items
+        steadiest: (FULL.size("bias.steady_sets"), FULL.size("bias.steady_items")),
+        papers: (FULL.size("bias.num_sets"), FULL.size("bias.num_items")),
+    }
+    features = dict.fromkeys(name for pair in EMBEDDED_PAIRS for name in pair)
+    measured = [*EMBEDDED_PAIRS, *((feature, None) for feature in features)]
+    tasks = [
+        {"condition": condition, "h1": h1, "h2": h2, "set_number": number, "test_size": num_items}
+        for number in range(FULL.size("bias.num_sets"))
+        for condition, (num_sets, num_items) in sizes.items()
+        for h1, h2 in measured
+        if number < num_sets
+    ]
+    return run_reference("icl_bias", {}, tasks, conditions.condition_run)
+
+
+def icl_paper_sets() -> ResultRecord:
+    """Lesson 08: every pair with the paper's sizes, 3 sets of up to 1,200 items."""
+    settings = {"test_size": FULL.size("bias.paper_items")}
+    tasks = [
+        {"h1": h1, "h2": h2, "set_number": number}
+        for (h1, h2), number in product(EMBEDDED_PAIRS, range(FULL.size("bias.paper_sets")))
+    ]
+    return run_reference("icl_paper_sets", settings, tasks, partial(bias_run, **settings))
+
+
+def icl_interventions() -> ResultRecord:
+    """Lesson 09: every pair with every intervention in both directions, and without one."""
+    settings = {"test_size": FULL.size("intervention.num_items")}
+    tasks = [
+        {"h1": h1, "h2": h2, "set_number": number, "kind": kind, "direction": direction}
+        for number, (h1, h2), (kind, direction) in product(
+            range(FULL.size("intervention.num_sets")), EMBEDDED_PAIRS, STEERS
+        )
+    ]
+    return run_reference("icl_interventions", settings, tasks, partial(bias_run, **settings))
+
+
+REFERENCES = (context_accuracy, icl_conditions, icl_bias, icl_paper_sets, icl_interventions)

@@ -1,0 +1,166 @@
+"""Full-size reference results of chapter 3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+from course_lib.ppt.fewshot import run as fewshot
+from course_lib.ppt.fewshot import tasks as fewshot_tasks
+from course_lib.ppt.pretraining.probing import probe_task
+from course_lib.ppt.pretraining.shipped import evaluate_shipped
+from course_lib.ppt.pretraining.tasks import TASK_NAMES
+from course_lib.runs import ResultRecord
+from course_lib.runs.full_size import FULL, num_workers, run_reference
+
+# What chapter 3 computes in: about twice as fast as float32 where a processor has matrix units for it.
+PROMPT_DTYPE = "bfloat16"
+
+
+def ppt_prompts() -> ResultRecord:
+    """Lesson 06: each shipped prompt on its own held-out task, beside an untrained one and a hard pattern."""
+    return evaluate_shipped(
+        num_test=FULL.size("prompt.num_test"), dtype=PROMPT_DTYPE, num_workers=num_workers()
+    )
+
+
+def ppt_probe() -> ResultRecord:
+    """Lesson 06: what linear probes of the hidden states know of the pre-training tasks, layer by layer."""
+    settings = {name: FULL.size(f"probe.{name}") for name in ("layers", "num_train", "num_test")}
+    settings["dtype"] = PROMPT_DTYPE
+    return run_reference(
+        "ppt_probe", settings, [{"task": task} for task in TASK_NAMES], partial(probe_task, **settings)
+    )
+
+
+def tuning_search() -> ResultRecord:
+    """Lesson 05: learning rates of the methods that need no pre-trained prompt, on development examples alone."""
+    return _rate_search("tuning_search", pretrained=False)
+
+
+def ppt_search() -> ResultRecord:
+    """Lesson 06: learning rates of the methods with a pre-trained prompt, on development examples alone."""
+    return _rate_search("ppt_search", pretrained=True)
+
+
+def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:
+    tasks = [
+        {"task": task, "method": method, "seed": seed, "learning_rate": rate}
+        for seed, task, method in product(
+            FULL.size("fewshot.search_seeds"),
+            FULL.size("fewshot.search_tasks"),
+            _methods(pretrained=pretrained),
+        )
+        for rate in fewshot_tasks.learning_rates(method)
+    ]
+    settings = _training_settings() | {"read_test": False}
+    return _few_shot_reference(name, settings, tasks, fewshot.few_shot_rows, pretrained=pretrained)
+
+
+def ppt_few_shot() -> ResultRecord:
+    """Lesson 06: every few-shot method on every task, at the learning rates that the searches chose."""
+    rates = _chosen_rates(tuning_search, ppt_search)
+    tasks = [
+        {"task": task, "method": method, "seed": seed, "learning_rate": rates[method]}
+        for seed, task, method in product(
+            FULL.size("fewshot.seeds"), FULL.size("fewshot.tasks"), fewshot_tasks.METHODS
+        )
+    ]
+    return _few_shot_reference(
+        "ppt_few_shot", _few_shot_settings(), tasks, fewshot.few_shot_rows, pretrained=True
+    )
+
+
+def ppt_pilot() -> ResultRecord:
+    """Lesson 05: label words, initialisations, patterns, and few against many examples."""
+    rates = _chosen_rates(tuning_search)
+    variants = fewshot.pilot_variants(FULL.size("pilot.num_full"), FULL.size("pilot.full_updates"))
+    tasks = [
+        {
+            "method": variant.method,
+            "seed": seed,
+            "learning_rate": rates[variant.method],
+            "options": dict(variant.options),
+        }
+        for seed, variant in product(FULL.size("pilot.seeds"), variants)
+    ]
+    once = [task for number, task in enumerate(tasks) if task not in tasks[:number]]
+    record = _few_shot_reference("ppt_pilot", _few_shot_settings(), once, fewshot.pilot_run, pretrained=False)
+    return replace(record, rows=fewshot.pilot_rows(record.rows, variants))
+
+
+def ppt_sample_efficiency() -> ResultRecord:
+    """Lesson 06: accuracy on movie sentences over the number of examples."""
+    rates = _chosen_rates(tuning_search, ppt_search)
+    tasks = [
+        {
+            "task": "movie",
+            "method": method,
+            "seed": seed,
+            "learning_rate": rates[method],
+            "num_train": size,
+            # as many to choose on as to train on, until the protocol's number
+            "num_development": min(size, fewshot_tasks.NUM_EXAMPLES),
+        }
+        for seed, size, method in product(
+            FULL.size("fewshot.size_seeds"),
+            FULL.size("fewshot.train_sizes"),
+            FULL.size("fewshot.size_methods"),
+        )
+    ]
+    return _few_shot_reference(
+        "ppt_sample_efficiency", _few_shot_settings(), tasks, fewshot.few_shot_rows, pretrained=True
+    )
+
+
+def _methods(*, pretrained: bool) -> list[str]:
+    return [
+        name
+        for name, method in fewshot_tasks.METHODS.items()
+        if (method.initialisation == "pretrained") == pretrained
+    ]
+
+
+def _training_settings() -> dict[str, Any]:
+    sizes = {name: FULL.size(f"fewshot.{name}") for name in ("num_updates", "batch_size")}
+    return {**sizes, "dtype": PROMPT_DTYPE}
+
+
+def _few_shot_settings() -> dict[str, Any]:
+    return _training_settings() | {"num_test": FULL.size("fewshot.num_test")}
+
+
+def _chosen_rates(*searches: Callable[[], ResultRecord]) -> dict[str, float]:
+    rates: dict[str, float] = {}
+    for search in searches:
+        searched = search()
+        searched.save()
+        rates |= fewshot.choose_learning_rates(searched.rows)
+    return rates
+
+
+def _few_shot_reference(
+    name: str,
+    settings: dict[str, Any],
+    tasks: list[dict[str, Any]],
+    run_task: Callable[..., list[dict[str, Any]]],
+    *,
+    pretrained: bool,
+) -> ResultRecord:
+    """Run few-shot tasks; where they use the pre-trained prompts, other prompts start the run anew."""
+    identity = {**settings, "prompts": fewshot.prompt_versions()} if pretrained else settings
+    return run_reference(name, identity, tasks, partial(run_task, **settings))
+
+
+REFERENCES = (
+    ppt_prompts,
+    tuning_search,
+    ppt_probe,
+    ppt_search,
+    ppt_few_shot,
+    ppt_pilot,
+    ppt_sample_efficiency,
+)
