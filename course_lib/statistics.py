@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+from scipy.special import softmax
 
 from course_lib.checks import (
     a_seed,
@@ -17,10 +21,6 @@ from course_lib.checks import (
     each,
 )
 from course_lib.errors import CourseError
-
-if TYPE_CHECKING:
-    import numpy as np
-
 
 _a_confidence = partial(check_share, closed=False)
 # More resamples change no printed digit and take the machine's memory.
@@ -62,9 +62,6 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
         >>> str(mean_interval([0.70, 0.75, 0.80]))
         '0.750 [0.626, 0.874]'
     """
-    import numpy as np
-    from scipy import stats
-
     mean, n = float(np.mean(values)), len(values)
     if n == 1:
         return Interval(mean, -np.inf, np.inf, 1)
@@ -90,8 +87,6 @@ def share_interval(num_right: int, n: int, *, confidence: float = 0.95) -> Inter
         >>> str(share_interval(15, 20))
         '0.750 [0.531, 0.888]'
     """
-    from scipy import stats
-
     if num_right > n:
         raise CourseError("There cannot be more right items than items.", given=f"{num_right} of {n}")
     found = stats.binomtest(num_right, n).proportion_ci(confidence, method="wilson")
@@ -130,8 +125,6 @@ def hierarchical_bootstrap(
         >>> hierarchical_bootstrap([[1, 1, 0, 1], [0, 1, 0, 0]]).mean
         0.5
     """
-    import numpy as np
-
     sets = [np.asarray(items) for items in values]
     mean = float(np.mean([items.mean() for items in sets]))
     if len(sets) == 1:
@@ -166,8 +159,6 @@ def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:
         >>> flip_shares([[0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 1]]).tolist()
         [0.5, 0.0]
     """
-    import numpy as np
-
     lengths = {len(moment) for moment in predictions}
     if len(lengths) > 1:
         raise CourseError("Every moment must have as many predictions.", given=sorted(lengths))
@@ -198,9 +189,6 @@ def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, *, num_bi
         >>> round(expected_calibration_error(certain, [0, 0, 0, 1]), 3)
         0.25
     """
-    import numpy as np
-    from scipy.special import softmax
-
     labels = check_labels("labels", labels, num_labels=logits.shape[1], num_rows=len(logits))
     probabilities = softmax(logits, axis=1)
     confidence = probabilities.max(axis=1)

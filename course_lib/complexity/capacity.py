@@ -5,7 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from tqdm.auto import tqdm
 
 from course_lib.checks import (
     Check,
@@ -22,10 +30,6 @@ from course_lib.complexity.ratio import parameter_ratio
 from course_lib.finetuning import Evaluation, FinetuningSettings, evaluate, finetune
 from course_lib.models import count_parameters, load_classifier
 from course_lib.texts import labelled_splits, sample_texts
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from datasets import Dataset
 
 ENCODER = "fine-tuned encoder"
 LINEAR = "linear on TF-IDF"
@@ -71,9 +75,6 @@ def sample_size_sweep(
     Raises:
         CourseError: if an N is larger than the data, or below 2; before any run.
     """
-    import pandas as pd
-    from tqdm.auto import tqdm
-
     pool, _ = labelled_splits(texts, num_heldout=num_heldout)
     sample_texts(pool, max(train_sizes), seed=seeds[0])
     runs = [(size, seed) for seed in seeds for size in train_sizes]
@@ -128,11 +129,6 @@ def _encoder_rows(
 
 def _linear_rows(train: Dataset, heldout: Dataset, seed: int) -> list[dict[str, Any]]:
     """Fit logistic regression on TF-IDF of single words, a model whose P grows with its data."""
-    import numpy as np
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
     started = time.perf_counter()
     model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000))
     model.fit(train["text"][:], train["label"][:])

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from course_lib.checks import border, check_callable, check_count, check_number, check_numbers
 from course_lib.errors import CourseError
 
-if TYPE_CHECKING:
-    import numpy as np
-
 
 def _a_point(name: str, value: Any) -> np.ndarray:
     """Return a point [D] from a number or D numbers."""
-    import numpy as np
-
     return check_numbers(name, [value] if np.ndim(value) == 0 else value)
 
 
@@ -51,8 +48,6 @@ def gradient_descent(
         >>> gradient_descent(lambda x: 2 * x, 1.0, 0.25, 2).ravel().tolist()
         [1.0, 0.5, 0.25]
     """
-    import numpy as np
-
     points = [np.asarray(start)]
     for _ in range(num_steps):
         points.append(points[-1] - learning_rate * np.asarray(gradient(points[-1])))
@@ -72,8 +67,6 @@ def bowl(curvatures: Sequence[float]) -> tuple[Callable, Callable]:
     Raises:
         CourseError: no curvatures, or one that is not finite.
     """
-    import numpy as np
-
     c = np.asarray(curvatures)
     return (lambda x: 0.5 * np.sum(c * np.asarray(x) ** 2, axis=-1)), (lambda x: c * np.asarray(x))
 

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
 
 from course_lib.checks import a_seed, border, check_count, check_number, check_numbers, each, of_type
 from course_lib.errors import CourseError
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
 
 # Beyond this degree least squares in float64 says nothing any more.
 MOST_DEGREE = 10_000
@@ -30,8 +27,6 @@ _a_polynomial = of_type("numpy.polynomial.legendre.Legendre")
 @border(x=partial(check_numbers, least_size=0))
 def true_curve(x: np.ndarray) -> np.ndarray:
     """Give the curve that the noisy points are drawn around, one and a half waves over [-1, 1]."""
-    import numpy as np
-
     return np.sin(1.5 * np.pi * x)
 
 
@@ -50,8 +45,6 @@ def draw_points(num_points: int, *, noise: float = 0.3, seed: int = 0) -> tuple[
     Raises:
         CourseError: fewer than one point, or negative noise.
     """
-    import numpy as np
-
     rng = np.random.default_rng(seed)
     x = np.sort(rng.uniform(-1, 1, num_points))
     return x, true_curve(x) + noise * rng.standard_normal(num_points)
@@ -72,8 +65,6 @@ def fit_polynomial(x: np.ndarray, y: np.ndarray, degree: int) -> np.polynomial.L
     Raises:
         CourseError: x and y of unequal length or empty, or a negative degree.
     """
-    import numpy as np
-
     _check_pairs(x, y)
     features = np.polynomial.legendre.legvander(x, degree)
     coefficients = np.linalg.lstsq(features, y, rcond=None)[0]
@@ -92,8 +83,6 @@ def mean_squared_error(polynomial: np.polynomial.Legendre, x: np.ndarray, y: np.
     Raises:
         CourseError: x and y of unequal length or empty, or a number that is not finite.
     """
-    import numpy as np
-
     _check_pairs(x, y)
     return float(np.mean((polynomial(x) - y) ** 2))
 
@@ -121,8 +110,6 @@ def degree_sweep(
     Raises:
         CourseError: no degrees or seeds, or one that `fit_polynomial` or `draw_points` refuses.
     """
-    import pandas as pd
-
     rows = []
     for seed in seeds:
         x, y = draw_points(num_points, noise=noise, seed=seed)

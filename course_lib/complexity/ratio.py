@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from course_lib.checks import border, check_number
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # The seminar deck's rows, with the unit that its N counts. Parameter counts are the deck's, except
 # where the note says otherwise (torchvision's documentation: Inception v3 27.2M with its auxiliary
@@ -47,8 +45,6 @@ def ratio_table() -> pd.DataFrame:
     Returns:
         Columns: model, P, N, unit of N, P/N (computed), P/N in the deck, note.
     """
-    import pandas as pd
-
     rows = [
         {
             "model": model,

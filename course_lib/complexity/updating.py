@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import torch
+from datasets import Dataset
+from tqdm.auto import tqdm
 
 from course_lib.checks import (
     Check,
@@ -21,10 +26,6 @@ from course_lib.finetuning import FinetuningSettings, Step, evaluate, finetune
 from course_lib.models import ModelAndTokenizer, embed, encoder_weights, load_classifier, relative_distance
 from course_lib.statistics import flip_shares
 from course_lib.texts import NLI_LABELS, labelled_splits, load_texts, sample_texts
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from datasets import Dataset
 
 # Predictions are compared on this many held-out texts after every step.
 NUM_WATCHED = 48
@@ -69,8 +70,6 @@ def retrieval_accuracy(encoder: ModelAndTokenizer, pairs: Dataset) -> float:
     Returns:
         Share of hypotheses whose own premise is nearest by cosine of the mean token vectors.
     """
-    import torch
-
     premises = embed(encoder, pairs["premise"][:])
     hypotheses = embed(encoder, pairs["hypothesis"][:])
     nearest = (hypotheses @ premises.T).argmax(dim=1)
@@ -103,9 +102,6 @@ def learning_rate_sweep(
         A table with a row for each run, and one with a row for each step of each run; see
         `learning_rate_run`.
     """
-    import pandas as pd
-    from tqdm.auto import tqdm
-
     runs = [(rate, seed) for seed in seeds for rate in learning_rates]
     bar = tqdm(runs, desc="runs", disable=not progress)
     rows = [

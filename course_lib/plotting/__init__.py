@@ -1,23 +1,21 @@
 """Figures: tidy data in, matplotlib Axes in and out, no hidden state."""
 
-from course_lib.plotting.display import show
-from course_lib.plotting.style import (
-    horizontal_bars,
-    letter_panels,
-    panels,
-    plot_mean,
-    series_style,
-    shortened,
-)
-from course_lib.plotting.widgets import slider
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "horizontal_bars",
-    "letter_panels",
-    "panels",
-    "plot_mean",
-    "series_style",
-    "shortened",
-    "show",
-    "slider",
-]
+from course_lib.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from course_lib.plotting.display import show as show
+    from course_lib.plotting.style import horizontal_bars as horizontal_bars
+    from course_lib.plotting.style import panels as panels
+    from course_lib.plotting.style import shortened as shortened
+    from course_lib.plotting.widgets import slider as slider
+else:
+    __getattr__, __dir__, __all__ = lazy_face(
+        __name__,
+        {
+            "display": ["show"],
+            "style": ["horizontal_bars", "panels", "shortened"],
+            "widgets": ["slider"],
+        },
+    )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 
 from course_lib.icl.experiments.tables import checked_rows
 from course_lib.plotting.style import panels, series_style
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 CALIBRATION_NAMES = {"none": "raw", "contextual": "contextual", "median": "at the median"}
 KIND_NAMES = {
@@ -58,8 +61,6 @@ def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str],
     Returns:
         The same axes; the first name is on top.
     """
-    import numpy as np
-
     places = {name: place for place, name in enumerate(dict.fromkeys(names))}
     calibrations = list(dict.fromkeys(table.calibration))
     for number, calibration in enumerate(calibrations):
@@ -169,8 +170,6 @@ def set_figure(rows: Sequence[Mapping[str, Any]], num_first: int = 3, calibratio
         num_first: the sets that a smaller experiment would have had.
         calibration: the calibration looked at.
     """
-    import pandas as pd
-
     table = pd.DataFrame(checked_rows(rows)).query("calibration == @calibration")
     table = table.assign(accuracy=table.num_h1 / table.n, pair=row_names(table))
     pairs = list(dict.fromkeys(table.pair))
@@ -271,8 +270,6 @@ def effect_heatmap(axes: Axes, effects: pd.DataFrame, *, title: str, limit: floa
     Returns:
         The same axes. Numbers are points of a hundred; a star marks an interval that leaves out 0.
     """
-    import seaborn
-
     points = effect_table(effects).map(lambda change: f"{100 * change:+.0f}")
     if "works" in effects:
         points += effect_table(effects.assign(star=effects.works | effects.backfires), "star").map(
@@ -336,9 +333,6 @@ def steering_figure(effects: pd.DataFrame, *, limit: float = 0.6) -> Figure:
 
 
 def _colour_bar(figure: Figure, axes: Any, limit: float, label: str) -> None:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
     shades = ScalarMappable(Normalize(-100 * limit, 100 * limit), cmap="PuOr")
     figure.colorbar(shades, ax=axes, label=label, shrink=0.7)
 
@@ -376,8 +370,6 @@ def effect_summary(effects: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Args:
         effects: model -> what `icl.intervention_effects` or `icl.published_effects` gave.
     """
-    import pandas as pd
-
     columns = {
         (model, f"towards {direction}"): 100
         * rows[rows.direction == direction].groupby("intervention").change.mean()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from course_lib.checks import (
     an_axes,
@@ -19,15 +24,9 @@ from course_lib.checks import (
     table_with,
 )
 from course_lib.plotting.style import letter_panels, panels, plot_mean, series_style
+from course_lib.statistics import mean_interval
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    Curve = Callable[[np.ndarray], np.ndarray]
-
+Curve = Callable[[np.ndarray], np.ndarray]
 
 SIZE_RUNS = table_with("num_examples", "seed", "side", "model", finite=("accuracy", "loss"))
 RATE_MEASURES = ("accuracy", "distance", "late_flip_share", "retrieval_before", "retrieval_after")
@@ -56,8 +55,6 @@ def fitted_curve(axes: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, *, trut
     Returns:
         The same axes.
     """
-    import numpy as np
-
     check_same_length(x=x, y=y)
     grid = np.linspace(-1, 1, 400)
     axes.plot(grid, truth(grid), color="0.6", linestyle=":", label="true curve")
@@ -189,8 +186,6 @@ def gap_sentence(gaps: pd.DataFrame, model: str) -> str:
         gaps: what `complexity.generalization_gaps` gives.
         model: the model to speak of.
     """
-    from course_lib.statistics import mean_interval
-
     part = gaps[gaps["model"] == check_choice("model", model, gaps["model"])]
     small, large = part["num_examples"].min(), part["num_examples"].max()
     at_small = mean_interval(part.loc[part["num_examples"] == small, "gap"])
@@ -220,8 +215,6 @@ def descent_1d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -
     Returns:
         The same axes.
     """
-    import numpy as np
-
     grid = np.linspace(-3, 3, 200)
     axes.plot(grid, function(grid[:, None]), color="0.6")
     seen = points[np.abs(points[:, 0]) <= 3]
@@ -262,8 +255,6 @@ def descent_2d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -
     Returns:
         The same axes.
     """
-    import numpy as np
-
     first, second = np.meshgrid(np.linspace(-3, 3, 120), np.linspace(-3, 3, 120))
     heights = function(np.stack([first, second], axis=-1))
     levels = heights.max() * np.linspace(0.05, 1, 8) ** 2

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import html
 import io
-from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+from IPython.display import display
+from matplotlib.figure import Figure
 
 from course_lib.checks import (
     a_figure,
@@ -13,9 +16,6 @@ from course_lib.checks import (
     check_text,
 )
 from course_lib.errors import CourseError
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @border(figure=a_figure, caption=check_text, alt=check_text)
@@ -30,8 +30,6 @@ def show(figure: Figure, *, caption: str, alt: str) -> None:
     Raises:
         CourseError: if either text is missing.
     """
-    from IPython.display import display
-
     if not caption.strip() or not alt.strip():
         raise CourseError("A figure needs a sentence under it and a text alternative.", given=(caption, alt))
     image = (
@@ -44,8 +42,6 @@ def show(figure: Figure, *, caption: str, alt: str) -> None:
 
 
 def _png(figure: Figure) -> str:
-    import matplotlib.pyplot as plt
-
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     plt.close(figure)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from course_lib.checks import (
     border,
@@ -13,9 +14,6 @@ from course_lib.checks import (
     mapping_to,
 )
 from course_lib.plotting.style import COLOURS, HATCHES, panels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @border(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from course_lib.plotting.style import (
     COLOURS,
@@ -15,12 +19,6 @@ from course_lib.plotting.style import (
     plot_mean,
     series_style,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # How tables name a calibration -> how a figure does.
 CALIBRATION_NAMES = {"none": "raw", "contextual": "contextual calibration", "median": "median threshold"}
@@ -81,8 +79,6 @@ def log_odds(
     Returns:
         The same axes.
     """
-    import numpy as np
-
     bins = np.histogram_bin_edges(values, bins=14).tolist()
     for label, name in enumerate(names):
         of_label = values[labels == label]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from course_lib.checks import (
     an_axes,
@@ -18,11 +23,6 @@ from course_lib.checks import (
 )
 from course_lib.plotting.style import COLOURS, letter_panels, panels, series_style
 from course_lib.statistics import Interval, mean_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # What a shipped prompt is measured beside -> how a figure names it.
 HELD_OUT_NAMES = {
@@ -113,8 +113,6 @@ def pilot_table(differences: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Cells of text, differences in points; a star marks an interval that leaves out 0.
     """
-    import pandas as pd
-
     first = ~differences.finding.duplicated()
     rows = differences.to_dict("records")
     return pd.DataFrame(
@@ -197,8 +195,6 @@ def few_shot_cells(table: pd.DataFrame, against: str = "prompt tuning") -> pd.Da
     Returns:
         Cells of text, differences in points; a star marks an interval that leaves out 0.
     """
-    import pandas as pd
-
     rows = table.to_dict("records")
     return pd.DataFrame(
         {
@@ -273,8 +269,6 @@ def training_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure
     Returns:
         A figure of two panels.
     """
-    import pandas as pd
-
     figure, axes = panels(1, 2, width=4.6, height=3.4)
     for number, (name, evaluations) in enumerate(curves.items()):
         table = pd.DataFrame(evaluations)
@@ -295,8 +289,6 @@ def training_sentence(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     Args:
         curves: what `training_figure` draws.
     """
-    import pandas as pd
-
     parts = []
     for name, table in curves.items():
         evaluations = pd.DataFrame(table).to_dict("records")
@@ -438,8 +430,6 @@ def probe_sentence(rows: pd.DataFrame) -> str:
 
 def _point(axes: Axes, place: float, interval: Interval, *, number: int, label: str | None = None) -> None:
     """Draw a mean with its interval; the mean alone where there is one run."""
-    import numpy as np
-
     ends = np.array([[interval.mean - interval.low], [interval.high - interval.mean]])
     style = {**series_style(number), "linestyle": ""}
     axes.errorbar(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
 
 from course_lib.checks import (
     a_choice,
@@ -23,14 +29,6 @@ from course_lib.checks import (
 )
 from course_lib.plotting.style import COLOURS, HATCHES, MARKERS, letter_panels, panels, series_style
 from course_lib.statistics import mean_interval
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    import torch
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 
 POINTS, LABELS = shaped(None, 2), shaped(None, whole=True)
 CANDIDATE = (
@@ -61,8 +59,6 @@ def decision(
     Returns:
         The same axes.
     """
-    import torch
-
     check_labels("labels", labels, num_labels=2, num_rows=len(points))
     first, second = torch.meshgrid(torch.linspace(-2, 3, 160), torch.linspace(-1.5, 2, 120), indexing="xy")
     grid = torch.stack([first, second], dim=-1).reshape(-1, 1, 2)
@@ -91,8 +87,6 @@ def decision_figure(
     networks: dict[str, torch.nn.Module], points: torch.Tensor, labels: torch.Tensor
 ) -> Figure:
     """Draw the decisions of several networks as small multiples."""
-    from matplotlib.cm import ScalarMappable
-
     figure, axes = panels(1, len(networks), width=4.0, height=3.6, squeeze=False, sharey=True)
     for panel, (title, network) in zip(axes[0], networks.items(), strict=True):
         decision(panel, network, points, labels, title=title)
@@ -228,8 +222,6 @@ def anchor_shares(axes: Axes, shares: dict[str, np.ndarray]) -> Axes:
     Returns:
         The same axes.
     """
-    import numpy as np
-
     for number, (name, share) in enumerate(shares.items()):
         done = np.linspace(0, 1, len(share))
         axes.plot(done, share, label=name, markevery=0.2, **series_style(number))
@@ -262,8 +254,6 @@ def arm_intervals(axes: Axes, rows: pd.DataFrame, metric: str) -> Axes:
     Returns:
         The same axes; the first arm is on top.
     """
-    import numpy as np
-
     check_table("rows", rows, finite=[metric])
     arms = list(dict.fromkeys(rows["arm"]))
     sizes = sorted(set(rows["train_size"]))

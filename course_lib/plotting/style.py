@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from course_lib.checks import (
     a_figure,
@@ -17,11 +22,7 @@ from course_lib.checks import (
     check_text,
     check_texts,
 )
-
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from course_lib.statistics import mean_interval
 
 # Okabe and Ito's palette, made to be told apart by colour-blind readers (jfly.uni-koeln.de/color,
 # 2008), without its yellow, which is too faint on white. Each colour goes with a marker and a line
@@ -80,8 +81,6 @@ def panels(
     Returns:
         The figure and its axes, one Axes or an array of them.
     """
-    import matplotlib.pyplot as plt
-
     plt.rcParams.update(RC)
     return plt.subplots(num_rows, num_columns, figsize=(width * num_columns, height * num_rows), **options)
 
@@ -103,10 +102,6 @@ def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: str, number: int
         number: number of the series, which decides its style.
         **options: override the style.
     """
-    import numpy as np
-
-    from course_lib.statistics import mean_interval
-
     check_same_length(x=x, values=values)
     intervals = [mean_interval(row) for row in values]
     means = np.array([interval.mean for interval in intervals])

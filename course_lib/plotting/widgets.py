@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+import ipywidgets
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 
 def slider(draw: Callable[[Any], Figure], options: Sequence[Any], *, label: str, value: Any = None) -> Any:
@@ -21,9 +22,6 @@ def slider(draw: Callable[[Any], Figure], options: Sequence[Any], *, label: str,
     Returns:
         The widget, to be the last line of a cell.
     """
-    import ipywidgets
-    import matplotlib.pyplot as plt
-
     control = ipywidgets.SelectionSlider(
         options=list(options),
         value=options[0] if value is None else value,

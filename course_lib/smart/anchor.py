@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING
+
+import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from course_lib.errors import CourseError
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Anchor:
@@ -59,8 +58,6 @@ class Anchor:
         The tensors stay the same objects and only their storage is exchanged: closures and compiled code that
         hold them see the anchor's values, and the graph of the model's own pass stays valid.
         """
-        import torch
-
         self.match_model()
         tensors = self._tensors()
         held = {**self._weights, **self._buffers}
@@ -77,9 +74,6 @@ class Anchor:
 
     def follow(self, beta: float) -> None:
         """Keep the share β of the anchor's weights and take the rest from the model; take all of its buffers."""
-        import torch
-        from torch.optim.swa_utils import get_ema_multi_avg_fn
-
         self.match_model()
         tensors = self._tensors()
         with torch.no_grad():
@@ -101,8 +95,6 @@ class Anchor:
             CourseError: weights missing, unknown, of other shapes, or frozen ones with other values; nothing
                 is changed then.
         """
-        import torch
-
         own, tensors = self.state_dict(), self._tensors()
         wrong = [name for name in own if name not in state]
         for name, value in state.items():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from course_lib.checks import a_tensor, check_choice, check_count
 from course_lib.errors import CourseError
-
-if TYPE_CHECKING:
-    import torch
 
 REDUCTIONS = ("batchmean", "sum", "none")
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from course_lib.checks import a_model, a_tensor, border, check_mapping
 from course_lib.errors import CourseError
+from course_lib.smart.replay import DropoutReplay, without_compiled_code
 
-if TYPE_CHECKING:
-    import torch
-
-    from course_lib.smart.replay import DropoutReplay
-
-Forward = Callable[["torch.Tensor"], "torch.Tensor"]
+Forward = Callable[[torch.Tensor], torch.Tensor]
 
 # Models that read their words [T, B], whatever shape the ids have.
 TIME_FIRST = ("xlnet",)
@@ -67,8 +65,6 @@ def forward_from_embeddings(
             embeddings are of another shape than the words', and where the model does not look up these
             words exactly once.
     """
-    from course_lib.smart.replay import without_compiled_code
-
     layer = embedding_layer(model)
     is_time_first = getattr(getattr(model, "config", None), "model_type", None) in TIME_FIRST
     fixed = {name: value for name, value in inputs.items() if name != "labels"}
@@ -108,8 +104,6 @@ def _placed(
     is_time_first: bool,
 ) -> torch.Tensor | None:
     """Give the embeddings in the order in which the model looked up these ids, None where it read others."""
-    import torch
-
     if ids is None or ids.dim() != 2 or not isinstance(looked_up, torch.Tensor):
         return None
     num_words = input_ids.shape[1]
@@ -151,8 +145,6 @@ def refuse_low_precision(*tensors: torch.Tensor) -> None:
     Raises:
         CourseError: if one of them is not, or autocast is on for its device.
     """
-    import torch
-
     for tensor in tensors:
         under_autocast = torch.is_autocast_enabled(tensor.device.type)
         if under_autocast or tensor.dtype not in (torch.float32, torch.float64):

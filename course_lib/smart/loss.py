@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import torch
 
 from course_lib.checks import a_model, border, not_negative, of_type, optional
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import embedding_layer, forward_from_embeddings, word_embeddings
 from course_lib.smart.proximal import BregmanProximalPoint
+from course_lib.smart.replay import CleanPass, is_compiled, without_compiled_code
 from course_lib.smart.smoothness import SmoothnessRegularizer
 from course_lib.smart.weight import InertnessWatch, task_loss
-
-if TYPE_CHECKING:
-    import torch
-
-    from course_lib.smart.replay import CleanPass
 
 
 class SmartTerms(NamedTuple):
@@ -96,8 +94,6 @@ class SmartLoss:
         smoothness_weight: float = 1.0,
         proximal: BregmanProximalPoint | None = None,
     ) -> None:
-        import torch
-
         self.model = getattr(model, "_orig_mod", model)  # what torch.compile returns holds the model
         self.regularizer = regularizer if smoothness_weight else None
         self.smoothness_weight = smoothness_weight
@@ -108,8 +104,6 @@ class SmartLoss:
 
     def before_pass(self) -> None:
         """Watch what the model's own pass draws and looks up; call it just before that pass."""
-        from course_lib.smart.replay import CleanPass
-
         if self._clean_pass:
             self._clean_pass.close()
         self._clean_pass = CleanPass(self.model, embedding_layer(self.model) if self.regularizer else None)
@@ -135,8 +129,6 @@ class SmartLoss:
                 task (`divergence_for`); logits that are not finite; float32 products rounded to TF32 or
                 bfloat16, where a perturbation of 1e-5 would vanish.
         """
-        from course_lib.smart.replay import is_compiled, without_compiled_code
-
         clean_pass = self._take_clean_pass()
         self._refuse_other_divergence(batch.get("labels"))
         with without_compiled_code():
@@ -223,8 +215,6 @@ def full_precision(model: torch.nn.Module, device: torch.device) -> Iterator[Non
         model: the model, as `Accelerator.prepare` left it.
         device: where it computes.
     """
-    import torch
-
     prepared, plain = model.forward, _plain_forward(model)
     if plain is not None:
         model.forward = plain
@@ -245,8 +235,6 @@ def refuse_rounded_products(device: torch.device) -> None:
     Raises:
         CourseError: under TF32, or bfloat16 products on a CPU.
     """
-    import torch
-
     backend: Any = torch.backends.cuda.matmul if device.type == "cuda" else torch.backends.mkldnn
     if device.type != "cuda":
         backend = getattr(backend, "matmul", backend)
@@ -268,12 +256,8 @@ def _plain_forward(model: torch.nn.Module) -> Any:
 
 
 def _is_half(logits: torch.Tensor) -> bool:
-    import torch
-
     return logits.dtype in (torch.float16, torch.bfloat16)
 
 
 def _is_under_autocast(logits: torch.Tensor) -> bool:
-    import torch
-
     return torch.is_autocast_enabled(logits.device.type)

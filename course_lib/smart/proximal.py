@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from course_lib.checks import (
     a_choice,
@@ -27,11 +29,7 @@ from course_lib.checks import (
 from course_lib.errors import CourseError
 from course_lib.smart.anchor import Anchor
 from course_lib.smart.divergence import DIVERGENCES, find_divergence
-
-if TYPE_CHECKING:
-    import torch
-
-    from course_lib.smart.replay import DropoutReplay
+from course_lib.smart.replay import DropoutReplay
 
 # Names of the anchor's weights in a saved state begin so.
 _PREFIX = "anchor."
@@ -139,8 +137,6 @@ class BregmanProximalPoint:
         Returns:
             A scalar; the gradient flows through `logits` only.
         """
-        import torch
-
         fixed = {name: value for name, value in inputs.items() if name != "labels"}
         with (
             torch.no_grad(),
@@ -171,8 +167,6 @@ class BregmanProximalPoint:
         As a module's `state_dict` does, it refers to the weights themselves: save or clone it before the
         next update.
         """
-        import torch
-
         weights = {f"{_PREFIX}{name}": tensor for name, tensor in self._anchor.state_dict().items()}
         return {**weights, "num_updates": torch.tensor(self.num_updates)}
 
@@ -234,8 +228,6 @@ def _refuse_idle_anchor(
 
 
 def _refuse_half_precision_weights(model: torch.nn.Module) -> None:
-    import torch
-
     half = [
         name
         for name, weight in model.named_parameters()

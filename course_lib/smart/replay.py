@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.nn.functional import dropout, scaled_dot_product_attention
@@ -18,8 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from course_lib.errors import CourseError
 
-if TYPE_CHECKING:
-    Masks = list[torch.Tensor]
+Masks = list[torch.Tensor]
 
 
 class DropoutReplay:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
 
 from course_lib.checks import (
     a_choice,
@@ -25,9 +26,6 @@ from course_lib.checks import (
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import DIVERGENCES, find_divergence
 from course_lib.smart.embeddings import Forward, refuse_low_precision
-
-if TYPE_CHECKING:
-    import torch
 
 NORMS = ("inf", "2")
 
@@ -149,8 +147,6 @@ class SmoothnessRegularizer:
                 are not finite; an attention mask or embeddings of another shape; `torch.inference_mode`, where there
                 are no gradients.
         """
-        import torch
-
         refuse_low_precision(embeddings, clean_logits)
         _refuse_inference_mode()
         _refuse_not_finite("logits", clean_logits)
@@ -196,8 +192,6 @@ class SmoothnessRegularizer:
 
 
 def _real_tokens(embeddings: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-    import torch
-
     if embeddings.dim() != 3:
         raise CourseError("The word embeddings must be [B, T, D].", given=list(embeddings.shape))
     if attention_mask is None:
@@ -213,8 +207,6 @@ def _real_tokens(embeddings: torch.Tensor, attention_mask: torch.Tensor | None) 
 
 def _gradient(change: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
     """Give ∂change/∂point, or zeros with a warning where the output does not depend on the embeddings."""
-    import torch
-
     gradient = None
     if change.requires_grad:
         (gradient,) = torch.autograd.grad(change, point, allow_unused=True)
@@ -236,8 +228,6 @@ def _gradient(change: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
 
 
 def _refuse_inference_mode() -> None:
-    import torch
-
     if torch.is_inference_mode_enabled():
         raise CourseError(
             "The perturbation is found along a gradient, and `torch.inference_mode` forbids gradients.",

@@ -6,16 +6,15 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from course_lib.checks import a_model, a_positive, border, check_mapping, each, of_type, optional
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
 from course_lib.smart.smoothness import SmoothnessRegularizer
-
-if TYPE_CHECKING:
-    import torch
 
 RADII = (1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1)
 # A term this much smaller than the loss, for so many batches one after the other, does nothing.
@@ -67,8 +66,6 @@ def smoothness_shares(
         >>> bool(small["share"] < 1e-3 < large["share"])
         True
     """
-    import torch
-
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -134,8 +131,6 @@ class InertnessWatch:
 
 def task_loss(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor | None:
     """Give cross-entropy, or the squared error where there is one output; None without labels that fit."""
-    import torch
-
     if labels is None:
         return None
     if logits.shape[-1] == 1 or labels.is_floating_point():
@@ -146,8 +141,6 @@ def task_loss(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor
 
 
 def _gradient_length(model: torch.nn.Module, value: torch.Tensor) -> float:
-    import torch
-
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     gradients = torch.autograd.grad(value, weights, allow_unused=True, retain_graph=True)
     return float(torch.nn.utils.get_total_norm([each for each in gradients if each is not None]))

@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from torch.nn.functional import cross_entropy
+from tqdm.auto import tqdm
 
 from course_lib.checks import (
     a_dataset,
@@ -49,12 +56,6 @@ from course_lib.smart.loss import SmartLoss
 from course_lib.smart.proximal import BregmanProximalPoint
 from course_lib.statistics import expected_calibration_error, flip_shares, mean_interval
 from course_lib.texts import labelled_splits, sample_texts
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    import torch
-    from datasets import Dataset
 
 # Churn is counted over this many steps from the middle of a run on, on this many development texts.
 NUM_CHURN_STEPS = 8
@@ -240,7 +241,6 @@ def _label_smoothing(share: float) -> ExtraLoss | None:
     """Give what label smoothing adds to the cross-entropy of a batch."""
     if not share:
         return None
-    from torch.nn.functional import cross_entropy
 
     def extra_loss(model: torch.nn.Module, batch: Batch, logits: torch.Tensor) -> torch.Tensor:
         labels = batch["labels"]
@@ -372,9 +372,6 @@ def ablation_sweep(
     Raises:
         CourseError: before any run, too few texts for the largest size; as `ablation_run`.
     """
-    import pandas as pd
-    from tqdm.auto import tqdm
-
     check_mapping("num_steps", sizes.get("num_steps"), keys=list(map(str, train_sizes)))
     for name in texts:
         sample_texts(labelled_splits(name, num_heldout=1)[0], max(train_sizes), seed=seeds[0])
@@ -427,8 +424,6 @@ def paired_differences(rows: pd.DataFrame, metric: str, *, baseline: str = "plai
     Raises:
         CourseError: the metric or the baseline is not in the rows.
     """
-    import pandas as pd
-
     check_choice("metric", metric, rows.columns)
     check_choice("arm", baseline, rows["arm"])
     check_table("rows", rows, finite=[metric])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from course_lib.checks import (
     a_positive,
@@ -18,9 +19,6 @@ from course_lib.checks import (
 )
 from course_lib.errors import CourseError
 from course_lib.smart.proximal import beta_from_half_life
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @border(curvatures=check_numbers, start=check_numbers, mu=a_positive, num_steps=check_count)
@@ -48,8 +46,6 @@ def proximal_point(
         >>> proximal_point([1.0], [1.0], mu=1.0, num_steps=2).ravel().tolist()
         [1.0, 0.5, 0.25]
     """
-    import numpy as np
-
     c, theta = _bowl(curvatures, start)
     factors = mu / (c + mu)
     return theta * factors ** np.arange(num_steps + 1)[:, None]
@@ -94,8 +90,6 @@ def noisy_descent(
     Raises:
         CourseError: curvatures that are not positive, μ or noise negative, or fewer than one step.
     """
-    import numpy as np
-
     c, theta = _bowl(curvatures, start)
     beta = beta_from_half_life(half_life)
     rng = np.random.default_rng(seed)
@@ -142,8 +136,6 @@ def weight_of_start(
         >>> weight_of_start(150)[-1].round(3).item()
         0.751
     """
-    import numpy as np
-
     if half_life is not None:
         beta = late_beta = beta_from_half_life(half_life)
     is_late = np.arange(num_updates) / num_updates >= late_beta_start
@@ -152,8 +144,6 @@ def weight_of_start(
 
 def _bowl(curvatures: Sequence[float], start: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Give curvatures and start as arrays of one length."""
-    import numpy as np
-
     c, theta = np.asarray(curvatures), np.asarray(start)
     if not c.min() > 0 or len(c) != len(theta):
         raise CourseError(

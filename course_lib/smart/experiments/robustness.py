@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
 
 from course_lib.checks import (
     a_dataset,
@@ -33,11 +37,6 @@ from course_lib.models import ModelAndTokenizer
 from course_lib.smart.divergence import find_divergence
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
 from course_lib.smart.smoothness import SmoothnessRegularizer
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from datasets import Dataset
 
 # Standard deviation of the noise on word embeddings; their own entries have one of about 0.05.
 NOISE = 0.02
@@ -110,8 +109,6 @@ def change_texts(texts: Dataset, change: str, *, seed: int = 0) -> Dataset:
     Raises:
         CourseError: an unknown change, or no text column.
     """
-    from datasets import Dataset
-
     changed_text, rng = CHANGES[check_choice("change", change, CHANGES)], random.Random(seed)
     read = {name: check_texts(f"The column `{name}`", texts[name][:]) for name in text_columns(texts)}
     changed = {name: [changed_text(text, rng) for text in column] for name, column in read.items()}
@@ -161,8 +158,6 @@ def noise_flip_rate(
     Raises:
         CourseError: noise that is negative or not finite.
     """
-    import torch
-
     flips = 0
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
@@ -195,9 +190,6 @@ def measure_smoothness(
     Returns:
         Float array [n], from the longest text to the shortest.
     """
-    import numpy as np
-    import torch
-
     divergence = find_divergence(regularizer.divergence)
     values = []
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -226,8 +218,6 @@ def robustness_table(
     Returns:
         A row for each classifier: accuracy, loss, and what `flip_rates` gives.
     """
-    import pandas as pd
-
     rows = {}
     for name, classifier in classifiers.items():
         result = evaluate(classifier, texts)
@@ -251,8 +241,6 @@ def smoothness_over_radius(
     Returns:
         Columns: model, epsilon, smoothness (mean R_s over the texts).
     """
-    import pandas as pd
-
     rows = [
         {
             "model": name,

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from course_lib.checks import (
     a_positive,
@@ -25,9 +27,6 @@ from course_lib.models import load_classifier
 from course_lib.runs import ResultRecord
 from course_lib.smart.experiments.ablation import Arm, an_arm, arm_with, train_arm
 from course_lib.texts import labelled_splits, sample_texts
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LEARNING_RATES = (1e-4, 3e-4)
 # The paper's radius, then radii that are felt on word embeddings whose entries spread by 0.05.

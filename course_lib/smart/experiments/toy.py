@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+
+import torch
+from sklearn.datasets import make_moons
 
 from course_lib.checks import (
     a_model,
@@ -19,10 +21,6 @@ from course_lib.checks import (
 )
 from course_lib.smart.divergence import symmetric_kl
 from course_lib.smart.smoothness import SmoothnessRegularizer, normalise, project
-
-if TYPE_CHECKING:
-    import torch
-
 
 POINTS, LABELS, POINT = shaped(None, 2), shaped(None, whole=True), shaped(1, 1, 2)
 
@@ -41,9 +39,6 @@ def two_moons(
     Returns:
         Points, float tensor [n, 2], and labels, int tensor [n].
     """
-    import torch
-    from sklearn.datasets import make_moons
-
     points, labels = make_moons(num_points, noise=noise, random_state=seed)
     return torch.tensor(points, dtype=torch.float32), torch.tensor(labels)
 
@@ -81,8 +76,6 @@ def train_toy(
     Raises:
         CourseError: as many labels as points are needed.
     """
-    import torch
-
     check_labels("labels", labels, num_labels=2, num_rows=len(points))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -110,8 +103,6 @@ def train_toy(
 @border(network=a_model, points=POINTS, labels=LABELS)
 def score(network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
     """Give accuracy and loss in nats of a network on points [n, 2]."""
-    import torch
-
     check_labels("labels", labels, num_labels=2, num_rows=len(points))
     with torch.no_grad():
         logits = network(points.unsqueeze(1))
@@ -122,8 +113,6 @@ def score(network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor) 
 @border(network=a_model, point=POINT, delta=shaped(2))
 def change_at(network: torch.nn.Module, point: torch.Tensor, delta: torch.Tensor) -> float:
     """Give ℓ_s(f(x + δ), f(x)) for one point [1, 1, 2] and one perturbation [2]."""
-    import torch
-
     with torch.no_grad():
         return symmetric_kl(network(point + delta), network(point)).item()
 
@@ -140,8 +129,6 @@ def change_around(network: torch.nn.Module, point: torch.Tensor, offsets: torch.
     Returns:
         Float tensor [m, m]; rows are δ₂, columns δ₁.
     """
-    import torch
-
     first, second = torch.meshgrid(offsets, offsets, indexing="xy")
     deltas = torch.stack([first, second], dim=-1).reshape(-1, 1, 2)
     with torch.no_grad():
@@ -174,8 +161,6 @@ def ascent_path(
     Returns:
         "noise", "one step" and "projected", each a perturbation [2].
     """
-    import torch
-
     generator = torch.Generator().manual_seed(seed)
     noise = project(noise_std * torch.randn(point.shape, generator=generator), epsilon)
     start = noise.clone().requires_grad_()
