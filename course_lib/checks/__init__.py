@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from course_lib.errors import CourseError, unknown_name
 
@@ -34,6 +34,7 @@ MOST = 10_000_000
 Check = Callable[[str, Any], Any]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+Name = TypeVar("Name", bound=str)
 
 
 def border(**checks: Check) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
@@ -288,7 +289,7 @@ def check_seed(seed: Any) -> int:
     return int(seed)
 
 
-def check_choice(kind: str, value: Any, known: Iterable[str]) -> str:
+def check_choice(kind: str, value: Any, known: Iterable[Name]) -> Name:
     """Return a name that is one of the known ones.
 
     Args:
@@ -299,10 +300,10 @@ def check_choice(kind: str, value: Any, known: Iterable[str]) -> str:
     Raises:
         CourseError: it is none of them; the error names the nearest.
     """
-    known = list(known)
-    if not isinstance(value, str) or value not in known:
-        raise unknown_name(kind, value, known)
-    return value
+    names = list(known)
+    if not isinstance(value, str) or value not in names:
+        raise unknown_name(kind, value, names)
+    return cast(Name, value)
 
 
 def check_numbers(name: str, values: Any, *, num_dims: int = 1, least_size: int = 1) -> np.ndarray:

@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from course_lib.runs import Profile, ResultRecord, run_resumable
 from course_lib.runs.hardware import choose_device
+from course_lib.runs.profiles import Profile
+from course_lib.runs.records import ResultRecord
+from course_lib.runs.resuming import run_resumable
 
 FULL = Profile("full")
 

@@ -8,13 +8,12 @@ import subprocess
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from course_lib.checks import border, check_text, of_type
 from course_lib.errors import CourseError, unknown_name
-
-if TYPE_CHECKING:
-    import torch
 
 _CPU_INFO = Path("/proc/cpuinfo")
 # Instructions that multiply bfloat16, as Linux names them: x86's two sets, and Arm's.
@@ -28,8 +27,6 @@ def machine_summary() -> dict[str, Any]:
         `processor` is the model's name where the system tells it, `native_bfloat16` whether the device computes
         in bfloat16 without emulation (None where that is not known).
     """
-    import torch
-
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return {
         "system": platform.system(),
@@ -51,8 +48,6 @@ def choose_device(device: str | None = None) -> torch.device:
     Raises:
         CourseError: if the device is unknown or not on this machine.
     """
-    import torch
-
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device is None:
         return torch.device(next(name for name, available in there.items() if available))
@@ -91,8 +86,6 @@ def has_native_bfloat16(device: str = "cpu") -> bool | None:
         None where the system does not tell.
     """
     if device == "cuda":
-        import torch
-
         return torch.cuda.get_device_capability() >= (8, 0)
     if device != "cpu":
         return None

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import course_lib
 from course_lib.checks import check_choice
 
 PROFILE_VARIABLE = "COURSE_PROFILE"
-PROFILE_NAMES = ("smoke", "default", "full")
+ProfileName = Literal["smoke", "default", "full"]
+PROFILE_NAMES: tuple[ProfileName, ...] = get_args(ProfileName)
 
 
 @cache
@@ -39,7 +40,7 @@ class Profile:
         CourseError: if no profile has this name.
     """
 
-    name: str
+    name: ProfileName
 
     def __post_init__(self) -> None:
         check_choice("profile", self.name, PROFILE_NAMES)
@@ -63,4 +64,5 @@ def profile(name: str | None = None) -> Profile:
     Raises:
         CourseError: if no profile has this name.
     """
-    return Profile(os.environ.get(PROFILE_VARIABLE) or "default" if name is None else name)
+    chosen = os.environ.get(PROFILE_VARIABLE) or "default" if name is None else name
+    return Profile(check_choice("profile", chosen, PROFILE_NAMES))

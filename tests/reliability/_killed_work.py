@@ -117,13 +117,12 @@ def _downloaded(folder: Path) -> Result:
 
 
 def _reference(folder: Path) -> None:
-    from course_lib import runs
     from course_lib.complexity import references
-    from course_lib.runs import full_size
+    from course_lib.runs import Profile, full_size, resuming
 
     cache = os.environ.get("COURSE_CACHE")
-    runs.cache_folder = lambda: folder  # the journal alone: models and texts stay where they are
-    references.FULL = runs.Profile("smoke")
+    resuming.cache_folder = lambda: folder  # the journal alone: models and texts stay where they are
+    references.FULL = Profile("smoke")
     full_size.num_workers = lambda: None
     record = references.learning_rate()
     record.save(folder)
