@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from course_lib.errors import CourseError, unknown_name
 
@@ -303,7 +303,7 @@ def check_choice(kind: str, value: Any, known: Iterable[Name]) -> Name:
     names = list(known)
     if not isinstance(value, str) or value not in names:
         raise unknown_name(kind, value, names)
-    return cast(Name, value)
+    return value
 
 
 def check_numbers(name: str, values: Any, *, num_dims: int = 1, least_size: int = 1) -> np.ndarray:
