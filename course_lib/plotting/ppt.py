@@ -25,7 +25,7 @@ from course_lib.plotting.style import COLOURS, letter_panels, panels, series_sty
 from course_lib.statistics import Interval, mean_interval
 
 # What a shipped prompt is measured beside -> how a figure names it.
-HELD_OUT_NAMES = {
+HELDOUT_NAMES = {
     "trained_hybrid": "pre-trained prompt",
     "untrained_hybrid": "untrained prompt",
     "hard": "best hard pattern",
@@ -33,7 +33,7 @@ HELD_OUT_NAMES = {
 DIFFERENCE = ("difference", "difference_low", "difference_high")
 PILOT = table_with("finding", "variant", *DIFFERENCE, finite=("mean",))
 CURVES = mapping_to(table_with(finite=("step", "loss", "accuracy")))
-HELD_OUT_ENDS = tuple(f"{name}_{end}" for name in HELD_OUT_NAMES for end in ("low", "high"))
+HELDOUT_ENDS = tuple(f"{name}_{end}" for name in HELDOUT_NAMES for end in ("low", "high"))
 
 
 @border(axes=an_axes, rows=table_with(), measure=check_text, xlabel=check_text)
@@ -298,8 +298,8 @@ def training_sentence(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return f"Held-out accuracy: {'; '.join(parts)}."
 
 
-@border(rows=table_with("task", "num_test", "apart", finite=("guessing", *HELD_OUT_NAMES, *HELD_OUT_ENDS)))
-def held_out_figure(rows: pd.DataFrame) -> Figure:
+@border(rows=table_with("task", "num_test", "apart", finite=("guessing", *HELDOUT_NAMES, *HELDOUT_ENDS)))
+def heldout_figure(rows: pd.DataFrame) -> Figure:
     """Draw pre-trained prompts beside untrained ones and the best hard pattern, on held-out examples.
 
     Args:
@@ -310,9 +310,9 @@ def held_out_figure(rows: pd.DataFrame) -> Figure:
     """
     figure, axes = panels(1, 1, width=7.0, height=0.9 * len(rows) + 1.4)
     for place, row in enumerate(rows.to_dict("records")):
-        for number, name in enumerate(HELD_OUT_NAMES):
+        for number, name in enumerate(HELDOUT_NAMES):
             interval = Interval(row[name], row[f"{name}_low"], row[f"{name}_high"], row["num_test"])
-            label = HELD_OUT_NAMES[name] if place == 0 else None
+            label = HELDOUT_NAMES[name] if place == 0 else None
             _point(axes, place + 0.2 * (number - 1), interval, number=number, label=label)
         label = "guessing" if place == 0 else None
         axes.plot([row["guessing"]] * 2, [place - 0.35, place + 0.35], ":", color="black", label=label)
@@ -323,19 +323,19 @@ def held_out_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-@border(rows=table_with("task", "num_test", "apart", finite=("guessing", *HELD_OUT_NAMES, *HELD_OUT_ENDS)))
-def held_out_sentence(rows: pd.DataFrame) -> str:
+@border(rows=table_with("task", "num_test", "apart", finite=("guessing", *HELDOUT_NAMES, *HELDOUT_ENDS)))
+def heldout_sentence(rows: pd.DataFrame) -> str:
     """Say for each prompt what it reaches beside the better of its rivals, and whether the intervals part.
 
     Args:
-        rows: what `held_out_figure` draws.
+        rows: what `heldout_figure` draws.
     """
     parts = []
     for row in rows.to_dict("records"):
         rival = max(("untrained_hybrid", "hard"), key=lambda name: row[name])
         verdict = "intervals apart" if row["apart"] else "intervals overlap"
         parts.append(
-            f"{row['task']} {row['trained_hybrid']:.2f} beside {row[rival]:.2f} ({HELD_OUT_NAMES[rival]}; {verdict})"
+            f"{row['task']} {row['trained_hybrid']:.2f} beside {row[rival]:.2f} ({HELDOUT_NAMES[rival]}; {verdict})"
         )
     return f"On held-out documents: {'; '.join(parts)}."
 

@@ -67,7 +67,7 @@ class SmartLoss:
         >>> batch = {"input_ids": torch.arange(12).view(2, 6), "labels": torch.tensor([0, 1])}
 
         >>> regularizer = SmoothnessRegularizer(epsilon=0.02)
-        >>> smart = SmartLoss(model, regularizer, proximal=BregmanProximalPoint(model, total_steps=3))
+        >>> smart = SmartLoss(model, regularizer, proximal=BregmanProximalPoint(model, num_steps=3))
         >>> optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         >>> for _ in range(3):
         ...     smart.before_pass()
@@ -163,8 +163,8 @@ class SmartLoss:
         penalty = (
             self.proximal.penalty(batch, logits, clean_pass.replay) if self.proximal else logits.new_zeros(())
         )
-        mu = self.proximal.mu if self.proximal else 1.0
-        self.terms = SmartTerms(smoothness.detach(), penalty.detach() / mu)
+        proximal_weight = self.proximal.proximal_weight if self.proximal else 1.0
+        self.terms = SmartTerms(smoothness.detach(), penalty.detach() / proximal_weight)
         loss = task_loss(logits.detach(), batch.get("labels")) if self._watch else None
         if self._watch and loss is not None:
             self._watch.see(self.smoothness_weight * float(self.terms.smoothness), float(loss))

@@ -61,11 +61,11 @@ class BregmanProximalPoint:
     Args:
         model: the model that is being trained; the anchor starts at its weights. Only what moves is copied (see
             `Anchor`), and the anchor's pass is the model's own with the anchor's weights in place.
-        mu: weight μ of the term.
+        proximal_weight: weight μ of the term.
         beta: β of the first updates.
         late_beta: β of the later updates.
         late_beta_start: share of the updates after which `late_beta` holds.
-        total_steps: number of updates of the whole run; needed where `late_beta` differs from `beta`.
+        num_steps: number of updates of the whole run; needed where `late_beta` differs from `beta`.
         half_life: instead of both β: updates after which an old weight counts half.
         momentum: False refreshes the anchor from the model every `inner_steps` updates instead.
         inner_steps: S, updates on one anchor: at least 2 without momentum, 1 with it.
@@ -80,11 +80,11 @@ class BregmanProximalPoint:
 
     @border(
         model=a_model,
-        mu=a_positive,
+        proximal_weight=a_positive,
         beta=an_open_share,
         late_beta=an_open_share,
         late_beta_start=check_share,
-        total_steps=optional(check_count),
+        num_steps=optional(check_count),
         half_life=optional(a_positive),
         momentum=check_flag,
         inner_steps=check_count,
@@ -93,11 +93,11 @@ class BregmanProximalPoint:
     def __init__(
         self,
         model: torch.nn.Module,
-        mu: float = 1.0,
+        proximal_weight: float = 1.0,
         beta: float = 0.99,
         late_beta: float = 0.999,
         late_beta_start: float = 0.1,
-        total_steps: int | None = None,
+        num_steps: int | None = None,
         *,
         half_life: float | None = None,
         momentum: bool = True,
@@ -106,14 +106,14 @@ class BregmanProximalPoint:
     ) -> None:
         if half_life is not None:
             beta = late_beta = beta_from_half_life(half_life)
-        _refuse_idle_anchor(beta != late_beta, total_steps, momentum, inner_steps)
+        _refuse_idle_anchor(beta != late_beta, num_steps, momentum, inner_steps)
         if momentum:
             _refuse_half_precision_weights(model)
-        self.mu = mu
+        self.proximal_weight = proximal_weight
         self.beta = beta
         self.late_beta = late_beta
         self.late_beta_start = late_beta_start
-        self.total_steps = total_steps
+        self.num_steps = num_steps
         self.momentum = momentum
         self.inner_steps = inner_steps
         self.num_updates = 0
@@ -145,13 +145,13 @@ class BregmanProximalPoint:
             replay.replayed() if replay else nullcontext(),
         ):
             anchor_logits = self._model(**fixed).logits
-        return self.mu * self._divergence(logits, anchor_logits.to(logits.dtype))
+        return self.proximal_weight * self._divergence(logits, anchor_logits.to(logits.dtype))
 
     def current_beta(self) -> float:
         """Give the β of the next update."""
-        if self.total_steps is None:
+        if self.num_steps is None:
             return self.beta
-        share_done = self.num_updates / self.total_steps
+        share_done = self.num_updates / self.num_steps
         return self.late_beta if share_done >= self.late_beta_start else self.beta
 
     def update(self) -> None:
@@ -202,15 +202,13 @@ def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
             module.training = mode
 
 
-def _refuse_idle_anchor(
-    has_two_betas: bool, total_steps: int | None, momentum: bool, inner_steps: int
-) -> None:
+def _refuse_idle_anchor(has_two_betas: bool, num_steps: int | None, momentum: bool, inner_steps: int) -> None:
     """Refuse settings under which the anchor's move is not known, or the term does nothing."""
-    if momentum and total_steps is None and has_two_betas:
+    if momentum and num_steps is None and has_two_betas:
         raise CourseError(
             "The two β need the number of updates of the run.",
-            given="total_steps=None",
-            mend="Pass total_steps, or one half_life, or beta equal to late_beta.",
+            given="num_steps=None",
+            mend="Pass num_steps, or one half_life, or beta equal to late_beta.",
         )
     if momentum and inner_steps > 1:
         raise CourseError(

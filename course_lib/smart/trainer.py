@@ -72,7 +72,7 @@ class SmartTrainingArguments(TrainingArguments):
         super().__post_init__()
         check_fields(self, smoothness_weight=not_negative, proximal_weight=not_negative, momentum=check_flag)
         self.make_regularizer()
-        self.make_proximal(torch.nn.Identity(), total_steps=1)
+        self.make_proximal(torch.nn.Identity(), num_steps=1)
         if self.smoothness_weight and self.neftune_noise_alpha is not None:
             raise CourseError(
                 "NEFTune adds noise of its own to the embeddings, and R_s would measure that.",
@@ -94,18 +94,18 @@ class SmartTrainingArguments(TrainingArguments):
         )
 
     def make_proximal(
-        self, model: torch.nn.Module, total_steps: int, divergence: str = "symmetric_kl"
+        self, model: torch.nn.Module, num_steps: int, divergence: str = "symmetric_kl"
     ) -> BregmanProximalPoint | None:
         """Give μ D_Breg with these settings, anchored at the model as it is; None where it is off."""
         if not self.proximal_weight:
             return None
         return BregmanProximalPoint(
             model,
-            mu=self.proximal_weight,
+            proximal_weight=self.proximal_weight,
             beta=self.beta,
             late_beta=self.late_beta,
             late_beta_start=self.late_beta_start,
-            total_steps=total_steps,
+            num_steps=num_steps,
             half_life=self.half_life,
             momentum=self.momentum,
             inner_steps=self.inner_steps,
@@ -267,10 +267,10 @@ class SmartTrainer(Trainer):
 
     # --- what happens around a step ----------------------------------------------------------------
 
-    def _start(self, total_steps: int) -> None:
+    def _start(self, num_steps: int) -> None:
         """Anchor the proximal term where the run starts, or take it from the checkpoint."""
         divergence = self._divergence()
-        proximal = self.args.make_proximal(self.model, total_steps, divergence)
+        proximal = self.args.make_proximal(self.model, num_steps, divergence)
         if proximal and self._checkpoint:
             proximal.load_state_dict(_load_tensors(self._checkpoint / ANCHOR_FILE))
         self.smart_loss = SmartLoss(

@@ -79,7 +79,7 @@ plotting.show(
 walks = {
     "no leash": leash.noisy_descent([1.0, 10.0], start, 0.05, 400, noise=4.0),
     "leash to the anchor, μ = 5": leash.noisy_descent(
-        [1.0, 10.0], start, 0.05, 400, noise=4.0, mu=5.0, half_life=10
+        [1.0, 10.0], start, 0.05, 400, noise=4.0, proximal_weight=5.0, half_life=10
     ),
 }
 arrivals = {name: int((abs(walk[:, 0]) < 0.5).argmax()) for name, walk in walks.items()}
@@ -116,7 +116,7 @@ plotting.show(
 # %%
 classifier = models.load_classifier(num_labels=2)
 model, batch = classifier.model, classifier.tokenizer(["A joy.", "A bore."], return_tensors="pt")
-proximal = smart.BregmanProximalPoint(model, mu=1.0, half_life=10)
+proximal = smart.BregmanProximalPoint(model, proximal_weight=1.0, half_life=10)
 with torch.no_grad():
     at_start = model(**batch).logits
     before = proximal.penalty(batch, at_start).item()

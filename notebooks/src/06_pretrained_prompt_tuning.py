@@ -149,8 +149,8 @@ plotting.show(
 # %%
 prompts = runs.load_record("ppt_prompts").table()
 plotting.show(
-    figures.held_out_figure(prompts),
-    caption=figures.held_out_sentence(prompts),
+    figures.heldout_figure(prompts),
+    caption=figures.heldout_sentence(prompts),
     alt="For each format three marks with intervals and a dotted one for guessing: the pre-trained prompt, an untrained prompt "
     "and the best hard pattern.",
 )
@@ -425,5 +425,5 @@ print("Paper: with few examples, pre-trained prompts on a model of 11 billion we
 print("where prompts from random words fall far behind.")
 print("Measured on a model of 135 million weights: " + verdict)
 print(figures.difference_sentence(table, "full fine-tuning", "prompt tuning"))
-print(figures.held_out_sentence(prompts))
+print(figures.heldout_sentence(prompts))
 headline(verdict)

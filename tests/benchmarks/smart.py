@@ -30,7 +30,7 @@ def training_step(rival: str) -> Callable[[], None]:
     labels = torch.arange(BATCH_SIZE) % 2
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     regularizer = SmoothnessRegularizer() if rival in (OURS, OURS_BOTH) else None
-    proximal = BregmanProximalPoint(model, total_steps=1000) if rival == OURS_BOTH else None
+    proximal = BregmanProximalPoint(model, num_steps=1000) if rival == OURS_BOTH else None
     smart = SmartLoss(model, regularizer, 1.0, proximal) if rival in (OURS, OURS_BOTH) else None
 
     def peer_loss(logits: torch.Tensor) -> torch.Tensor:

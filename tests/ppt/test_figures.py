@@ -52,11 +52,11 @@ def test_the_curve_is_told_by_its_best_evaluation_with_the_lowest_loss() -> None
 
 
 def test_a_prompt_is_told_beside_its_better_rival() -> None:
-    apart = figures.held_out_sentence(held_out(0.6, 0.34, 0.4))
+    apart = figures.heldout_sentence(held_out(0.6, 0.34, 0.4))
     assert "pair 0.60 beside 0.40 (best hard pattern; intervals apart)" in apart
-    overlap = figures.held_out_sentence(held_out(0.41, 0.4, 0.3))
+    overlap = figures.heldout_sentence(held_out(0.41, 0.4, 0.3))
     assert "pair 0.41 beside 0.40 (untrained prompt; intervals overlap)" in overlap
-    figure = figures.held_out_figure(held_out(0.6, 0.34, 0.4))
+    figure = figures.heldout_figure(held_out(0.6, 0.34, 0.4))
     assert [text.get_text() for text in figure.legends[0].get_texts()][-1] != ""
 
 

@@ -177,7 +177,7 @@ def test_dropout_of_compiled_code_that_is_not_seen_is_not_measured(
 def test_autocast_keeps_no_cast_of_the_models_weights_for_the_anchors_pass(inner: bool) -> None:
     """Autocast remembers a weight's bfloat16 copy by object until its block ends."""
     model = tiny_classifier()
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     old = logits_of(model)
     move(model)
     if inner:
@@ -212,7 +212,7 @@ class Normalised(torch.nn.Module):
 def test_the_pass_changes_nothing_of_the_model() -> None:
     model = Normalised().train()
     model.norm.eval()
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     move(model)
     model.norm.train()
     logits = model(**tiny_batch()).logits
@@ -240,7 +240,7 @@ def test_the_pass_changes_nothing_of_the_model() -> None:
 
 def test_only_what_moves_is_held() -> None:
     model = Normalised()
-    state = BregmanProximalPoint(model, total_steps=10).state_dict()
+    state = BregmanProximalPoint(model, num_steps=10).state_dict()
     assert {name.removeprefix("anchor.") for name in state} - {"num_updates"} == {
         "norm.weight",
         "norm.bias",
@@ -299,7 +299,7 @@ def test_a_weight_that_is_set_free_later_is_taken_up_before_it_moves() -> None:
 )
 def test_a_model_that_became_another_is_refused(change: Callable[[Any], Any]) -> None:
     model = tiny_classifier()
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     change(model)
     with pytest.raises(CourseError, match="other weights"):
         proximal.update()
@@ -342,5 +342,5 @@ def test_an_older_checkpoint_on_another_frozen_base_is_refused_and_changes_nothi
 
 def test_a_compiled_models_state_is_that_of_the_model() -> None:
     model = tiny_classifier()
-    state = BregmanProximalPoint(compiled_model(model), total_steps=10).state_dict()
-    assert state.keys() == BregmanProximalPoint(model, total_steps=10).state_dict().keys()
+    state = BregmanProximalPoint(compiled_model(model), num_steps=10).state_dict()
+    assert state.keys() == BregmanProximalPoint(model, num_steps=10).state_dict().keys()

@@ -59,7 +59,7 @@ def moved(model: torch.nn.Module, proximal: BregmanProximalPoint) -> BregmanProx
 def test_it_is_the_weighted_sum_of_both_terms() -> None:
     model = tiny_model().train()
     regularizer = SmoothnessRegularizer(epsilon=0.05, step_size=0.1)
-    proximal = moved(model, BregmanProximalPoint(model, mu=3.0, half_life=5))
+    proximal = moved(model, BregmanProximalPoint(model, proximal_weight=3.0, half_life=5))
     smart = SmartLoss(model, regularizer, 2.0, proximal)
     torch.manual_seed(1)
     value = extra(smart)
@@ -288,7 +288,7 @@ def test_finetune_calls_before_each_pass_in_training_mode() -> None:
 def test_the_plain_loop_of_the_docstring_trains() -> None:
     model = tiny_model(dropout=0.1).train()
     before = weights(model)
-    smart = SmartLoss(model, proximal=BregmanProximalPoint(model, total_steps=20))
+    smart = SmartLoss(model, proximal=BregmanProximalPoint(model, num_steps=20))
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(20):

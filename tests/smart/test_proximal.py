@@ -66,7 +66,7 @@ def weights_of(model: torch.nn.Module) -> torch.Tensor:
 @pytest.mark.parametrize("moves", [False, True])
 def test_penalty_is_exactly_zero_until_the_model_moves_dropout_included(moves) -> None:
     model, batch = tiny_classifier().train(), tiny_batch()
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     proximal.update()  # without a movement: the anchor stays
     if moves:
         move(model)
@@ -77,7 +77,7 @@ def test_penalty_is_exactly_zero_until_the_model_moves_dropout_included(moves) -
 
 def test_penalty_without_replay_runs_the_anchor_without_dropout() -> None:
     model, batch = tiny_classifier(), tiny_batch()
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     assert proximal.penalty(batch, model(**batch).logits).item() == 0
     logits = model.train()(**batch).logits
     assert proximal.penalty(batch, logits).item() > 1e-4
@@ -87,14 +87,14 @@ def test_penalty_without_replay_runs_the_anchor_without_dropout() -> None:
 def test_anchor_drops_out_only_where_the_model_does() -> None:
     model, batch = tiny_classifier().train(), tiny_batch()
     model.bert.eval()  # the classifier's dropout stays on
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     replay = DropoutReplay(CPU)
     assert proximal.penalty(batch, model(**batch).logits, replay).item() == 0
 
 
 def test_gradient_flows_through_the_logits_only_and_the_anchor_has_none() -> None:
     model, batch = tiny_classifier(), tiny_batch()
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     move(model)
     logits = model(**batch).logits.detach().requires_grad_()
     proximal.penalty(batch, logits).backward()
@@ -105,7 +105,7 @@ def test_gradient_flows_through_the_logits_only_and_the_anchor_has_none() -> Non
 
 def test_penalty_pulls_the_model_back_to_the_anchor() -> None:
     model, inputs = OneWeight(1.0), {"x": torch.ones(4, 1, dtype=torch.float64)}
-    proximal = BregmanProximalPoint(model, mu=0.5, half_life=10, divergence="squared_difference")
+    proximal = BregmanProximalPoint(model, proximal_weight=0.5, half_life=10, divergence="squared_difference")
     with torch.no_grad():
         model.theta.fill_(3.0)
     penalty = proximal.penalty(inputs, model(**inputs).logits)
@@ -116,7 +116,7 @@ def test_penalty_pulls_the_model_back_to_the_anchor() -> None:
 
 def test_penalty_works_under_autocast() -> None:
     model, batch = tiny_classifier().train(), tiny_batch()
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     for moved in (False, True):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             replay = DropoutReplay(CPU)
@@ -129,7 +129,7 @@ def test_penalty_works_under_autocast() -> None:
 
 def test_labels_are_left_out_and_the_generator_stays_where_it_was() -> None:
     model, batch = tiny_classifier().train(), tiny_batch()
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     replay = DropoutReplay(CPU)
     logits = model(**batch).logits
     state = torch.get_rng_state()
@@ -142,7 +142,7 @@ def test_labels_are_left_out_and_the_generator_stays_where_it_was() -> None:
 
 def test_anchor_shares_no_storage_with_the_model() -> None:
     model = tiny_classifier()
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     storages = {tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]}
     assert not storages & {tensor.untyped_storage().data_ptr() for tensor in proximal.state_dict().values()}
     before = anchor_of(proximal)
@@ -152,7 +152,7 @@ def test_anchor_shares_no_storage_with_the_model() -> None:
 
 def test_momentum_has_the_worked_value() -> None:
     model = OneWeight()
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     for t in range(1, 11):
         with torch.no_grad():
             model.theta.fill_(t)
@@ -162,7 +162,7 @@ def test_momentum_has_the_worked_value() -> None:
 
 def test_after_150_published_updates_three_quarters_of_the_first_weights_are_left() -> None:
     model = OneWeight(1.0)
-    proximal = BregmanProximalPoint(model, total_steps=150)
+    proximal = BregmanProximalPoint(model, num_steps=150)
     with torch.no_grad():
         model.theta.zero_()
     for _ in range(150):
@@ -185,7 +185,7 @@ def test_half_life_is_the_number_of_updates_that_halves_an_old_weight() -> None:
 
 @pytest.mark.parametrize(("start", "total", "early"), [(0.1, 10, 1), (0.07, 100, 7), (0.1, 15, 2), (0, 5, 0)])
 def test_late_beta_begins_after_its_share_of_the_updates(start, total, early) -> None:
-    proximal = BregmanProximalPoint(OneWeight(), late_beta_start=start, total_steps=total)
+    proximal = BregmanProximalPoint(OneWeight(), late_beta_start=start, num_steps=total)
     betas = []
     for _ in range(total):
         betas.append(proximal.current_beta())
@@ -237,7 +237,7 @@ def trained(proximal: BregmanProximalPoint, model: Any, num_steps: int, seed: in
     return torch.cat([proximal.penalty(batch, model(**batch).logits).detach().view(1), anchor_of(proximal)])
 
 
-@pytest.mark.parametrize("settings", [{"total_steps": 10}, {"momentum": False, "inner_steps": 3}])
+@pytest.mark.parametrize("settings", [{"num_steps": 10}, {"momentum": False, "inner_steps": 3}])
 def test_a_resumed_run_ends_exactly_as_one_without_a_break(settings) -> None:
     model = tiny_classifier()
     proximal = BregmanProximalPoint(model, **settings)
@@ -268,12 +268,12 @@ def test_a_resumed_run_ends_exactly_as_one_without_a_break(settings) -> None:
 )
 def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(spoil) -> None:
     model = tiny_classifier()
-    other = BregmanProximalPoint(model, total_steps=10)
+    other = BregmanProximalPoint(model, num_steps=10)
     move(model)
     other.update()
     state = spoil(other.state_dict())
 
-    proximal = BregmanProximalPoint(model, total_steps=10)
+    proximal = BregmanProximalPoint(model, num_steps=10)
     before = anchor_of(proximal)
     with pytest.raises(CourseError, match="momentum copy"):
         proximal.load_state_dict(state)
@@ -297,21 +297,24 @@ def test_state_is_made_of_tensors_that_safetensors_can_keep() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        *[({"mu": value}, "mu must be") for value in (0, -1, float("nan"), float("inf"), "1")],
+        *[
+            ({"proximal_weight": value}, "proximal_weight must be")
+            for value in (0, -1, float("nan"), float("inf"), "1")
+        ],
         *[({"beta": value}, "beta must be") for value in (0, 1, -0.1, 1.5, float("nan"), "0.99")],
         *[({"late_beta": value}, "late_beta must be") for value in (0, 1, float("nan"))],
         *[({"late_beta_start": value}, "late_beta_start must be") for value in (-0.1, 1.1, float("nan"))],
-        *[({"total_steps": value}, "total_steps") for value in (0, -3, 2.5)],
+        *[({"num_steps": value}, "num_steps") for value in (0, -3, 2.5)],
         *[({"half_life": value}, "half_life must be") for value in (0, -1, float("nan"), float("inf"), "7")],
         *[({"momentum": False, "inner_steps": value}, "inner_steps") for value in (0, -1, 2.5)],
         ({"inner_steps": 2}, "With momentum"),
-        ({"total_steps": None}, "number of updates"),
+        ({"num_steps": None}, "number of updates"),
         ({"divergence": "kl"}, "symmetric_kl"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message) -> None:
     with pytest.raises(CourseError, match=message):
-        BregmanProximalPoint(OneWeight(), **{"total_steps": 10, **settings})
+        BregmanProximalPoint(OneWeight(), **{"num_steps": 10, **settings})
 
 
 def test_one_inner_step_without_momentum_is_refused_with_the_reason() -> None:
@@ -325,13 +328,13 @@ def test_an_anchor_that_would_stand_still_in_half_precision_is_refused(dtype) ->
     assert torch.equal(torch.lerp(one, one + 0.1, 0.001), one)  # why
     model = torch.nn.Linear(2, 2).to(dtype)
     with pytest.raises(CourseError, match="stand still"):
-        BregmanProximalPoint(model, total_steps=10)
+        BregmanProximalPoint(model, num_steps=10)
     BregmanProximalPoint(model, momentum=False, inner_steps=2)
-    BregmanProximalPoint(model.requires_grad_(False), total_steps=10)
+    BregmanProximalPoint(model.requires_grad_(False), num_steps=10)
 
 
 def test_penalty_refuses_logits_of_another_shape() -> None:
     model, batch = tiny_classifier(num_labels=1), tiny_batch()
-    proximal = BregmanProximalPoint(model, total_steps=10, divergence="squared_difference")
+    proximal = BregmanProximalPoint(model, num_steps=10, divergence="squared_difference")
     with pytest.raises(CourseError, match="one shape"):
         proximal.penalty(batch, model(**batch).logits.squeeze(-1))

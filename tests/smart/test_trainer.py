@@ -223,7 +223,7 @@ def test_the_anchor_moves_once_a_step_of_the_optimizer(tmp_path: Path) -> None:
     state = proximal.state_dict()
     assert len(recorder.weights) == 11
     assert proximal.num_updates == 10
-    assert proximal.total_steps == 10
+    assert proximal.num_steps == 10
     assert distance({name: state[f"anchor.{name}"] for name in expected}, expected) < 1e-6
     assert distance(expected, recorder.weights[-1]) > 1e-3
 
@@ -395,7 +395,7 @@ def test_settings_reach_the_terms(tmp_path: Path) -> None:
     proximal = arguments.make_proximal(tiny_model(), 10)
     assert regularizer == SmoothnessRegularizer(0.1, 0.2, 0.3, 2, "2", "squared_difference")
     assert proximal is not None
-    assert (proximal.mu, proximal.momentum, proximal.inner_steps) == (4.0, False, 3)
+    assert (proximal.proximal_weight, proximal.momentum, proximal.inner_steps) == (4.0, False, 3)
 
 
 def test_arguments_without_its_settings_are_refused(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ class EvaluatedAtItself(BregmanProximalPoint):
 def test_a_model_that_has_moved_is_pulled_back(implementation: Any, holds: bool) -> None:
     model, batch = tiny_classifier(), tiny_batch()
     start = model(**batch).logits.detach()
-    proximal = implementation(model, total_steps=10)
+    proximal = implementation(model, num_steps=10)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))

@@ -7,7 +7,7 @@ from mere shrinkage: label smoothing, early stopping, and a smaller learning rat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -72,7 +72,7 @@ class Arm:
         learning_rate: peak learning rate.
         smoothness_weight: λ_s; 0 leaves R_s out.
         epsilon: radius of R_s; step size and noise are in the paper's proportions to it.
-        mu: μ; 0 leaves D_Breg out.
+        proximal_weight: μ; 0 leaves D_Breg out.
         half_life: half-life of the anchor's weights as a share of the run; None takes the published β.
         label_smoothing: share of each label that is spread over all labels, as in `cross_entropy`.
         early_stopping: whether to keep the weights with the lowest development loss.
@@ -84,7 +84,7 @@ class Arm:
     learning_rate: float = 1e-4
     smoothness_weight: float = 0.0
     epsilon: float = 1e-5
-    mu: float = 0.0
+    proximal_weight: float = 0.0
     half_life: float | None = None
     label_smoothing: float = 0.0
     early_stopping: bool = False
@@ -95,17 +95,22 @@ class Arm:
             learning_rate=a_positive,
             smoothness_weight=not_negative,
             epsilon=a_positive,
-            mu=not_negative,
+            proximal_weight=not_negative,
             half_life=optional(a_positive),
             label_smoothing=partial(check_number, least=0, below=1),
             early_stopping=check_flag,
         )
-        if self.label_smoothing and (self.smoothness_weight or self.mu):
+        if self.label_smoothing and self.has_smart:
             raise CourseError(
                 "Label smoothing is a control: it goes without R_s and D_Breg.",
                 given=self,
-                mend="Set smoothness_weight=0 and mu=0, or label_smoothing=0.",
+                mend="Set smoothness_weight=0 and proximal_weight=0, or label_smoothing=0.",
             )
+
+    @property
+    def has_smart(self) -> bool:
+        """Whether a part of SMART is on."""
+        return bool(self.smoothness_weight or self.proximal_weight)
 
     @property
     def family(self) -> str:
@@ -114,22 +119,27 @@ class Arm:
             return "early stopping"
         if self.label_smoothing:
             return "label smoothing"
-        parts = [name for name, on in (("R_s", self.smoothness_weight), ("D_Breg", self.mu)) if on]
-        return " + ".join(parts) or "plain"
+        parts = {"R_s": self.smoothness_weight, "D_Breg": self.proximal_weight}
+        return " + ".join(name for name, weight in parts.items() if weight) or "plain"
+
+    def stored(self) -> dict[str, Any]:
+        """Return the fields by the names under which records and tasks keep them: μ is `mu` there."""
+        return {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
 
 
+_STORED_NAMES = {"proximal_weight": "mu"}
+STORED_FIELDS = tuple(Arm().stored())
 an_arm = of_type("course_lib.smart.experiments.ablation.Arm")
 
 
-def arm_with(settings: Mapping[str, Any]) -> Arm:
-    """Make an arm of its fields by name, as JSON keeps them.
+def arm_with(stored: Mapping[str, Any]) -> Arm:
+    """Returns the arm of the fields that `Arm.stored` gave.
 
     Raises:
         CourseError: a field that an arm has not, or a value out of its range.
     """
-    for name in settings:
-        check_choice("setting of an arm", name, [field.name for field in fields(Arm)])
-    return Arm(**settings)
+    names = {stored_name: name for name, stored_name in zip(asdict(Arm()), STORED_FIELDS, strict=True)}
+    return Arm(**{names[check_choice("setting of an arm", key, names)]: stored[key] for key in stored})
 
 
 @border(chosen=mapping_to(an_arm, "plain", "R_s", "D_Breg", "label smoothing"))
@@ -147,7 +157,9 @@ def ablation_arms(chosen: Mapping[str, Arm]) -> dict[str, Arm]:
         "plain": plain,
         "R_s": smooth,
         "D_Breg": proximal,
-        "R_s + D_Breg": replace(smooth, mu=proximal.mu, half_life=proximal.half_life),
+        "R_s + D_Breg": replace(
+            smooth, proximal_weight=proximal.proximal_weight, half_life=proximal.half_life
+        ),
         "label smoothing": chosen["label smoothing"],
         "early stopping": replace(plain, early_stopping=True),
         "a third of the rate": replace(plain, learning_rate=plain.learning_rate / 3),
@@ -226,14 +238,14 @@ def train_arm(
 
 
 def _smart_loss(arm: Arm, classifier: ModelAndTokenizer, num_steps: int) -> SmartLoss | None:
-    if not (arm.smoothness_weight or arm.mu):
+    if not arm.has_smart:
         return None
-    half_life = None if arm.half_life is None else arm.half_life * num_steps
-    proximal = (
-        BregmanProximalPoint(classifier.model, mu=arm.mu, total_steps=num_steps, half_life=half_life)
-        if arm.mu
-        else None
-    )
+    proximal = None
+    if arm.proximal_weight:
+        half_life = None if arm.half_life is None else arm.half_life * num_steps
+        proximal = BregmanProximalPoint(
+            classifier.model, arm.proximal_weight, num_steps=num_steps, half_life=half_life
+        )
     return SmartLoss(classifier.model, in_ball(arm.epsilon), arm.smoothness_weight, proximal)
 
 
@@ -299,7 +311,7 @@ def ablation_run(
         train_size: training examples N.
         seed: draws the examples, the head, the order of the batches and the perturbations.
         arm_name: the arm's name in the table.
-        arm: the fields of an `Arm`.
+        arm: what `Arm.stored` gives.
         num_steps: optimizer steps for each N, by its number as a string (as JSON keeps it).
         num_development: development texts.
         num_test: test texts.
@@ -401,7 +413,7 @@ def ablation_tasks(
                         "train_size": size,
                         "seed": seed,
                         "arm_name": name,
-                        "arm": asdict(arm),
+                        "arm": arm.stored(),
                     }
 
 

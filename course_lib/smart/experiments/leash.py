@@ -21,16 +21,16 @@ from course_lib.errors import CourseError
 from course_lib.smart.proximal import beta_from_half_life
 
 
-@border(curvatures=check_numbers, start=check_numbers, mu=a_positive, num_steps=check_count)
+@border(curvatures=check_numbers, start=check_numbers, proximal_weight=a_positive, num_steps=check_count)
 def proximal_point(
-    curvatures: Sequence[float], start: Sequence[float], mu: float, num_steps: int
+    curvatures: Sequence[float], start: Sequence[float], proximal_weight: float, num_steps: int
 ) -> np.ndarray:
     """Follow the proximal point method on the bowl F(θ) = ½ Σ c θ², each step solved exactly.
 
     Args:
         curvatures: second derivatives c along each axis [D], positive.
         start: θ_0 [D].
-        mu: weight of the leash ½ μ ‖θ - θ_t‖², positive.
+        proximal_weight: weight of the leash ½ μ ‖θ - θ_t‖², positive.
         num_steps: how many steps.
 
     Returns:
@@ -43,11 +43,11 @@ def proximal_point(
     of the squared distance Jiang et al. 2020, equation (3).
 
     Example:
-        >>> proximal_point([1.0], [1.0], mu=1.0, num_steps=2).ravel().tolist()
+        >>> proximal_point([1.0], [1.0], proximal_weight=1.0, num_steps=2).ravel().tolist()
         [1.0, 0.5, 0.25]
     """
     c, theta = _bowl(curvatures, start)
-    factors = mu / (c + mu)
+    factors = proximal_weight / (c + proximal_weight)
     return theta * factors ** np.arange(num_steps + 1)[:, None]
 
 
@@ -57,7 +57,7 @@ def proximal_point(
     learning_rate=a_positive,
     num_steps=check_count,
     noise=not_negative,
-    mu=not_negative,
+    proximal_weight=not_negative,
     half_life=a_positive,
     seed=a_seed,
 )
@@ -68,7 +68,7 @@ def noisy_descent(
     num_steps: int,
     *,
     noise: float,
-    mu: float = 0.0,
+    proximal_weight: float = 0.0,
     half_life: float = 10.0,
     seed: int = 0,
 ) -> np.ndarray:
@@ -80,7 +80,7 @@ def noisy_descent(
         learning_rate: step size.
         num_steps: how many steps.
         noise: standard deviation of the noise of each gradient entry, as mini-batches make it.
-        mu: weight of the leash ½ μ ‖θ - θ̃‖²; 0 leaves it out.
+        proximal_weight: weight of the leash ½ μ ‖θ - θ̃‖²; 0 leaves it out.
         half_life: half-life of the anchor θ̃, in steps.
         seed: seed of the noise.
 
@@ -96,7 +96,7 @@ def noisy_descent(
     points = [theta]
     anchor = points[0]
     for _ in range(num_steps):
-        gradient = c * points[-1] + noise * rng.normal(size=len(c)) + mu * (points[-1] - anchor)
+        gradient = c * points[-1] + noise * rng.normal(size=len(c)) + proximal_weight * (points[-1] - anchor)
         points.append(points[-1] - learning_rate * gradient)
         anchor = (1 - beta) * points[-1] + beta * anchor
     return np.stack(points)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
 from functools import partial
 from itertools import product
 from typing import Any
@@ -25,18 +24,17 @@ from course_lib.errors import CourseError
 from course_lib.finetuning import evaluate
 from course_lib.models import load_classifier
 from course_lib.runs import ResultRecord
-from course_lib.smart.experiments.ablation import Arm, an_arm, arm_with, train_arm
+from course_lib.smart.experiments.ablation import STORED_FIELDS, Arm, an_arm, arm_with, train_arm
 from course_lib.texts import labelled_splits, sample_texts
 
 LEARNING_RATES = (1e-4, 3e-4)
 # The paper's radius, then radii that are felt on word embeddings whose entries spread by 0.05.
 EPSILONS = (1e-5, 1e-2, 3e-2)
 SMOOTHNESS_WEIGHTS = (1.0, 5.0)
-MUS = (1.0, 5.0)
+PROXIMAL_WEIGHTS = (1.0, 5.0)
 # Shares of the run; None is the published β.
 HALF_LIVES = (None, 0.1, 0.5)
 LABEL_SMOOTHINGS = (0.1, 0.3)
-ARM_FIELDS = tuple(field.name for field in fields(Arm))
 FINITE = ("accuracy", "loss", "num_development")
 
 
@@ -56,7 +54,10 @@ def part_candidates(learning_rate: float) -> list[Arm]:
         for epsilon, weight in product(EPSILONS, SMOOTHNESS_WEIGHTS)
         if epsilon > EPSILONS[0] or weight == max(SMOOTHNESS_WEIGHTS)
     ]
-    proximal = [Arm(learning_rate, mu=mu, half_life=share) for mu, share in product(MUS, HALF_LIVES)]
+    proximal = [
+        Arm(learning_rate, proximal_weight=weight, half_life=share)
+        for weight, share in product(PROXIMAL_WEIGHTS, HALF_LIVES)
+    ]
     return smooth + proximal + [Arm(learning_rate, label_smoothing=share) for share in LABEL_SMOOTHINGS]
 
 
@@ -82,7 +83,7 @@ def search_run(
     Args:
         texts: name of the texts.
         seed: draws the examples, the head, the order of the batches and the perturbations.
-        arm: the fields of an `Arm`.
+        arm: what `Arm.stored` gives.
         train_size: training examples.
         num_steps: optimizer steps.
         num_development: development texts.
@@ -115,7 +116,7 @@ def choose_by_texts(record: ResultRecord) -> dict[str, dict[str, Arm]]:
     return {str(name): choose(part) for name, part in rows.groupby("texts", sort=False)}
 
 
-@border(rows=table_with("texts", "seed", "family", *ARM_FIELDS, finite=FINITE))
+@border(rows=table_with("texts", "seed", "family", *STORED_FIELDS, finite=FINITE))
 def choose(rows: pd.DataFrame) -> dict[str, Arm]:
     """Choose the settings of each family by the one-standard-error rule.
 
@@ -136,7 +137,7 @@ def choose(rows: pd.DataFrame) -> dict[str, Arm]:
     if rows.texts.nunique() != 1:
         raise CourseError("Choose for one of the texts at a time.", given=sorted(set(rows.texts)))
     means = (
-        rows.groupby(["family", *ARM_FIELDS], dropna=False, sort=False)[["accuracy", "loss"]]
+        rows.groupby(["family", *STORED_FIELDS], dropna=False, sort=False)[["accuracy", "loss"]]
         .mean()
         .reset_index()
     )
@@ -146,30 +147,23 @@ def choose(rows: pd.DataFrame) -> dict[str, Arm]:
         best = candidates.accuracy.max()
         standard_error = (best * (1 - best) / num_answers) ** 0.5
         good = candidates[candidates.accuracy >= best - standard_error]
-        row = good.loc[good.loss.idxmin(), list(ARM_FIELDS)]
+        row = good.loc[good.loss.idxmin(), list(STORED_FIELDS)]
         chosen[str(family)] = arm_of(row.to_dict())
     return chosen
 
 
-@border(row=partial(check_mapping, keys=ARM_FIELDS))
+@border(row=partial(check_mapping, keys=STORED_FIELDS))
 def arm_of(row: Mapping[str, Any]) -> Arm:
     """Give the arm that a row of a table describes; a missing half-life is the published β."""
     half_life = row["half_life"]
     is_published = half_life is None or half_life != half_life
-    return Arm(
-        learning_rate=row["learning_rate"],
-        smoothness_weight=row["smoothness_weight"],
-        epsilon=row["epsilon"],
-        mu=row["mu"],
-        half_life=None if is_published else half_life,
-        label_smoothing=row["label_smoothing"],
-        early_stopping=row["early_stopping"],
-    )
+    stored = {name: row[name] for name in STORED_FIELDS}
+    return arm_with({**stored, "half_life": None if is_published else half_life})
 
 
 @border(texts=each(check_text), arms=each(an_arm), seeds=each(a_seed))
 def search_tasks(texts: Sequence[str], arms: Sequence[Arm], seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Give the arguments of every `search_run`."""
     return [
-        {"texts": name, "seed": seed, "arm": asdict(arm)} for name, arm, seed in product(texts, arms, seeds)
+        {"texts": name, "seed": seed, "arm": arm.stored()} for name, arm, seed in product(texts, arms, seeds)
     ]

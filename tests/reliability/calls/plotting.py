@@ -233,7 +233,7 @@ def _ppt_calls() -> list[Call]:
         **{"task": "t", "method": "m", "mean": 0.4, "low": 0.3, "high": 0.5, "spread": 0.1},
         **{"trained_parameters": 10, "bytes_stored": 40, **paired},
     }
-    held_names = [*ppt.HELD_OUT_NAMES, *ppt.HELD_OUT_ENDS, "guessing"]
+    held_names = [*ppt.HELDOUT_NAMES, *ppt.HELDOUT_ENDS, "guessing"]
     held = {"task": "t", "num_test": 10, "apart": False, **dict.fromkeys(held_names, 0.4)}
     probe = {"task": "t", "layer": 1, "accuracy": 0.4, "low": 0.3, "high": 0.5, "guessing": 0.4}
     sized = {"task": "t", "method": "m", "num_train": 4, "accuracy": 0.4}
@@ -269,8 +269,8 @@ def _ppt_calls() -> list[Call]:
         ),
         Call(ppt.training_figure, curves, curve_kind),
         Call(ppt.training_sentence, curves, curve_kind),
-        _table(ppt.held_out_figure, "rows", held, tuple(held_names)),
-        _table(ppt.held_out_sentence, "rows", held, tuple(held_names)),
+        _table(ppt.heldout_figure, "rows", held, tuple(held_names)),
+        _table(ppt.heldout_sentence, "rows", held, tuple(held_names)),
         _table(ppt.sample_efficiency_figure, "rows", sized, ("num_train", "accuracy")),
         _table(ppt.sample_efficiency_sentence, "rows", sized, ("num_train", "accuracy")),
         _table(ppt.probe_figure, "rows", probe, ("layer", "accuracy", "low", "high", "guessing")),

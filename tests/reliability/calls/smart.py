@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -141,11 +141,11 @@ def _term_calls() -> list[Call]:
             proximal.BregmanProximalPoint,
             lambda: {
                 "model": _network(),
-                "mu": 1.0,
+                "proximal_weight": 1.0,
                 "beta": 0.99,
                 "late_beta": 0.999,
                 "late_beta_start": 0.1,
-                "total_steps": 5,
+                "num_steps": 5,
                 "half_life": 2.0,
                 "momentum": True,
                 "inner_steps": 1,
@@ -153,11 +153,11 @@ def _term_calls() -> list[Call]:
             },
             {
                 "model": wrong.thing,
-                "mu": POSITIVE,
+                "proximal_weight": POSITIVE,
                 "beta": wrong.open_share,
                 "late_beta": wrong.open_share,
                 "late_beta_start": wrong.share,
-                "total_steps": wrong.optional(COUNT),
+                "num_steps": wrong.optional(COUNT),
                 "half_life": wrong.optional(POSITIVE),
                 "momentum": wrong.flag,
                 "inner_steps": COUNT,
@@ -165,13 +165,13 @@ def _term_calls() -> list[Call]:
             },
         ),
         Call(
-            proximal.BregmanProximalPoint(model(), total_steps=2).penalty,
+            proximal.BregmanProximalPoint(model(), num_steps=2).penalty,
             lambda: {"inputs": _batch(), "logits": torch.zeros(2, 2)},
             {"inputs": wrong.thing, "logits": TENSOR},
         ),
         Call(
-            proximal.BregmanProximalPoint(_network(), total_steps=2).load_state_dict,
-            lambda: {"state": proximal.BregmanProximalPoint(_network(), total_steps=2).state_dict()},
+            proximal.BregmanProximalPoint(_network(), num_steps=2).load_state_dict,
+            lambda: {"state": proximal.BregmanProximalPoint(_network(), num_steps=2).state_dict()},
             {"state": wrong.mapping_of(wrong.thing)},
         ),
         Call(
@@ -180,7 +180,7 @@ def _term_calls() -> list[Call]:
                 "model": model(),
                 "regularizer": REGULARIZER,
                 "smoothness_weight": 1.0,
-                "proximal": proximal.BregmanProximalPoint(model(), total_steps=2),
+                "proximal": proximal.BregmanProximalPoint(model(), num_steps=2),
             },
             {
                 "model": wrong.thing,
@@ -260,15 +260,26 @@ def _leash_calls() -> list[Call]:
         {"curvatures": curvatures, "start": wrong.numbers(shaped=True), "num_steps": COUNT},
     )
     return [
-        Call(leash.proximal_point, lambda: {**bowl, "mu": 1.0}, {**kinds, "mu": POSITIVE}),
+        Call(
+            leash.proximal_point,
+            lambda: {**bowl, "proximal_weight": 1.0},
+            {**kinds, "proximal_weight": POSITIVE},
+        ),
         Call(
             leash.noisy_descent,
-            lambda: {**bowl, "learning_rate": 0.1, "noise": 0.1, "mu": 1.0, "half_life": 3.0, "seed": 0},
+            lambda: {
+                **bowl,
+                "learning_rate": 0.1,
+                "noise": 0.1,
+                "proximal_weight": 1.0,
+                "half_life": 3.0,
+                "seed": 0,
+            },
             {
                 **kinds,
                 "learning_rate": POSITIVE,
                 "noise": NOT_NEGATIVE,
-                "mu": NOT_NEGATIVE,
+                "proximal_weight": NOT_NEGATIVE,
                 "half_life": POSITIVE,
                 "seed": wrong.seed,
             },
@@ -413,12 +424,12 @@ def _robustness_calls() -> list[Call]:
     ]
 
 
-ARM: dict[str, Any] = asdict(ablation.Arm())
+ARM: dict[str, Any] = ablation.Arm().stored()
 ARM_KINDS: dict[str, wrong.Kind] = {
     "learning_rate": POSITIVE,
     "smoothness_weight": NOT_NEGATIVE,
     "epsilon": POSITIVE,
-    "mu": NOT_NEGATIVE,
+    "proximal_weight": NOT_NEGATIVE,
     "half_life": wrong.optional(POSITIVE),
     "label_smoothing": wrong.number(least=0, below=1),
     "early_stopping": wrong.flag,
@@ -428,7 +439,7 @@ ARMS = {"plain": ablation.Arm(), "R_s": ablation.Arm(smoothness_weight=1.0)}
 
 def _arm_calls() -> list[Call]:
     return [
-        Call(ablation.Arm, lambda: {**ARM, "half_life": 0.5}, ARM_KINDS),
+        Call(ablation.Arm, lambda: {**asdict(ablation.Arm()), "half_life": 0.5}, ARM_KINDS),
         Call(
             ablation.ablation_arms,
             lambda: {"chosen": dict.fromkeys(("plain", "R_s", "D_Breg", "label smoothing"), ablation.Arm())},
@@ -568,7 +579,7 @@ def _search_rows() -> pd.DataFrame:
 
 def _search_calls() -> list[Call]:
     columns = ("texts", "seed", "family", "accuracy", "loss", "num_development")
-    names = tuple(field.name for field in fields(ablation.Arm))
+    names = ablation.STORED_FIELDS
     return [
         Call(search.part_candidates, lambda: {"learning_rate": 1e-4}, {"learning_rate": POSITIVE}),
         Call(search.choose, lambda: {"rows": _search_rows()}, {"rows": wrong.frame(*columns, *names)}),

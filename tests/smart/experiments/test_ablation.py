@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -30,7 +30,7 @@ SIZES = {"num_steps": {"16": 4}, "num_development": 16, "num_test": 16, "num_cha
 CHOSEN = {
     "plain": Arm(3e-4),
     "R_s": Arm(3e-4, smoothness_weight=5.0, epsilon=0.01),
-    "D_Breg": Arm(3e-4, mu=2.0, half_life=0.5),
+    "D_Breg": Arm(3e-4, proximal_weight=2.0, half_life=0.5),
     "label smoothing": Arm(3e-4, label_smoothing=0.2),
 }
 
@@ -49,7 +49,9 @@ def weights_after(arm: Arm, texts, num_steps: int = 4) -> list[torch.Tensor]:
 
 def test_the_arms_take_over_what_was_chosen() -> None:
     arms = ablation_arms(CHOSEN)
-    assert arms["R_s + D_Breg"] == Arm(3e-4, smoothness_weight=5.0, epsilon=0.01, mu=2.0, half_life=0.5)
+    assert arms["R_s + D_Breg"] == Arm(
+        3e-4, smoothness_weight=5.0, epsilon=0.01, proximal_weight=2.0, half_life=0.5
+    )
     assert arms["a third of the rate"] == Arm(3e-4 / 3)
     assert arms["early stopping"] == Arm(3e-4, early_stopping=True)
     assert {name: arm.family for name, arm in arms.items()} == {
@@ -105,7 +107,7 @@ def test_early_stopping_keeps_the_best_weights(texts) -> None:
 
 
 def test_a_run_gives_every_measure_and_repeats() -> None:
-    arm = json.loads(json.dumps(asdict(CHOSEN["R_s"])))
+    arm = json.loads(json.dumps(CHOSEN["R_s"].stored()))
     first, again = (ablation_run("movie", 16, 0, "R_s", arm, **SIZES) for _ in range(2))
     assert first == again
     assert set(first[0]) == {
@@ -115,7 +117,7 @@ def test_a_run_gives_every_measure_and_repeats() -> None:
 
 
 def test_pairs_are_measured_too() -> None:
-    (row,) = ablation_run("snli", 16, 0, "plain", asdict(Arm(1e-4)), **SIZES)
+    (row,) = ablation_run("snli", 16, 0, "plain", Arm(1e-4).stored(), **SIZES)
     assert 0 < row["distance"] < 1
 
 
@@ -123,10 +125,10 @@ def test_pairs_are_measured_too() -> None:
     ("fields", "message"),
     [
         ({"epsilon": 0.0}, "epsilon must"),
-        ({"mu": -1.0}, "mu must"),
+        ({"proximal_weight": -1.0}, "proximal_weight must"),
         ({"label_smoothing": 1.0}, "below 1"),
         ({"label_smoothing": -0.1}, "below 1"),
-        ({"label_smoothing": 0.1, "mu": 1.0}, "control"),
+        ({"label_smoothing": 0.1, "proximal_weight": 1.0}, "control"),
         ({"label_smoothing": 0.1, "smoothness_weight": 1.0}, "control"),
     ],
 )
@@ -155,7 +157,7 @@ def test_differences_are_paired_by_seed() -> None:
 def searched(arms_and_results: list[tuple[Arm, float, float]]) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"texts": "movie", "seed": seed, "family": arm.family, **asdict(arm)}
+            {"texts": "movie", "seed": seed, "family": arm.family, **arm.stored()}
             | {"accuracy": accuracy, "loss": loss, "num_development": 200}
             for arm, accuracy, loss in arms_and_results
             for seed in (100, 101)
@@ -165,14 +167,16 @@ def searched(arms_and_results: list[tuple[Arm, float, float]]) -> pd.DataFrame:
 
 def test_within_a_standard_error_the_lowest_loss_wins() -> None:
     """400 answers at .75: a standard error of .022."""
-    best, near, far = (Arm(mu=mu, half_life=share) for mu, share in ((1.0, None), (5.0, None), (5.0, 0.5)))
+    best, near, far = (
+        Arm(proximal_weight=mu, half_life=share) for mu, share in ((1.0, None), (5.0, None), (5.0, 0.5))
+    )
     rows = searched([(best, 0.75, 0.9), (near, 0.74, 0.7), (far, 0.70, 0.5), (Arm(), 0.7, 0.6)])
     assert search.choose(rows) == {"D_Breg": near, "plain": Arm()}
 
 
 def test_a_record_read_back_gives_the_same_choice() -> None:
     """JSON keeps a missing half-life as null, and pandas makes it NaN."""
-    arm = Arm(mu=1.0)
+    arm = Arm(proximal_weight=1.0)
     rows = searched([(arm, 0.7, 0.5), (replace(arm, half_life=0.1), 0.7, 0.6)])
     again = pd.DataFrame(json.loads(rows.to_json(orient="records")))
     assert search.choose(again) == {"D_Breg": arm}
@@ -187,13 +191,16 @@ def test_the_choice_is_for_one_of_the_texts() -> None:
 def test_each_of_the_texts_has_its_own_choice_in_the_order_of_the_record() -> None:
     rows = [
         row
-        for texts, arm in (("snli", Arm(mu=1.0)), ("movie", Arm(mu=5.0)))
+        for texts, arm in (("snli", Arm(proximal_weight=1.0)), ("movie", Arm(proximal_weight=5.0)))
         for row in searched([(arm, 0.7, 0.5)]).assign(texts=texts).to_dict("records")
     ]
     plain = json.loads(json.dumps(rows).replace("NaN", "null"))
     record = ResultRecord("search", "course reference search", {"num_development": 200}, plain, 1.0)
     chosen = search.choose_by_texts(record)
-    assert list(chosen.items()) == [("snli", {"D_Breg": Arm(mu=1.0)}), ("movie", {"D_Breg": Arm(mu=5.0)})]
+    assert list(chosen.items()) == [
+        ("snli", {"D_Breg": Arm(proximal_weight=1.0)}),
+        ("movie", {"D_Breg": Arm(proximal_weight=5.0)}),
+    ]
 
 
 def test_every_candidate_is_tried_once() -> None:
@@ -203,7 +210,7 @@ def test_every_candidate_is_tried_once() -> None:
 
 
 def test_a_search_run_measures_on_development_texts() -> None:
-    (row,) = search.search_run("movie", 100, asdict(Arm()), train_size=16, num_steps=2, num_development=16)
+    (row,) = search.search_run("movie", 100, Arm().stored(), train_size=16, num_steps=2, num_development=16)
     assert row["family"] == "plain"
     assert 0 <= row["accuracy"] <= 1
 

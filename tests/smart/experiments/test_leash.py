@@ -38,7 +38,7 @@ def test_without_noise_and_leash_it_is_gradient_descent() -> None:
 
 
 def test_the_first_step_does_not_feel_the_leash() -> None:
-    plain, leashed = (noisy_descent([2.0], [1.0], 0.1, 3, noise=0.0, mu=mu) for mu in (0.0, 5.0))
+    plain, leashed = (noisy_descent([2.0], [1.0], 0.1, 3, noise=0.0, proximal_weight=mu) for mu in (0.0, 5.0))
     assert plain[1] == leashed[1]
     assert leashed[3] > plain[3]  # it holds back from the second step on
 
@@ -46,7 +46,9 @@ def test_the_first_step_does_not_feel_the_leash() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_leash_calms_a_noisy_walk(seed: int) -> None:
     walks = [
-        noisy_descent([1.0, 10.0], [0.0, 0.0], 0.05, 2000, noise=4.0, mu=mu, half_life=20, seed=seed)
+        noisy_descent(
+            [1.0, 10.0], [0.0, 0.0], 0.05, 2000, noise=4.0, proximal_weight=mu, half_life=20, seed=seed
+        )
         for mu in (0.0, 10.0)
     ]
     plain, leashed = (np.sqrt(np.mean(np.sum(walk**2, axis=1))) for walk in walks)
@@ -63,7 +65,7 @@ def test_the_published_anchor_after_150_updates_is_mostly_the_start() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: proximal_point([1.0], [1.0], 0.0, 3), "mu must be .* above 0"),
+        (lambda: proximal_point([1.0], [1.0], 0.0, 3), "proximal_weight must be .* above 0"),
         (lambda: proximal_point([0.0], [1.0], 1.0, 3), "curvature must be positive"),
         (lambda: proximal_point([1.0], [1.0], 1.0, 0), "num_steps must be"),
         (lambda: noisy_descent([1.0], [1.0], 0.1, 3, noise=-1.0), "noise must be .* of at least 0"),
