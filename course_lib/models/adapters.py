@@ -1,0 +1,66 @@
+"""Adapters that PEFT wrote (LoRA and the like): weights without the model that they are for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from transformers import PreTrainedModel
+
+from course_lib.errors import CourseError
+from course_lib.models.loaded import ModelAndTokenizer, loading_trouble, quietly
+
+
+def is_adapter(source: Any) -> bool:
+    """Says whether a source is a folder that PEFT wrote: an adapter's weights without the model's."""
+    folder = Path(str(source)).expanduser()
+    return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+
+
+def base_of(folder: Path) -> str:
+    """Returns the model that an adapter is for, as its configuration names it; empty if it does not.
+
+    Raises:
+        CourseError: the configuration cannot be read.
+    """
+    with loading_trouble(str(folder)):
+        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        return str(dict(settings).get("base_model_name_or_path") or "")
+
+
+def load_adapter(folder: Path, load_base: Callable[[str], ModelAndTokenizer]) -> ModelAndTokenizer:
+    """Loads an adapter on the model that its configuration names.
+
+    Args:
+        folder: the adapter's.
+        load_base: loads that model by its name.
+
+    Returns:
+        The model with the adapter, in evaluation mode, and its tokenizer.
+
+    Raises:
+        CourseError: no model is named, or it or the adapter cannot be loaded.
+    """
+    from peft import PeftModel  # takes two seconds, and few models are adapters
+
+    base = base_of(folder)
+    if not base:
+        raise CourseError(
+            "This folder holds an adapter that does not name its model.",
+            given=str(folder),
+            mend="Write the model's folder or hub id into adapter_config.json as base_model_name_or_path.",
+        )
+    try:
+        model, tokenizer = load_base(base)
+    except CourseError as error:
+        raise CourseError(
+            f"This folder holds an adapter for the model {base!r}, which cannot be loaded: {error.problem}",
+            given=str(folder),
+            mend="Put that model there, or write its folder into adapter_config.json as base_model_name_or_path; "
+            "an adapter that is merged (`merge_and_unload`) and saved is a model of its own.",
+        ) from error
+    with loading_trouble(str(folder)), quietly():
+        adapted = PeftModel.from_pretrained(model, str(folder), use_safetensors=True)
+    return ModelAndTokenizer(cast(PreTrainedModel, adapted.to(model.device).eval()), tokenizer)

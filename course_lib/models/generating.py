@@ -1,0 +1,96 @@
+"""Texts in; vectors, next tokens and continuations out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from course_lib.checks import check_texts
+from course_lib.errors import CourseError
+from course_lib.models.loaded import ModelAndTokenizer
+
+
+def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: int = 64) -> torch.Tensor:
+    """Give one unit vector for each text: the mean of its token vectors, as all-MiniLM-L6-v2 was trained.
+
+    Args:
+        encoder: an encoder, or a classifier whose encoder is then used.
+        texts: the texts.
+        batch_size: texts at a time; they are batched by length.
+
+    Returns:
+        Float tensor [n, D] on the CPU, in the order of the texts. The dot product of two rows is the
+        cosine of the angle between them.
+
+    Raises:
+        CourseError: if there are no texts, or one is no text.
+    """
+    texts = check_texts("texts", texts)
+    base: Any = encoder.model.base_model
+    base.eval()
+    order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+    vectors = torch.empty(len(texts), base.config.hidden_size)
+    with torch.inference_mode():
+        for start in range(0, len(texts), batch_size):
+            rows = order[start : start + batch_size]
+            batch = encoder.tokenizer(
+                [texts[i] for i in rows], padding=True, truncation=True, return_tensors="pt"
+            ).to(base.device)
+            hidden = base(**batch).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1)
+            mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+            vectors[rows] = torch.nn.functional.normalize(mean, dim=1).float().cpu()
+    return vectors
+
+
+def complete(language_model: ModelAndTokenizer, prompt: str, *, max_new_tokens: int = 20) -> str:
+    """Continue a text with the most probable token, again and again.
+
+    Args:
+        language_model: a causal language model.
+        prompt: the text to continue.
+        max_new_tokens: how many tokens at most.
+
+    Returns:
+        The continuation without the prompt.
+
+    Raises:
+        CourseError: if the prompt is empty.
+    """
+    ids = _prompt_ids(language_model, prompt)
+    model: Any = language_model.model
+    output = model.generate(**ids, max_new_tokens=max_new_tokens, do_sample=False)
+    return str(
+        language_model.tokenizer.decode(output[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
+    )
+
+
+def next_token_probabilities(
+    language_model: ModelAndTokenizer, prompt: str, *, num_tokens: int = 10
+) -> list[tuple[str, float]]:
+    """Give the most probable next tokens of a text.
+
+    Args:
+        language_model: a causal language model.
+        prompt: the text to continue.
+        num_tokens: how many.
+
+    Returns:
+        Pairs of token text and probability, the most probable first.
+
+    Raises:
+        CourseError: if the prompt is empty.
+    """
+    with torch.inference_mode():
+        logits = language_model.model(**_prompt_ids(language_model, prompt)).logits[0, -1]
+    top = logits.float().softmax(dim=-1).topk(num_tokens)
+    tokens = [str(language_model.tokenizer.decode([token])) for token in top.indices.tolist()]
+    return list(zip(tokens, top.values.tolist(), strict=True))
+
+
+def _prompt_ids(language_model: ModelAndTokenizer, prompt: str) -> Any:
+    if not prompt:
+        raise CourseError("The prompt is empty.", given=prompt, mend="Write the beginning of a sentence.")
+    return language_model.tokenizer(prompt, return_tensors="pt").to(language_model.model.device)
