@@ -192,7 +192,7 @@ plotting.show(
 searched = runs.load_record("smart_search")
 chosen = search.choose_by_texts(searched)
 movie_search = searched.table().query("texts == 'movie'")
-labels = [figures.candidate_label({"family": name, **vars(arm)}) for name, arm in chosen["movie"].items()]
+labels = [figures.candidate_label({"family": name, **arm.stored()}) for name, arm in chosen["movie"].items()]
 plotting.show(
     figures.search_figure(movie_search),
     caption="Chosen for movie reviews: " + "; ".join(labels) + ".",
