@@ -26,6 +26,7 @@ from course_lib.errors import CourseError
 from course_lib.texts import (
     TEXT_SOURCES,
     assign_groups,
+    embedded,
     labelled_splits,
     load_texts,
     normalise,
@@ -50,7 +51,7 @@ each_text = pytest.mark.parametrize("name", EXPECTED)
 @pytest.fixture(scope="module")
 def fresh() -> dict[str, pd.DataFrame]:
     """Read and split every embedded data set again, past the prepared copies in the cache."""
-    return texts._read_family("sentiment") | texts._read_family("snli")
+    return embedded.read_family("sentiment") | embedded.read_family("snli")
 
 
 def letters(text: str) -> str:
@@ -386,8 +387,8 @@ def left_over(folder: Path) -> list[str]:
 
 
 def test_texts_are_prepared_once(tmp_path: Path) -> None:
-    texts._prepare(tmp_path / "texts", lambda: SMALL)
-    texts._prepare(tmp_path / "texts", lambda: pytest.fail("read twice"))
+    embedded.prepare(tmp_path / "texts", lambda: SMALL)
+    embedded.prepare(tmp_path / "texts", lambda: pytest.fail("read twice"))
     assert left_over(tmp_path / "texts") == ["one", "two"]
 
 
@@ -402,15 +403,15 @@ def test_an_interrupted_preparation_leaves_nothing(tmp_path: Path) -> None:
             return failing_tables()
 
     with pytest.raises(KeyboardInterrupt):
-        texts._prepare(tmp_path / "texts", Interrupted)
+        embedded.prepare(tmp_path / "texts", Interrupted)
     assert left_over(tmp_path) == []
-    texts._prepare(tmp_path / "texts", lambda: SMALL)
+    embedded.prepare(tmp_path / "texts", lambda: SMALL)
     assert left_over(tmp_path / "texts") == ["one", "two"]
 
 
 def test_what_a_killed_preparation_left_is_cleared_away(tmp_path: Path) -> None:
     (tmp_path / ".texts" / "three").mkdir(parents=True)
-    texts._prepare(tmp_path / "texts", lambda: SMALL)
+    embedded.prepare(tmp_path / "texts", lambda: SMALL)
     assert left_over(tmp_path) == ["texts"]
     assert left_over(tmp_path / "texts") == ["one", "two"]
 
@@ -423,21 +424,21 @@ def test_a_full_disk_while_preparing_is_an_error_with_a_mend(
 
     monkeypatch.setattr(Dataset, "save_to_disk", fail)
     with pytest.raises(CourseError, match="COURSE_CACHE"):
-        texts._prepare(tmp_path / "texts", lambda: SMALL)
+        embedded.prepare(tmp_path / "texts", lambda: SMALL)
     assert left_over(tmp_path) == []
 
 
 def test_a_cache_that_is_no_folder_is_an_error_with_a_mend(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CourseError, match="COURSE_CACHE"):
-        texts._prepare(tmp_path / "file" / "texts", lambda: SMALL)
+        embedded.prepare(tmp_path / "file" / "texts", lambda: SMALL)
 
 
 PREPARE_SCRIPT = """
 import sys, time
 from pathlib import Path
 import pandas as pd
-from course_lib import texts
+from course_lib.texts import embedded
 folder = Path(sys.argv[1])
 
 def read():
@@ -447,11 +448,10 @@ def read():
     return {"one": pd.DataFrame({"text": ["a"]})}
 
 from datasets import load_from_disk
-from course_lib import texts
 (folder / f"ready-{sys.argv[2]}").touch()
 while len(list(folder.glob("ready-*"))) < 2:
     time.sleep(0.01)
-texts._prepare(folder / "texts", read)
+embedded.prepare(folder / "texts", read)
 print(len(load_from_disk(folder / "texts" / "one")))
 """
 
