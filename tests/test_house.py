@@ -35,22 +35,18 @@ MOST_LINES, MOST_FILES = 500, 12
 # What still breaks a rule; these two have to be emptied.
 STILL_IN_A_CYCLE = {("course_lib.classroom.pipeline.assignments", "course_lib.classroom.pipeline.build")}
 STILL_TOO_LARGE = {
-    "checks/__init__.py",
     "classroom/assignments/a1/__init__.py",
     "classroom/assignments/a2/__init__.py",
     "classroom/assignments/a3/__init__.py",
     "classroom/assignments/a4/__init__.py",
-    "finetuning.py",
     "icl/experiments/measuring.py",
     "icl/hypotheses.py",
     "icl/scorers/endpoint.py",
-    "models/__init__.py",
     "ppt",
     "ppt/pretraining/documents.py",
     "ppt/pretraining/shipped.py",
     "ppt/pretraining/tasks.py",
     "ppt/training.py",
-    "texts/__init__.py",
 }
 
 

@@ -160,7 +160,7 @@ def _tune(
     return Tuned(language_model, result.prompt, result.evaluations, result.kept_step, losses)
 
 
-@border(evaluation=of_type("course_lib.finetuning.Evaluation"))
+@border(evaluation=of_type("course_lib.finetuning.evaluating.Evaluation"))
 def median_accuracy(evaluation: Evaluation) -> float | None:
     """Give the accuracy of two classes with the threshold at the median of the scores.
 
