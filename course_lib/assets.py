@@ -23,14 +23,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
+
+import requests
+from filelock import FileLock
+from tqdm.auto import tqdm
 
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import CACHE_VARIABLE, cache_folder, cache_trouble, data_folder, written_whole
-
-if TYPE_CHECKING:
-    import requests
 
 CHUNK_BYTES = 1 << 18
 # A download that breaks off goes on where it was, this many times.
@@ -270,8 +270,6 @@ def _pip_file_settings() -> dict[str, str]:
 
 
 def _session() -> requests.Session:
-    import requests
-
     settings = _pip_settings()
     session = requests.Session()
     if settings.get("cert"):
@@ -301,7 +299,7 @@ def _path_of(location: str) -> str:
 
 def _remote_address(asset: Asset, session: requests.Session) -> str:
     """Ask each index for the asset's file, and give the first address offered."""
-    import requests
+    # half a second to import, and only a download needs it
     from pypi_simple import NoSuchProjectError, PyPISimple
 
     indexes = [index for index in index_locations()[0] if not _path_of(index)]
@@ -355,8 +353,6 @@ def _download(asset: Asset, progress: bool) -> None:
 
 
 def _download_remote(asset: Asset, progress: bool) -> str:
-    import requests
-
     session = _session()
     address = _remote_address(asset, session)
     for attempt in range(1, NUM_ATTEMPTS + 1):
@@ -375,9 +371,6 @@ def _download_remote(asset: Asset, progress: bool) -> str:
 
 def _stream(asset: Asset, address: str, session: requests.Session, progress: bool) -> None:
     """Download what is still missing of the file; start over where the server cannot go on."""
-    import requests
-    from tqdm.auto import tqdm
-
     have = asset.partial.stat().st_size if asset.partial.is_file() else 0
     if have >= asset.size:
         asset.partial.unlink()
@@ -442,8 +435,6 @@ def _refuse_small_disk(asset: Asset) -> None:
 
 @contextmanager
 def _lock(asset: Asset) -> Iterator[None]:
-    from filelock import FileLock
-
     with cache_trouble(asset.name):
         asset.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(asset.folder / "lock")

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import platformdirs
+
 from course_lib.checks import border, check_path, check_text
 from course_lib.errors import CourseError
 
@@ -50,8 +52,6 @@ def cache_folder() -> Path:
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return Path(chosen).expanduser().resolve()
-    import platformdirs
-
     return Path(platformdirs.user_cache_dir("course_lib"))
 
 

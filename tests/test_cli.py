@@ -258,7 +258,10 @@ def test_a_relative_cache_is_one_place_in_a_command_and_its_kernel(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COURSE_CACHE", "here")
-    code = "from course_lib import locations, pipeline\npipeline.headline(str(locations.cache_folder()))"
+    code = (
+        "from course_lib import locations\nfrom course_lib.classroom import pipeline\n"
+        "pipeline.headline(str(locations.cache_folder()))"
+    )
     (checkout / "notebooks" / "src" / "01_failing.py").write_text(
         f"# %% [markdown]\n# # A lesson\n\n# %%\n{code}\n"
     )

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet
+
 from course_lib.checks import border, check_count, check_path, check_rows, check_text, check_texts
 from course_lib.errors import CourseError
 
@@ -279,9 +282,6 @@ def _json_text(value: Any) -> Any:
 
 
 def _read_parquet(content: bytes, file: Path) -> list[Row]:
-    import pyarrow as pa
-    import pyarrow.parquet
-
     if not content:
         return []
     try:
@@ -294,8 +294,6 @@ def _read_parquet(content: bytes, file: Path) -> list[Row]:
 
 
 def _parquet_texts(column: Any) -> list[Any]:
-    import pyarrow as pa
-
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
@@ -310,8 +308,6 @@ def _parquet_texts(column: Any) -> list[Any]:
 
 
 def _with_text(column: Any) -> Iterable[tuple[Any, str]]:
-    import pyarrow as pa
-
     return zip(column.to_pylist(), column.cast(pa.string()).to_pylist(), strict=True)
 
 
