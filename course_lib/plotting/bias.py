@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.axes import Axes
@@ -14,7 +13,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from course_lib.icl.experiments.tables import checked_rows
-from course_lib.plotting.style import panels, series_style
+from course_lib.plotting.style import (
+    legend_below,
+    mark_chance,
+    markers_only,
+    name_rows,
+    panels,
+    plot_intervals,
+)
+from course_lib.statistics import Interval
 
 CALIBRATION_NAMES = {"none": "raw", "contextual": "contextual", "median": "at the median"}
 KIND_NAMES = {
@@ -41,11 +48,15 @@ def row_names(table: pd.DataFrame) -> list[str]:
     Args:
         table: rows with h1, h2 and, if they have it, model.
     """
-    pairs = [pair_name(h1, h2) for h1, h2 in zip(table.h1, table.h2, strict=True)]
+    return _by_model(table, [pair_name(h1, h2) for h1, h2 in zip(table.h1, table.h2, strict=True)])
+
+
+def _by_model(table: pd.DataFrame, names: list[str]) -> list[str]:
+    """Add the model to each row's name where the table has several."""
     models = list(table.model) if "model" in table else []
     if len(set(models)) < 2:
-        return pairs
-    return [f"{pair}, {model or 'not named'}" for pair, model in zip(pairs, models, strict=True)]
+        return names
+    return [f"{name}, {model or 'not named'}" for name, model in zip(names, models, strict=True)]
 
 
 def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str], *, xlabel: str) -> Axes:
@@ -61,25 +72,18 @@ def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str],
     Returns:
         The same axes; the first name is on top.
     """
-    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    rows = list(dict.fromkeys(names))
+    table = table.assign(name=names)
     calibrations = list(dict.fromkeys(table.calibration))
     for number, calibration in enumerate(calibrations):
-        is_drawn = (table.calibration == calibration).to_numpy()
-        part = table[is_drawn]
+        part = table[table.calibration == calibration]
         offset = 0.22 * (number - (len(calibrations) - 1) / 2)
-        heights = [places[name] + offset for name, drawn in zip(names, is_drawn, strict=True) if drawn]
-        bars = np.abs(np.stack([part[value] - part.low, part.high - part[value]]))
-        axes.errorbar(
-            part[value],
-            heights,
-            xerr=bars if np.isfinite(bars).all() else None,
-            capsize=3,
-            label=CALIBRATION_NAMES[calibration],
-            **{**series_style(number), "linestyle": ""},
-        )
-    axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(places)), list(places))
-    axes.set_ylim(len(places) - 0.5, -0.5)
+        heights = [rows.index(name) + offset for name in part["name"]]
+        drawn = [Interval(*ends, n=0) for ends in zip(part[value], part.low, part.high, strict=True)]
+        label = CALIBRATION_NAMES[calibration]
+        plot_intervals(axes, heights, drawn, number=number, across=True, label=label)
+    mark_chance(axes)
+    name_rows(axes, rows)
     axes.set(xlabel=xlabel, xlim=(0, 1))
     return axes
 
@@ -95,7 +99,9 @@ def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame | None = None) -> Fi
         A figure of one or two panels.
     """
     names = row_names(pairs)
-    alone = [] if features is None else _feature_names(features)
+    alone: list[str] = []
+    if features is not None:
+        alone = _by_model(features, [feature.rpartition(".")[2] for feature in features.feature])
     num_rows = max(len(set(names)), len(set(alone)))
     num_panels = 1 if features is None else 2
     figure, axes = panels(1, num_panels, width=5.4, height=0.42 * num_rows + 1.5, squeeze=False)
@@ -105,17 +111,8 @@ def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame | None = None) -> Fi
     if features is not None:
         intervals(axes[1], features, "accuracy", alone, xlabel="accuracy on the feature alone")
         axes[1].set_title("one feature alone")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    legend_below(figure, axes[0], ncols=3)
     return figure
-
-
-def _feature_names(features: pd.DataFrame) -> list[str]:
-    names = [name.rpartition(".")[2] for name in features.feature]
-    models = list(features.model) if "model" in features else []
-    if len(set(models)) < 2:
-        return names
-    return [f"{name}, {model or 'not named'}" for name, model in zip(names, models, strict=True)]
 
 
 def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
@@ -177,19 +174,15 @@ def set_figure(rows: Sequence[Mapping[str, Any]], num_first: int = 3, calibratio
     parts = {f"sets 1 to {num_first}": table["set"] < num_first, "later sets": table["set"] >= num_first}
     for number, (label, is_part) in enumerate(parts.items()):
         part = table[is_part]
-        axes.plot(
-            part.accuracy,
-            [pairs.index(name) + 0.12 * (2 * number - 1) for name in part.pair],
-            label=label,
-            **{**series_style(number), "linestyle": "", "fillstyle": ("full", "none")[number]},
-        )
+        heights = [pairs.index(name) + 0.12 * (2 * number - 1) for name in part.pair]
+        style = markers_only(number, fillstyle=("full", "none")[number])
+        axes.plot(part.accuracy, heights, label=label, **style)
     means = table.groupby("pair", sort=False).accuracy.mean()
     axes.plot(means, range(len(pairs)), linestyle="", marker="|", markersize=22, color="black", label="mean")
-    axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(pairs)), pairs)
-    axes.set_ylim(len(pairs) - 0.5, -0.5)
+    mark_chance(axes)
+    name_rows(axes, pairs)
     axes.set(xlabel="h1-accuracy behind one set of demonstrations", xlim=(0, 1))
-    figure.legend(loc="outside lower center", ncols=3)
+    legend_below(figure, axes, ncols=3)
     return figure
 
 
@@ -206,8 +199,8 @@ def published_figure(pairs: pd.DataFrame, published: pd.DataFrame, calibration: 
     figure, axes = panels(1, 1, width=7.2, height=0.45 * len(names) + 1.6)
     intervals(axes, ours, "h1_accuracy", names, xlabel="h1-accuracy (0: follows h2, 1: follows h1)")
     for number, model in enumerate(published.columns, start=1):
-        style = {**series_style(number), "linestyle": ""}
-        axes.plot(published.loc[list(ours.h2), model], range(len(names)), label=model, **style)
+        measured = published.loc[list(ours.h2), model]
+        axes.plot(measured, range(len(names)), label=model, **markers_only(number))
     handles, labels = axes.get_legend_handles_labels()
     labels = ["the embedded model" if name in CALIBRATION_NAMES.values() else name for name in labels]
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
@@ -222,22 +215,16 @@ def condition_figure(table: pd.DataFrame) -> Figure:
     """
     places = range(len(table))
     figure, axes = panels(1, 2, width=4.6, height=0.42 * len(table) + 1.5, sharey=True)
-    ours, chance = series_style(0), series_style(1)
-    axes[0].plot(table.visibility, places, **{**ours, "linestyle": ""})
-    axes[0].axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+    axes[0].plot(table.visibility, places, **markers_only(0))
+    mark_chance(axes[0])
     axes[0].set(xlabel="accuracy on one feature alone", title="how visible features are")
-    axes[1].plot(table.spread, places, label="measured", **{**ours, "linestyle": ""})
-    axes[1].plot(
-        table.chance_spread,
-        places,
-        label="from the number of items alone",
-        **{**chance, "linestyle": "", "fillstyle": "none"},
-    )
+    axes[1].plot(table.spread, places, label="measured", **markers_only(0))
+    chance = markers_only(1, fillstyle="none")
+    axes[1].plot(table.chance_spread, places, label="from the number of items alone", **chance)
     axes[1].set(xlabel="standard deviation of h1-accuracy", title="how far sets differ")
     axes[1].set_xlim(left=0)
-    axes[0].set_yticks(places, table.condition)
-    axes[0].set_ylim(len(table) - 0.5, -0.5)
-    figure.legend(loc="outside lower center", ncols=2)
+    name_rows(axes[0], list(table.condition))
+    legend_below(figure, axes[1], ncols=2)
     return figure
 
 

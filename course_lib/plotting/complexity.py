@@ -23,7 +23,14 @@ from course_lib.checks import (
     optional,
     table_with,
 )
-from course_lib.plotting.style import letter_panels, panels, plot_mean, series_style
+from course_lib.plotting.style import (
+    legend_below,
+    letter_panels,
+    panels,
+    plot_hollow,
+    plot_mean,
+    series_style,
+)
 from course_lib.statistics import mean_interval
 
 Curve = Callable[[np.ndarray], np.ndarray]
@@ -33,14 +40,10 @@ RATE_MEASURES = ("accuracy", "distance", "late_flip_share", "retrieval_before", 
 RATE_RUNS = table_with("learning_rate", "seed", finite=RATE_MEASURES)
 
 
-@border(
-    axes=an_axes,
-    x=check_numbers,
-    y=check_numbers,
-    curve=check_callable,
-    truth=check_callable,
-    title=check_text,
-)
+_POINTS = {"x": check_numbers, "y": check_numbers, "truth": check_callable}
+
+
+@border(axes=an_axes, **_POINTS, curve=check_callable, title=check_text)
 def fitted_curve(axes: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, *, truth: Curve, title: str) -> Axes:
     """Draw points, the curve fitted to them, and the curve they were drawn around.
 
@@ -64,7 +67,7 @@ def fitted_curve(axes: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, *, trut
     return axes
 
 
-@border(x=check_numbers, y=check_numbers, curves=mapping_to(check_callable), truth=check_callable)
+@border(**_POINTS, curves=mapping_to(check_callable))
 def fit_figure(x: np.ndarray, y: np.ndarray, curves: dict[str, Curve], *, truth: Curve) -> Figure:
     """Draw several fits to the same points as small multiples.
 
@@ -113,10 +116,7 @@ def errors_over_ratio(axes: Axes, rows: pd.DataFrame) -> Axes:
     return axes
 
 
-@border(
-    rows=table_with("num_examples", "seed", "side", "model", finite=("accuracy", "loss")),
-    live=optional(table_with("num_examples", "seed", "side", "model", finite=("accuracy", "loss"))),
-)
+@border(rows=SIZE_RUNS, live=optional(SIZE_RUNS))
 def sample_size_figure(rows: pd.DataFrame, live: pd.DataFrame | None = None) -> Figure:
     """Draw accuracy, loss and gap over the number of training examples.
 
@@ -136,7 +136,9 @@ def sample_size_figure(rows: pd.DataFrame, live: pd.DataFrame | None = None) -> 
             for axes, value in ((left, "accuracy"), (middle, "loss")):
                 sizes, values = _by_size(part, value)
                 plot_mean(axes, sizes, values, label=label, number=number, **style)
-                _hollow(axes, live, model, side, value, number)
+                if live is not None:
+                    same = live[(live["model"] == model) & (live["side"] == side)]
+                    plot_hollow(axes, same["num_examples"], same[value], number=number)
         sizes, values = _gaps_by_size(of_model)
         plot_mean(right, sizes, values, label=str(model), number=number)
     left.set(title="accuracy", ylabel="share of texts that are right", ylim=(0.45, 1.02))
@@ -147,8 +149,7 @@ def sample_size_figure(rows: pd.DataFrame, live: pd.DataFrame | None = None) -> 
         axes.set_xlabel("training examples N")
         axes.xaxis.set_major_formatter("{x:.0f}")
     right.legend(fontsize=9)
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9)
+    legend_below(figure, left, ncols=2, fontsize=9)
     letter_panels(figure)
     return figure
 
@@ -161,21 +162,6 @@ def _by_size(rows: pd.DataFrame, value: str) -> tuple[Any, np.ndarray]:
 def _gaps_by_size(rows: pd.DataFrame) -> tuple[Any, np.ndarray]:
     sizes, train = _by_size(rows[rows["side"] == "train"], "accuracy")
     return sizes, train - _by_size(rows[rows["side"] == "held-out"], "accuracy")[1]
-
-
-def _hollow(axes: Axes, live: pd.DataFrame | None, model: Any, side: str, value: str, number: int) -> None:
-    if live is None:
-        return
-    part = live[(live["model"] == model) & (live["side"] == side)]
-    style = series_style(number)
-    axes.scatter(
-        part["num_examples"],
-        part[value],
-        marker=style["marker"],
-        facecolors="none",
-        edgecolors=style["color"],
-        s=70,
-    )
 
 
 @border(gaps=table_with("model", "num_examples", finite=("gap",)))
@@ -266,20 +252,7 @@ def descent_2d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -
     return axes
 
 
-@border(
-    runs=table_with(
-        "learning_rate",
-        "seed",
-        finite=("accuracy", "distance", "late_flip_share", "retrieval_before", "retrieval_after"),
-    ),
-    live=optional(
-        table_with(
-            "learning_rate",
-            "seed",
-            finite=("accuracy", "distance", "late_flip_share", "retrieval_before", "retrieval_after"),
-        )
-    ),
-)
+@border(runs=RATE_RUNS, live=optional(RATE_RUNS))
 def learning_rate_figure(runs: pd.DataFrame, live: pd.DataFrame | None = None) -> Figure:
     """Draw accuracy, distance, late flips and retrieval over the learning rate.
 
@@ -301,25 +274,11 @@ def learning_rate_figure(runs: pd.DataFrame, live: pd.DataFrame | None = None) -
         table = runs.pivot_table(index="learning_rate", columns="seed", values=column)
         plot_mean(panel, table.index, table.to_numpy(), label="mean over seeds", number=number)
         if live is not None:
-            style = series_style(number)
-            panel.scatter(
-                live["learning_rate"],
-                live[column],
-                marker=style["marker"],
-                facecolors="none",
-                edgecolors=style["color"],
-                s=70,
-            )
+            plot_hollow(panel, live["learning_rate"], live[column], number=number)
         panel.set(xscale="log", xlabel="learning rate", ylabel=label, title=title)
-    axes[3].axhline(runs["retrieval_before"].mean(), color="0.4", linewidth=1, linestyle="--")
-    axes[3].text(
-        runs["learning_rate"].min(),
-        runs["retrieval_before"].mean() + 0.08,
-        "before fine-tuning",
-        va="top",
-        color="0.3",
-        fontsize=9,
-    )
+    before, least = runs["retrieval_before"].mean(), runs["learning_rate"].min()
+    axes[3].axhline(before, color="0.4", linewidth=1, linestyle="--")
+    axes[3].text(least, before + 0.08, "before fine-tuning", va="top", color="0.3", fontsize=9)
     axes[1].set_yscale("log")
     axes[2].set_ylim(bottom=0)
     axes[3].set_ylim(0, 1)
@@ -340,11 +299,9 @@ def step_figure(steps: pd.DataFrame) -> Figure:
     figure, (left, right) = panels(1, 2, width=5.2, height=3.6)
     for number, (rate, part) in enumerate(steps.groupby("learning_rate")):
         means = part.groupby("step")[["step_distance", "flip_share"]].mean()
-        style = {**series_style(number), "markevery": max(len(means) // 6, 1)}
-        left.plot(means.index, means["step_distance"], label=f"{rate:g}", **style)
-        right.plot(
-            means.index, means["flip_share"].rolling(4, min_periods=1).mean(), label=f"{rate:g}", **style
-        )
+        style = {**series_style(number), "markevery": max(len(means) // 6, 1), "label": f"{rate:g}"}
+        left.plot(means.index, means["step_distance"], **style)
+        right.plot(means.index, means["flip_share"].rolling(4, min_periods=1).mean(), **style)
     left.set(
         yscale="log", xlabel="step", ylabel="‖θ − θ₀‖ / ‖θ₀‖", title="distance from the pre-trained weights"
     )
@@ -354,13 +311,7 @@ def step_figure(steps: pd.DataFrame) -> Figure:
     return figure
 
 
-@border(
-    runs=table_with(
-        "learning_rate",
-        "seed",
-        finite=("accuracy", "distance", "late_flip_share", "retrieval_before", "retrieval_after"),
-    )
-)
+@border(runs=RATE_RUNS)
 def learning_rate_sentence(runs: pd.DataFrame) -> str:
     """Say in one sentence what the largest learning rate costs beside the best one."""
     means = runs.groupby("learning_rate").mean(numeric_only=True).to_dict("index")

@@ -15,9 +15,9 @@ from course_lib.plotting.style import (
     LINE_STYLES,
     horizontal_bars,
     letter_panels,
+    markers_only,
     panels,
     plot_mean,
-    series_style,
 )
 
 # How tables name a calibration -> how a figure does.
@@ -153,7 +153,7 @@ def _context_panel(
         ]
         places = [[counts.index(count) + shift for count in table.index] for table in tables]
         plot_mean(axes, places[0], tables[0].to_numpy(), label=name, number=number)
-        style = {**series_style(number), "linestyle": "", "markerfacecolor": "white", "markersize": 9}
+        style = markers_only(number, markerfacecolor="white", markersize=9)
         axes.plot(places[1], tables[1].mean(axis=1), zorder=3, label=f"{name}, your run", **style)
     axes.set_xticks(range(len(counts)), [str(count) for count in counts])
     axes.set_xlabel("demonstrations")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,7 +20,16 @@ from course_lib.checks import (
     mapping_to,
     table_with,
 )
-from course_lib.plotting.style import COLOURS, letter_panels, panels, series_style
+from course_lib.plotting.style import (
+    COLOURS,
+    legend_below,
+    letter_panels,
+    mark_chance,
+    name_rows,
+    panels,
+    plot_intervals,
+    series_style,
+)
 from course_lib.statistics import Interval, mean_interval
 
 # What a shipped prompt is measured beside -> how a figure names it.
@@ -31,9 +39,12 @@ HELDOUT_NAMES = {
     "hard": "best hard pattern",
 }
 DIFFERENCE = ("difference", "difference_low", "difference_high")
-PILOT = table_with("finding", "variant", *DIFFERENCE, finite=("mean",))
+_PILOT = table_with("finding", "variant", *DIFFERENCE, finite=("mean",))
 CURVES = mapping_to(table_with(finite=("step", "loss", "accuracy")))
 HELDOUT_ENDS = tuple(f"{name}_{end}" for name in HELDOUT_NAMES for end in ("low", "high"))
+_HELDOUT = table_with("task", "num_test", "apart", finite=("guessing", *HELDOUT_NAMES, *HELDOUT_ENDS))
+_SIZED = table_with("task", "method", finite=("num_train", "accuracy"))
+_PROBED = table_with("task", finite=("layer", "accuracy", "low", "high", "guessing"))
 
 
 @border(axes=an_axes, rows=table_with(), measure=check_text, xlabel=check_text)
@@ -58,9 +69,8 @@ def run_intervals(
     for place, name in enumerate(names):
         values = rows.loc[rows[by] == name, measure].tolist()
         axes.plot(values, [place] * len(values), "o", color="0.45", markerfacecolor="none", markersize=4.5)
-        _point(axes, place, mean_interval(values), number=0)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
+        plot_intervals(axes, [place], [mean_interval(values)], number=0, across=True)
+    name_rows(axes, names)
     axes.set(xlabel=xlabel)
     return axes
 
@@ -79,7 +89,7 @@ def pilot_figure(rows: pd.DataFrame) -> Figure:
     figure, axes = panels((len(findings) + 1) // 2, 2, width=5.4, height=2.4, squeeze=False)
     for panel, finding in zip(axes.flat, findings, strict=False):
         run_intervals(panel, rows[rows.finding == finding], "variant")
-        panel.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+        mark_chance(panel)
         panel.set(title=finding, xlim=(0.3, 1))
     for panel in axes.flat[len(findings) :]:
         panel.remove()
@@ -103,7 +113,7 @@ def pilot_sentence(rows: pd.DataFrame) -> str:
     return f"Mean accuracy over {rows.seed.nunique()} seeds: {'; '.join(parts)}."
 
 
-@border(differences=table_with("finding", "variant", *DIFFERENCE, finite=("mean",)))
+@border(differences=_PILOT)
 def pilot_table(differences: pd.DataFrame) -> pd.DataFrame:
     """Lay out the pilot's means and paired differences from the first variant of each finding.
 
@@ -127,7 +137,7 @@ def pilot_table(differences: pd.DataFrame) -> pd.DataFrame:
     ).set_index(["finding", "variant"])
 
 
-@border(differences=table_with("finding", "variant", *DIFFERENCE, finite=("mean",)))
+@border(differences=_PILOT)
 def pilot_verdict(differences: pd.DataFrame) -> str:
     """Say for each finding which of its differences from the first variant leave out zero.
 
@@ -170,21 +180,10 @@ def few_shot_figure(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-@border(
-    table=table_with(
-        "task",
-        "method",
-        "low",
-        "high",
-        "spread",
-        "trained_parameters",
-        "bytes_stored",
-        "difference",
-        "difference_low",
-        "difference_high",
-        finite=("mean",),
-    )
-)
+_COSTS = ("spread", "trained_parameters", "bytes_stored")
+
+
+@border(table=table_with("task", "method", "low", "high", *_COSTS, *DIFFERENCE, finite=("mean",)))
 def few_shot_cells(table: pd.DataFrame, against: str = "prompt tuning") -> pd.DataFrame:
     """Lay out what each method reaches and what it costs to store.
 
@@ -276,8 +275,7 @@ def training_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure
             panel.plot(table["step"], table[value], label=name, **series_style(number))
     axes[0].set(xlabel="steps", ylabel="held-out loss, in nats", title="loss")
     axes[1].set(xlabel="steps", ylabel="held-out accuracy", title="accuracy")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(curves))
+    legend_below(figure, axes[0], ncols=len(curves))
     letter_panels(figure)
     return figure
 
@@ -298,7 +296,7 @@ def training_sentence(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return f"Held-out accuracy: {'; '.join(parts)}."
 
 
-@border(rows=table_with("task", "num_test", "apart", finite=("guessing", *HELDOUT_NAMES, *HELDOUT_ENDS)))
+@border(rows=_HELDOUT)
 def heldout_figure(rows: pd.DataFrame) -> Figure:
     """Draw pre-trained prompts beside untrained ones and the best hard pattern, on held-out examples.
 
@@ -313,17 +311,17 @@ def heldout_figure(rows: pd.DataFrame) -> Figure:
         for number, name in enumerate(HELDOUT_NAMES):
             interval = Interval(row[name], row[f"{name}_low"], row[f"{name}_high"], row["num_test"])
             label = HELDOUT_NAMES[name] if place == 0 else None
-            _point(axes, place + 0.2 * (number - 1), interval, number=number, label=label)
+            shift = 0.2 * (number - 1)
+            plot_intervals(axes, [place + shift], [interval], number=number, across=True, label=label)
         label = "guessing" if place == 0 else None
         axes.plot([row["guessing"]] * 2, [place - 0.35, place + 0.35], ":", color="black", label=label)
-    axes.set_yticks(range(len(rows)), rows.task)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+    name_rows(axes, list(rows.task))
     axes.set(xlabel="accuracy on held-out documents", xlim=(0, 1))
-    figure.legend(loc="outside lower center", ncols=4)
+    legend_below(figure, axes, ncols=4)
     return figure
 
 
-@border(rows=table_with("task", "num_test", "apart", finite=("guessing", *HELDOUT_NAMES, *HELDOUT_ENDS)))
+@border(rows=_HELDOUT)
 def heldout_sentence(rows: pd.DataFrame) -> str:
     """Say for each prompt what it reaches beside the better of its rivals, and whether the intervals part.
 
@@ -340,7 +338,7 @@ def heldout_sentence(rows: pd.DataFrame) -> str:
     return f"On held-out documents: {'; '.join(parts)}."
 
 
-@border(rows=table_with("task", "method", finite=("num_train", "accuracy")))
+@border(rows=_SIZED)
 def sample_efficiency_figure(rows: pd.DataFrame) -> Figure:
     """Draw accuracy over the number of training examples, a line for each method and a panel for each task.
 
@@ -366,12 +364,11 @@ def sample_efficiency_figure(rows: pd.DataFrame) -> Figure:
         panel.set_xticks(sizes, [str(size) for size in sizes])
         panel.set(title=task, xlabel="training examples")
     axes[0][0].set_ylabel("accuracy")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    legend_below(figure, axes[0][0], ncols=3)
     return figure
 
 
-@border(rows=table_with("task", "method", finite=("num_train", "accuracy")))
+@border(rows=_SIZED)
 def sample_efficiency_sentence(rows: pd.DataFrame) -> str:
     """Say for each method from where to where its mean accuracy goes as examples grow.
 
@@ -388,7 +385,7 @@ def sample_efficiency_sentence(rows: pd.DataFrame) -> str:
     return f"Mean accuracy with {first} and with {last} examples: {'; '.join(parts)}."
 
 
-@border(rows=table_with("task", finite=("layer", "accuracy", "low", "high", "guessing")))
+@border(rows=_PROBED)
 def probe_figure(rows: pd.DataFrame) -> Figure:
     """Draw what linear probes of the hidden states reach, over the layers and with intervals.
 
@@ -405,11 +402,11 @@ def probe_figure(rows: pd.DataFrame) -> Figure:
         axes.fill_between(part.layer, part.low, part.high, color=style["color"], alpha=0.15, linewidth=0)
         axes.axhline(part.guessing.iloc[0], color=style["color"], linestyle=":", linewidth=1)
     axes.set(xlabel="layer", ylabel="accuracy of a linear probe")
-    figure.legend(loc="outside lower center", ncols=4)
+    legend_below(figure, axes, ncols=4)
     return figure
 
 
-@border(rows=table_with("task", finite=("layer", "accuracy", "low", "high", "guessing")))
+@border(rows=_PROBED)
 def probe_sentence(rows: pd.DataFrame) -> str:
     """Say for each task what its best layer reaches beside guessing, and what the last layer does.
 
@@ -426,17 +423,3 @@ def probe_sentence(rows: pd.DataFrame) -> str:
             f"{last['accuracy']:.2f} in the last (guessing {best['guessing']:.2f})"
         )
     return f"Best layer of each task: {'; '.join(parts)}."
-
-
-def _point(axes: Axes, place: float, interval: Interval, *, number: int, label: str | None = None) -> None:
-    """Draw a mean with its interval; the mean alone where there is one run."""
-    ends = np.array([[interval.mean - interval.low], [interval.high - interval.mean]])
-    style = {**series_style(number), "linestyle": ""}
-    axes.errorbar(
-        [interval.mean],
-        [place],
-        xerr=ends if np.isfinite(ends).all() else None,
-        capsize=3,
-        label=label,
-        **style,
-    )

@@ -27,23 +27,26 @@ from course_lib.checks import (
     shaped,
     table_with,
 )
-from course_lib.plotting.style import COLOURS, HATCHES, MARKERS, letter_panels, panels, series_style
+from course_lib.plotting.style import (
+    COLOURS,
+    HATCHES,
+    MARKERS,
+    legend_below,
+    letter_panels,
+    markers_only,
+    name_rows,
+    panels,
+    plot_intervals,
+    series_style,
+)
 from course_lib.statistics import mean_interval
 
-POINTS, LABELS = shaped(None, 2), shaped(None, whole=True)
-CANDIDATE = (
-    "family",
-    "learning_rate",
-    "smoothness_weight",
-    "epsilon",
-    "mu",
-    "half_life",
-    "label_smoothing",
-)
+CANDIDATE = ["family", "learning_rate", "smoothness_weight", "epsilon", "mu", "half_life", "label_smoothing"]
+_LABELLED = {"points": shaped(None, 2), "labels": shaped(None, whole=True)}
 DIFFERENCES = table_with("texts", "train_size", "arm", "low", "high", "differs", finite=("mean",))
 
 
-@border(axes=an_axes, network=a_model, points=POINTS, labels=LABELS, title=check_text)
+@border(axes=an_axes, network=a_model, **_LABELLED, title=check_text)
 def decision(
     axes: Axes, network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor, *, title: str
 ) -> Axes:
@@ -66,23 +69,15 @@ def decision(
         probabilities = network(grid).softmax(dim=1)[:, 1].reshape(first.shape)
     axes.contourf(first, second, probabilities, levels=21, cmap="PuOr", vmin=0, vmax=1)
     axes.contour(first, second, probabilities, levels=[0.5], colors="black", linewidths=1.2)
-    for label, colours in enumerate((("white", "black"), ("black", "white"))):
-        of_label = points[labels == label]
-        axes.scatter(
-            of_label[:, 0],
-            of_label[:, 1],
-            s=30,
-            marker=MARKERS[label],
-            facecolor=colours[0],
-            edgecolors=colours[1],
-            label=f"class {label}",
-        )
+    for label, (face, edge) in enumerate((("white", "black"), ("black", "white"))):
+        style = {"s": 30, "marker": MARKERS[label], "facecolor": face, "edgecolors": edge}
+        axes.scatter(*points[labels == label].T, label=f"class {label}", **style)
     axes.grid(visible=False)
     axes.set(xlabel="input x₁", ylabel="input x₂", title=title)
     return axes
 
 
-@border(networks=mapping_to(a_model), points=POINTS, labels=LABELS)
+@border(networks=mapping_to(a_model), **_LABELLED)
 def decision_figure(
     networks: dict[str, torch.nn.Module], points: torch.Tensor, labels: torch.Tensor
 ) -> Figure:
@@ -92,8 +87,7 @@ def decision_figure(
         decision(panel, network, points, labels, title=title)
         panel.label_outer()
     figure.colorbar(ScalarMappable(cmap="PuOr"), ax=axes[0], label="probability of class 1")
-    handles, names = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2, facecolor="0.8", frameon=True)
+    legend_below(figure, axes[0][0], ncols=2, facecolor="0.8", frameon=True)
     return figure
 
 
@@ -122,28 +116,14 @@ def ascent(
     filled = axes.contourf(offsets, offsets, change, levels=18, cmap="Greys")
     axes.figure.colorbar(filled, ax=axes, label="change of the output ℓ_s")
     axes.set_aspect("equal")
-    box = [-epsilon, epsilon, epsilon, -epsilon, -epsilon]
-    axes.plot(
-        box,
-        [-epsilon, -epsilon, epsilon, epsilon, -epsilon],
-        color=COLOURS[2],
-        label=f"ball, ε = {epsilon:g}",
-    )
+    corners = epsilon * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
+    axes.plot(*corners.T, color=COLOURS[2], label=f"ball, ε = {epsilon:g}")
     for number, (name, stop) in enumerate(path.items()):
-        axes.scatter(
-            float(stop[0]),
-            float(stop[1]),
-            s=70,
-            color=COLOURS[number],
-            marker=MARKERS[number],
-            zorder=3,
-            label=name,
-            edgecolors="white",
-        )
+        style = {"color": COLOURS[number], "marker": MARKERS[number], "edgecolors": "white"}
+        axes.scatter(*stop.tolist(), s=70, zorder=3, label=name, **style)
+    arrow = {"arrowstyle": "->", "color": COLOURS[1]}
     for before, after in pairwise(path.values()):
-        axes.annotate(
-            "", xy=tuple(after), xytext=tuple(before), arrowprops={"arrowstyle": "->", "color": COLOURS[1]}
-        )
+        axes.annotate("", xy=tuple(after), xytext=tuple(before), arrowprops=arrow)
     axes.grid(visible=False)
     axes.set(xlabel="perturbation δ₁", ylabel="perturbation δ₂")
     axes.legend(loc="upper left", fontsize=9, frameon=True)
@@ -203,8 +183,8 @@ def noisy_paths(axes: Axes, paths: dict[str, np.ndarray]) -> Axes:
         The same axes.
     """
     for number, (name, points) in enumerate(paths.items()):
-        style = {**series_style(number), "marker": ""}
-        axes.plot(points[:, 0], points[:, 1], label=name, **{**style, "linewidth": 1.1})
+        style = {**series_style(number), "marker": "", "linewidth": 1.1}
+        axes.plot(points[:, 0], points[:, 1], label=name, **style)
     axes.plot(0, 0, marker="+", color="black", markersize=12, linestyle="", label="minimum")
     axes.set(xlabel="weight θ₁ (flat direction)", ylabel="weight θ₂ (steep direction)")
     axes.legend(fontsize=9)
@@ -261,13 +241,8 @@ def arm_intervals(axes: Axes, rows: pd.DataFrame, metric: str) -> Axes:
         of_size = rows[rows["train_size"] == size]
         intervals = [mean_interval(of_size[of_size["arm"] == arm][metric].to_numpy()) for arm in arms]
         places = np.arange(len(arms)) + 0.3 * (number - (len(sizes) - 1) / 2)
-        means = np.array([interval.mean for interval in intervals])
-        halves = np.array([interval.high - interval.mean for interval in intervals])
-        bars = halves if np.isfinite(halves).all() else None
-        style = {**series_style(number), "linestyle": ""}
-        axes.errorbar(means, places, xerr=bars, capsize=3, label=f"N = {size}", **style)
-    axes.set_yticks(range(len(arms)), arms)
-    axes.set_ylim(len(arms) - 0.5, -0.5)
+        plot_intervals(axes, places, intervals, number=number, across=True, label=f"N = {size}")
+    name_rows(axes, arms)
     axes.locator_params(axis="x", nbins=4)
     axes.set(xlabel=ABLATION_METRICS[metric])
     return axes
@@ -310,8 +285,7 @@ def search_figure(rows: pd.DataFrame) -> Figure:
     for panel, metric in zip(axes, ("accuracy", "loss"), strict=True):
         for number, family in enumerate(families):
             places = [place for place, name in enumerate(means["family"]) if name == family]
-            style = {**series_style(number), "linestyle": ""}
-            panel.plot(means[metric].iloc[places], places, label=family, **style)
+            panel.plot(means[metric].iloc[places], places, label=family, **markers_only(number))
         panel.set(xlabel=f"development {ABLATION_METRICS[metric]}")
     axes[0].set_yticks(range(len(labels)), labels)
     axes[0].invert_yaxis()

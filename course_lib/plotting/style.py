@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,12 +17,13 @@ from course_lib.checks import (
     an_axes,
     border,
     check_count,
+    check_flag,
     check_numbers,
     check_same_length,
     check_text,
     check_texts,
 )
-from course_lib.statistics import mean_interval
+from course_lib.statistics import Interval, mean_interval
 
 # Okabe and Ito's palette, made to be told apart by colour-blind readers (jfly.uni-koeln.de/color,
 # 2008), without its yellow, which is too faint on white. Each colour goes with a marker and a line
@@ -31,6 +32,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINE_STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (3, 1)), (0, (1, 1)))
 HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++")
+
+_a_number, _a_side = partial(check_count, least=0), partial(check_count, most=100)
 
 RC: dict[Any, Any] = {
     "figure.dpi": 110,
@@ -50,7 +53,7 @@ RC: dict[Any, Any] = {
 }
 
 
-@border(number=partial(check_count, least=0))
+@border(number=_a_number)
 def series_style(number: int) -> dict[str, Any]:
     """Give colour, marker and line style of the n-th series of a figure."""
     return {
@@ -60,12 +63,13 @@ def series_style(number: int) -> dict[str, Any]:
     }
 
 
-@border(
-    num_rows=partial(check_count, most=100),
-    num_columns=partial(check_count, most=100),
-    width=a_positive,
-    height=a_positive,
-)
+@border(number=_a_number)
+def markers_only(number: int, **options: Any) -> dict[str, Any]:
+    """Return the style of the n-th series without its line; options override it."""
+    return {**series_style(number), "linestyle": "", **options}
+
+
+@border(num_rows=_a_side, num_columns=_a_side, width=a_positive, height=a_positive)
 def panels(
     num_rows: int = 1, num_columns: int = 1, *, width: float = 4.0, height: float = 3.2, **options: Any
 ) -> Any:
@@ -85,12 +89,7 @@ def panels(
     return plt.subplots(num_rows, num_columns, figsize=(width * num_columns, height * num_rows), **options)
 
 
-@border(
-    axes=an_axes,
-    values=partial(check_numbers, num_dims=2),
-    label=check_text,
-    number=partial(check_count, least=0),
-)
+@border(axes=an_axes, values=partial(check_numbers, num_dims=2), label=check_text, number=_a_number)
 def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: str, number: int, **options: Any) -> None:
     """Draw means with their 95 % intervals; without intervals where there is one run.
 
@@ -103,11 +102,76 @@ def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: str, number: int
         **options: override the style.
     """
     check_same_length(x=x, values=values)
-    intervals = [mean_interval(row) for row in values]
-    means = np.array([interval.mean for interval in intervals])
-    halves = np.array([interval.high - interval.mean for interval in intervals])
-    error_bars = halves if np.isfinite(halves).all() else None
-    axes.errorbar(x, means, yerr=error_bars, capsize=3, label=label, **{**series_style(number), **options})
+    plot_intervals(axes, x, list(map(mean_interval, values)), number=number, label=label, **options)
+
+
+@border(axes=an_axes, number=_a_number, across=check_flag)
+def plot_intervals(
+    axes: Axes,
+    places: Any,
+    intervals: Sequence[Interval],
+    *,
+    number: int,
+    across: bool = False,
+    **options: Any,
+) -> None:
+    """Draw means with their intervals; the mean alone where an end is infinite, as that of a single run is.
+
+    Args:
+        axes: where to draw.
+        places: positions [n].
+        intervals: one for each position.
+        number: number of the series, which decides its style.
+        across: whether the values run along x and the places along y, as markers without a line.
+        **options: override the style; `label` names the series.
+    """
+    means = [interval.mean for interval in intervals]
+    ends = np.abs([[each.mean - each.low, each.high - each.mean] for each in intervals]).T
+    bars = np.where(np.isfinite(ends), ends, np.nan) if np.isfinite(ends).any() else None
+    where = {"x": means, "y": places, "xerr": bars} if across else {"x": places, "y": means, "yerr": bars}
+    style = markers_only(number) if across else series_style(number)
+    axes.errorbar(**where, capsize=3, **{**style, **options})
+
+
+@border(axes=an_axes, number=_a_number)
+def plot_hollow(axes: Axes, x: Any, y: Any, *, number: int) -> None:
+    """Draw single runs as hollow markers of a series, beside its mean.
+
+    Args:
+        axes: where to draw.
+        x: positions [n].
+        y: values [n].
+        number: number of the series.
+    """
+    style = series_style(number)
+    axes.scatter(x, y, marker=style["marker"], facecolors="none", edgecolors=style["color"], s=70)
+
+
+@border(axes=an_axes)
+def name_rows(axes: Axes, names: Collection[str]) -> None:
+    """Name the rows of a panel whose values run along x; the first is on top, at 0."""
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+@border(axes=an_axes)
+def mark_chance(axes: Axes) -> None:
+    """Draw a dotted line at one half, where neither of two answers is preferred."""
+    axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
+
+
+@border(figure=a_figure, axes=an_axes)
+def legend_below(figure: Figure, axes: Axes, *, ncols: int, **options: Any) -> None:
+    """Put the legend of one panel under the whole figure.
+
+    Args:
+        figure: the figure.
+        axes: the panel whose series are named.
+        ncols: columns of the legend.
+        **options: further arguments of matplotlib's `legend`.
+    """
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols, **options)
 
 
 @border(axes=an_axes, labels=check_texts, values=check_numbers, xlabel=check_text)
