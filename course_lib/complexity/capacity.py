@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Literal, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ from datasets import Dataset
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from tqdm.auto import tqdm
 
 from course_lib.checks import (
     Check,
@@ -29,10 +28,26 @@ from course_lib.checks import (
 from course_lib.complexity.ratio import parameter_ratio
 from course_lib.finetuning import Evaluation, FinetuningSettings, evaluate, finetune
 from course_lib.models import count_parameters, load_classifier
+from course_lib.runs.sweeping import run_table
 from course_lib.texts import labelled_splits, sample_texts
 
 ENCODER = "fine-tuned encoder"
 LINEAR = "linear on TF-IDF"
+Side = Literal["train", "held-out"]
+
+
+class SampleSizeRow(TypedDict):
+    """What one model reaches at one N and seed, on one side; `loss` in nats."""
+
+    model: str
+    num_examples: int
+    seed: int
+    side: Side
+    accuracy: float
+    loss: float
+    num_parameters: int
+    parameter_ratio: float
+    seconds: float
 
 
 # Of a single text there is one label, and nothing to tell apart.
@@ -77,22 +92,15 @@ def sample_size_sweep(
     """
     pool, _ = labelled_splits(texts, num_heldout=num_heldout)
     sample_texts(pool, max(train_sizes), seed=seeds[0])
-    runs = [(size, seed) for seed in seeds for size in train_sizes]
-    bar = tqdm(runs, desc="runs", disable=not progress)
-    rows = [
-        row
-        for size, seed in bar
-        for row in sample_size_run(
-            size,
-            seed,
-            num_heldout=num_heldout,
-            num_epochs=num_epochs,
-            learning_rate=learning_rate,
-            texts=texts,
-            progress=progress,
-        )
-    ]
-    return pd.DataFrame(rows)
+    return run_table(
+        sample_size_run,
+        [{"train_size": size, "seed": seed} for seed in seeds for size in train_sizes],
+        num_heldout=num_heldout,
+        num_epochs=num_epochs,
+        learning_rate=learning_rate,
+        texts=texts,
+        progress=progress,
+    )
 
 
 @border(train_size=two_or_more, seed=a_seed, **_SIZES)
@@ -105,35 +113,36 @@ def sample_size_run(
     learning_rate: float = 2e-4,
     texts: str = "movie",
     progress: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[SampleSizeRow]:
     """Run one size and seed of `sample_size_sweep`, and give its rows."""
     pool, heldout = labelled_splits(texts, num_heldout=num_heldout)
     train = sample_texts(pool, train_size, seed=seed)
     settings = FinetuningSettings(learning_rate=learning_rate, num_epochs=num_epochs, seed=seed)
-    return [
-        *_encoder_rows(train, heldout, settings, progress),
-        *_linear_rows(train, heldout, seed),
-    ]
+    return _encoder_rows(train, heldout, settings, progress) + _linear_rows(train, heldout, seed)
 
 
 def _encoder_rows(
     train: Dataset, heldout: Dataset, settings: FinetuningSettings, progress: bool
-) -> list[dict[str, Any]]:
+) -> list[SampleSizeRow]:
     started = time.perf_counter()
     classifier = load_classifier(num_labels=2, seed=settings.seed)
     finetune(classifier, train, settings, progress=progress)
-    sides = {"train": evaluate(classifier, train), "held-out": evaluate(classifier, heldout)}
+    sides: dict[Side, Evaluation] = {
+        "train": evaluate(classifier, train),
+        "held-out": evaluate(classifier, heldout),
+    }
     seconds = time.perf_counter() - started
     return _rows(ENCODER, sides, count_parameters(classifier.model), len(train), settings.seed, seconds)
 
 
-def _linear_rows(train: Dataset, heldout: Dataset, seed: int) -> list[dict[str, Any]]:
+def _linear_rows(train: Dataset, heldout: Dataset, seed: int) -> list[SampleSizeRow]:
     """Fit logistic regression on TF-IDF of single words, a model whose P grows with its data."""
     started = time.perf_counter()
     model = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10.0, max_iter=1000))
     model.fit(train["text"][:], train["label"][:])
-    sides = {}
-    for side, texts in (("train", train), ("held-out", heldout)):
+    sides: dict[Side, Evaluation] = {}
+    both: dict[Side, Dataset] = {"train": train, "held-out": heldout}
+    for side, texts in both.items():
         scores = model.decision_function(texts["text"][:])
         logits = np.stack([np.zeros_like(scores), scores], axis=1)
         sides[side] = Evaluation(logits, np.asarray(texts["label"][:]))
@@ -142,8 +151,8 @@ def _linear_rows(train: Dataset, heldout: Dataset, seed: int) -> list[dict[str, 
 
 
 def _rows(
-    model: str, sides: dict[str, Evaluation], num_parameters: int, size: int, seed: int, seconds: float
-) -> list[dict[str, Any]]:
+    model: str, sides: dict[Side, Evaluation], num_parameters: int, size: int, seed: int, seconds: float
+) -> list[SampleSizeRow]:
     return [
         {
             "model": model,

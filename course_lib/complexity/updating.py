@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal, TypedDict
 
 import pandas as pd
 import torch
 from datasets import Dataset
-from tqdm.auto import tqdm
 
 from course_lib.checks import (
     Check,
@@ -24,11 +23,38 @@ from course_lib.checks import (
 )
 from course_lib.finetuning import FinetuningSettings, Step, evaluate, finetune
 from course_lib.models import ModelAndTokenizer, embed, encoder_weights, load_classifier, relative_distance
+from course_lib.runs.sweeping import run_table
 from course_lib.statistics import flip_shares
 from course_lib.texts import NLI_LABELS, labelled_splits, load_texts, sample_texts
 
 # Predictions are compared on this many held-out texts after every step.
 NUM_WATCHED = 48
+
+
+class RunRow(TypedDict):
+    """What one learning rate and seed end with; the loss in nats."""
+
+    kind: Literal["run"]
+    learning_rate: float
+    seed: int
+    accuracy: float
+    loss: float
+    distance: float
+    late_flip_share: float
+    retrieval_before: float
+    retrieval_after: float
+
+
+class StepRow(TypedDict):
+    """One step of such a run."""
+
+    kind: Literal["step"]
+    learning_rate: float
+    seed: int
+    step: int
+    batch_loss: float
+    step_distance: float
+    flip_share: float
 
 
 _SIZES: dict[str, Check] = {
@@ -102,22 +128,16 @@ def learning_rate_sweep(
         A table with a row for each run, and one with a row for each step of each run; see
         `learning_rate_run`.
     """
-    runs = [(rate, seed) for seed in seeds for rate in learning_rates]
-    bar = tqdm(runs, desc="runs", disable=not progress)
-    rows = [
-        row
-        for rate, seed in bar
-        for row in learning_rate_run(
-            rate,
-            seed,
-            num_train=num_train,
-            num_heldout=num_heldout,
-            num_steps=num_steps,
-            num_pairs=num_pairs,
-            progress=progress,
-        )
-    ]
-    return split_run_rows(pd.DataFrame(rows))
+    rows = run_table(
+        learning_rate_run,
+        [{"learning_rate": rate, "seed": seed} for seed in seeds for rate in learning_rates],
+        num_train=num_train,
+        num_heldout=num_heldout,
+        num_steps=num_steps,
+        num_pairs=num_pairs,
+        progress=progress,
+    )
+    return split_run_rows(rows)
 
 
 @border(rows=with_columns("kind"))
@@ -137,7 +157,7 @@ def learning_rate_run(
     num_steps: int,
     num_pairs: int,
     progress: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[RunRow | StepRow]:
     """Run one learning rate and seed of `learning_rate_sweep`.
 
     Returns:
@@ -163,7 +183,7 @@ def learning_rate_run(
     steps = finetune(classifier, train, settings, after_step=watch, progress=progress)
     flips = flip_shares(predictions)
     result = evaluate(classifier, heldout)
-    run = {
+    run: RunRow = {
         "kind": "run",
         "learning_rate": learning_rate,
         "seed": seed,
@@ -174,18 +194,16 @@ def learning_rate_run(
         "retrieval_before": retrieval_before,
         "retrieval_after": retrieval_accuracy(classifier, pairs),
     }
-    return [
-        run,
-        *(
-            {
-                "kind": "step",
-                "learning_rate": learning_rate,
-                "seed": seed,
-                "step": step.step,
-                "batch_loss": step.loss,
-                "step_distance": distance,
-                "flip_share": float(flip),
-            }
-            for step, distance, flip in zip(steps, distances, flips, strict=True)
-        ),
+    step_rows: list[StepRow] = [
+        {
+            "kind": "step",
+            "learning_rate": learning_rate,
+            "seed": seed,
+            "step": step.step,
+            "batch_loss": step.loss,
+            "step_distance": distance,
+            "flip_share": float(flip),
+        }
+        for step, distance, flip in zip(steps, distances, flips, strict=True)
     ]
+    return [run, *step_rows]

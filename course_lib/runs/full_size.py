@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from course_lib.runs.hardware import choose_device
@@ -18,7 +18,7 @@ def run_reference(
     name: str,
     settings: Mapping[str, Any],
     tasks: Iterable[Mapping[str, Any]],
-    run_task: Callable[..., list[dict[str, Any]]],
+    run_task: Callable[..., Sequence[Mapping[str, Any]]],
 ) -> ResultRecord:
     """Run the tasks of a reference result; `course reference` repeats it, and goes on where it stopped.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -45,7 +45,7 @@ def run_resumable(
     command: str,
     settings: Mapping[str, Any],
     tasks: Iterable[Mapping[str, Any]],
-    run_task: Callable[..., list[dict[str, Any]]],
+    run_task: Callable[..., Sequence[Mapping[str, Any]]],
     num_workers: int | None = None,
     folder: Path | None = None,
     progress: bool = True,
@@ -100,7 +100,7 @@ def run_resumable(
 
 
 def _finished(
-    tasks: list[dict[str, Any]], run_task: Callable[..., list[dict[str, Any]]], num_workers: int | None
+    tasks: list[dict[str, Any]], run_task: Callable[..., Sequence[Mapping[str, Any]]], num_workers: int | None
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], float]]:
     """Give each task with its rows and seconds, as soon as it is done."""
     if num_workers is None:
@@ -127,11 +127,11 @@ def _finished(
 
 
 def _timed(
-    run_task: Callable[..., list[dict[str, Any]]], task: dict[str, Any]
+    run_task: Callable[..., Sequence[Mapping[str, Any]]], task: dict[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, Any]], float]:
     started = time.perf_counter()
     rows = run_task(**task)
-    return task, rows, time.perf_counter() - started
+    return task, [dict(row) for row in rows], time.perf_counter() - started
 
 
 def _use_one_thread() -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
 from course_lib.checks import a_tensor, check_choice, check_count
 from course_lib.errors import CourseError
 
-REDUCTIONS = ("batchmean", "sum", "none")
+Reduction = Literal["batchmean", "sum", "none"]
+Divergence = Literal["symmetric_kl", "squared_difference"]
 
 
 def symmetric_kl(
-    logits_p: torch.Tensor, logits_q: torch.Tensor, reduction: str = "batchmean"
+    logits_p: torch.Tensor, logits_q: torch.Tensor, reduction: Reduction = "batchmean"
 ) -> torch.Tensor:
     """Give KL(P‖Q) + KL(Q‖P) of two categorical distributions, in nats.
 
@@ -58,7 +59,7 @@ def symmetric_kl(
 
 
 def squared_difference(
-    outputs_p: torch.Tensor, outputs_q: torch.Tensor, reduction: str = "batchmean"
+    outputs_p: torch.Tensor, outputs_q: torch.Tensor, reduction: Reduction = "batchmean"
 ) -> torch.Tensor:
     """Give the squared difference of two regression outputs.
 
@@ -82,13 +83,13 @@ def squared_difference(
     return _reduce(values, ~values.isfinite(), reduction)
 
 
-DIVERGENCES: dict[str, Callable[..., torch.Tensor]] = {
+DIVERGENCES: dict[Divergence, Callable[..., torch.Tensor]] = {
     "symmetric_kl": symmetric_kl,
     "squared_difference": squared_difference,
 }
 
 
-def find_divergence(name: str) -> Callable[..., torch.Tensor]:
+def find_divergence(name: Divergence) -> Callable[..., torch.Tensor]:
     """Give the divergence of this name.
 
     Raises:
@@ -97,7 +98,7 @@ def find_divergence(name: str) -> Callable[..., torch.Tensor]:
     return DIVERGENCES[check_choice("divergence", name, DIVERGENCES)]
 
 
-def divergence_for(config: Any, labels: torch.Tensor | None = None) -> str:
+def divergence_for(config: Any, labels: torch.Tensor | None = None) -> Divergence:
     """Name the ℓ_s that goes with a task: squared difference for regression, else symmetric KL.
 
     Args:
@@ -138,8 +139,8 @@ def _check_shapes(p: torch.Tensor, q: torch.Tensor, min_dims: int = 1) -> None:
         )
 
 
-def _reduce(values: torch.Tensor, is_none: torch.Tensor, reduction: str) -> torch.Tensor:
-    check_choice("reduction", reduction, REDUCTIONS)
+def _reduce(values: torch.Tensor, is_none: torch.Tensor, reduction: Reduction) -> torch.Tensor:
+    check_choice("reduction", reduction, get_args(Reduction))
     if bool(is_none.any()):
         raise CourseError(
             "Between outputs that are no numbers there is no divergence.",

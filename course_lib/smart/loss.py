@@ -160,11 +160,11 @@ class SmartLoss:
         smoothness = self._smoothness(batch, logits, clean_pass)
         if _is_half(logits):
             logits = logits.float()
-        penalty = (
-            self.proximal.penalty(batch, logits, clean_pass.replay) if self.proximal else logits.new_zeros(())
-        )
-        proximal_weight = self.proximal.proximal_weight if self.proximal else 1.0
-        self.terms = SmartTerms(smoothness.detach(), penalty.detach() / proximal_weight)
+        proximal, penalty = logits.new_zeros(()), logits.new_zeros(())
+        if self.proximal:
+            penalty = self.proximal.penalty(batch, logits, clean_pass.replay)
+            proximal = penalty.detach() / self.proximal.proximal_weight
+        self.terms = SmartTerms(smoothness.detach(), proximal)
         loss = task_loss(logits.detach(), batch.get("labels")) if self._watch else None
         if self._watch and loss is not None:
             self._watch.see(self.smoothness_weight * float(self.terms.smoothness), float(loss))

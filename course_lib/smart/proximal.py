@@ -6,8 +6,8 @@ and those of an anchor θ̃. With momentum the anchor follows as θ̃_t = (1 - �
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from course_lib.checks import (
     an_open_share,
     border,
     check_count,
+    check_fields,
     check_flag,
     check_mapping,
     check_share,
@@ -28,8 +29,8 @@ from course_lib.checks import (
 )
 from course_lib.errors import CourseError
 from course_lib.smart.anchor import Anchor
-from course_lib.smart.divergence import DIVERGENCES, find_divergence
-from course_lib.smart.replay import DropoutReplay
+from course_lib.smart.divergence import DIVERGENCES, Divergence, find_divergence
+from course_lib.smart.replay import DropoutReplay, without_dropout
 
 # Names of the anchor's weights in a saved state begin so.
 _PREFIX = "anchor."
@@ -55,6 +56,7 @@ def beta_from_half_life(num_updates: float) -> float:
     return 0.5 ** (1 / num_updates)
 
 
+@dataclass(eq=False, repr=False)
 class BregmanProximalPoint:
     """The proximal term with its anchor.
 
@@ -78,49 +80,39 @@ class BregmanProximalPoint:
     Source: Jiang et al. 2020, equations (3) and (4); β of section 4.1.
     """
 
-    @border(
-        model=a_model,
-        proximal_weight=a_positive,
-        beta=an_open_share,
-        late_beta=an_open_share,
-        late_beta_start=check_share,
-        num_steps=optional(check_count),
-        half_life=optional(a_positive),
-        momentum=check_flag,
-        inner_steps=check_count,
-        divergence=a_choice(*DIVERGENCES),
-    )
-    def __init__(
-        self,
-        model: torch.nn.Module,
-        proximal_weight: float = 1.0,
-        beta: float = 0.99,
-        late_beta: float = 0.999,
-        late_beta_start: float = 0.1,
-        num_steps: int | None = None,
-        *,
-        half_life: float | None = None,
-        momentum: bool = True,
-        inner_steps: int = 1,
-        divergence: str = "symmetric_kl",
-    ) -> None:
-        if half_life is not None:
-            beta = late_beta = beta_from_half_life(half_life)
-        _refuse_idle_anchor(beta != late_beta, num_steps, momentum, inner_steps)
-        if momentum:
-            _refuse_half_precision_weights(model)
-        self.proximal_weight = proximal_weight
-        self.beta = beta
-        self.late_beta = late_beta
-        self.late_beta_start = late_beta_start
-        self.num_steps = num_steps
-        self.momentum = momentum
-        self.inner_steps = inner_steps
+    model: torch.nn.Module
+    proximal_weight: float = 1.0
+    beta: float = 0.99
+    late_beta: float = 0.999
+    late_beta_start: float = 0.1
+    num_steps: int | None = None
+    _: KW_ONLY
+    half_life: float | None = None
+    momentum: bool = True
+    inner_steps: int = 1
+    divergence: Divergence = "symmetric_kl"
+
+    def __post_init__(self) -> None:
+        check_fields(
+            self,
+            model=a_model,
+            proximal_weight=a_positive,
+            beta=an_open_share,
+            late_beta=an_open_share,
+            late_beta_start=check_share,
+            num_steps=optional(check_count),
+            half_life=optional(a_positive),
+            momentum=check_flag,
+            inner_steps=check_count,
+            divergence=a_choice(*DIVERGENCES),
+        )
+        if self.half_life is not None:
+            self.beta = self.late_beta = beta_from_half_life(self.half_life)
+        _refuse_idle_anchor(self.beta != self.late_beta, self.num_steps, self.momentum, self.inner_steps)
+        if self.momentum:
+            _refuse_half_precision_weights(self.model)
         self.num_updates = 0
-        self.divergence = divergence
-        self._divergence = find_divergence(divergence)
-        self._model = model
-        self._anchor = Anchor(model)
+        self._anchor = Anchor(self.model)
 
     @border(inputs=check_mapping, logits=a_tensor)
     def penalty(
@@ -141,11 +133,10 @@ class BregmanProximalPoint:
         with (
             torch.no_grad(),
             self._anchor.in_place(),
-            nullcontext() if replay else _without_dropout(self._model),
-            replay.replayed() if replay else nullcontext(),
+            replay.replayed() if replay else without_dropout(self.model),
         ):
-            anchor_logits = self._model(**fixed).logits
-        return self.proximal_weight * self._divergence(logits, anchor_logits.to(logits.dtype))
+            anchor_logits = self.model(**fixed).logits
+        return self.proximal_weight * find_divergence(self.divergence)(logits, anchor_logits.to(logits.dtype))
 
     def current_beta(self) -> float:
         """Give the β of the next update."""
@@ -188,18 +179,6 @@ class BregmanProximalPoint:
             {name.removeprefix(_PREFIX): value for name, value in state.items() if name != "num_updates"}
         )
         self.num_updates = int(num_updates)
-
-
-@contextmanager
-def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """Run a pass in evaluation mode, and put every module back into its own mode."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _refuse_idle_anchor(has_two_betas: bool, num_steps: int | None, momentum: bool, inner_steps: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 
@@ -24,14 +25,15 @@ from course_lib.checks import (
     shaped,
 )
 from course_lib.errors import CourseError
-from course_lib.smart.divergence import DIVERGENCES, find_divergence
+from course_lib.smart.divergence import DIVERGENCES, Divergence, find_divergence
 from course_lib.smart.embeddings import Forward, refuse_low_precision
 
-NORMS = ("inf", "2")
+Norm = Literal["inf", "2"]
+_a_norm = a_choice(*get_args(Norm))
 
 
-@border(delta=shaped(None, None, None), epsilon=a_positive, norm=a_choice(*NORMS))
-def project(delta: torch.Tensor, epsilon: float, norm: str = "inf") -> torch.Tensor:
+@border(delta=shaped(None, None, None), epsilon=a_positive, norm=_a_norm)
+def project(delta: torch.Tensor, epsilon: float, norm: Norm = "inf") -> torch.Tensor:
     """Move a perturbation to the nearest point of the ε-ball, example by example.
 
     Args:
@@ -45,15 +47,15 @@ def project(delta: torch.Tensor, epsilon: float, norm: str = "inf") -> torch.Ten
     return _project(delta, epsilon, norm)
 
 
-def _project(delta: torch.Tensor, epsilon: float, norm: str) -> torch.Tensor:
+def _project(delta: torch.Tensor, epsilon: float, norm: Norm) -> torch.Tensor:
     if norm == "inf":
         return delta.clamp(-epsilon, epsilon)
     length = _size(delta, norm).clamp_min(epsilon)
     return delta * (epsilon / length)
 
 
-@border(gradient=shaped(None, None, None), norm=a_choice(*NORMS))
-def normalise(gradient: torch.Tensor, norm: str = "inf") -> torch.Tensor:
+@border(gradient=shaped(None, None, None), norm=_a_norm)
+def normalise(gradient: torch.Tensor, norm: Norm = "inf") -> torch.Tensor:
     """Scale each example's gradient to norm 1; a gradient of zero stays zero.
 
     Args:
@@ -66,12 +68,12 @@ def normalise(gradient: torch.Tensor, norm: str = "inf") -> torch.Tensor:
     return _normalise(gradient, norm)
 
 
-def _normalise(gradient: torch.Tensor, norm: str) -> torch.Tensor:
+def _normalise(gradient: torch.Tensor, norm: Norm) -> torch.Tensor:
     size = _size(gradient, norm)
     return gradient / size.where(size > 0, 1.0)
 
 
-def _size(values: torch.Tensor, norm: str) -> torch.Tensor:
+def _size(values: torch.Tensor, norm: Norm) -> torch.Tensor:
     """Give each example's norm, [B, 1, 1]."""
     largest = values.abs().amax(dim=(1, 2), keepdim=True)
     if norm == "inf":
@@ -104,8 +106,8 @@ class SmoothnessRegularizer:
     step_size: float | None = None
     noise_std: float | None = None
     num_steps: int = 1
-    norm: str = "inf"
-    divergence: str = "symmetric_kl"
+    norm: Norm = "inf"
+    divergence: Divergence = "symmetric_kl"
 
     def __post_init__(self) -> None:
         check_fields(
@@ -114,15 +116,12 @@ class SmoothnessRegularizer:
             step_size=optional(a_positive),
             noise_std=optional(a_positive),
             num_steps=check_count,
-            norm=a_choice(*NORMS),
+            norm=_a_norm,
             divergence=a_choice(*DIVERGENCES),
         )
 
     @border(
-        forward=check_callable,
-        embeddings=a_tensor,
-        clean_logits=a_tensor,
-        attention_mask=optional(a_tensor),
+        forward=check_callable, embeddings=a_tensor, clean_logits=a_tensor, attention_mask=optional(a_tensor)
     )
     def perturb(
         self,
@@ -148,7 +147,11 @@ class SmoothnessRegularizer:
                 are no gradients.
         """
         refuse_low_precision(embeddings, clean_logits)
-        _refuse_inference_mode()
+        if torch.is_inference_mode_enabled():
+            raise CourseError(
+                "The perturbation is found along a gradient, and `torch.inference_mode` forbids gradients.",
+                mend="Use `torch.no_grad` instead.",
+            )
         _refuse_not_finite("logits", clean_logits)
         divergence = find_divergence(self.divergence)
         clean = embeddings.detach()
@@ -225,14 +228,6 @@ def _gradient(change: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
             mend="Use a smaller learning rate.",
         )
     return gradient
-
-
-def _refuse_inference_mode() -> None:
-    if torch.is_inference_mode_enabled():
-        raise CourseError(
-            "The perturbation is found along a gradient, and `torch.inference_mode` forbids gradients.",
-            mend="Use `torch.no_grad` instead.",
-        )
 
 
 def _refuse_not_finite(what: str, logits: torch.Tensor) -> None:

@@ -7,7 +7,6 @@ schedules and callbacks work as they do there.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,15 +15,16 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from course_lib.checks import check_fields, check_flag, not_negative
 from course_lib.errors import CourseError
-from course_lib.smart.divergence import divergence_for
+from course_lib.locations import written_whole
+from course_lib.smart.divergence import Divergence, divergence_for
 from course_lib.smart.loss import SmartLoss, SmartTerms
 from course_lib.smart.proximal import BregmanProximalPoint
-from course_lib.smart.smoothness import SmoothnessRegularizer
+from course_lib.smart.smoothness import Norm, SmoothnessRegularizer
 
 ANCHOR_FILE = "smart_anchor.safetensors"
 # The last file that the Trainer writes into a checkpoint: with it, the checkpoint is complete.
@@ -59,7 +59,7 @@ class SmartTrainingArguments(TrainingArguments):
     step_size: float | None = field(default=None, metadata={"help": "Length of an ascent step, or 100 ε."})
     noise_std: float | None = field(default=None, metadata={"help": "Deviation of the initial noise, or ε."})
     num_ascent_steps: int = field(default=1, metadata={"help": "K, ascent steps."})
-    perturbation_norm: str = field(default="inf", metadata={"help": "Norm of the ball, inf or 2."})
+    perturbation_norm: Norm = field(default="inf", metadata={"help": "Norm of the ball, inf or 2."})
     proximal_weight: float = field(default=1.0, metadata={"help": "μ; 0 switches D_Breg off."})
     beta: float = field(default=0.99, metadata={"help": "Momentum β of the first updates."})
     late_beta: float = field(default=0.999, metadata={"help": "Momentum β of the later updates."})
@@ -80,7 +80,7 @@ class SmartTrainingArguments(TrainingArguments):
                 mend="Use one of the two: leave neftune_noise_alpha out, or set smoothness_weight=0.",
             )
 
-    def make_regularizer(self, divergence: str = "symmetric_kl") -> SmoothnessRegularizer | None:
+    def make_regularizer(self, divergence: Divergence = "symmetric_kl") -> SmoothnessRegularizer | None:
         """Give R_s with these settings, None where it is switched off."""
         if not self.smoothness_weight:
             return None
@@ -94,7 +94,7 @@ class SmartTrainingArguments(TrainingArguments):
         )
 
     def make_proximal(
-        self, model: torch.nn.Module, num_steps: int, divergence: str = "symmetric_kl"
+        self, model: torch.nn.Module, num_steps: int, divergence: Divergence = "symmetric_kl"
     ) -> BregmanProximalPoint | None:
         """Give μ D_Breg with these settings, anchored at the model as it is; None where it is off."""
         if not self.proximal_weight:
@@ -267,21 +267,17 @@ class SmartTrainer(Trainer):
 
     # --- what happens around a step ----------------------------------------------------------------
 
-    def _start(self, num_steps: int) -> None:
+    def _start(self) -> None:
         """Anchor the proximal term where the run starts, or take it from the checkpoint."""
         divergence = self._divergence()
-        proximal = self.args.make_proximal(self.model, num_steps, divergence)
+        proximal = self.args.make_proximal(self.model, self.state.max_steps, divergence)
         if proximal and self._checkpoint:
             proximal.load_state_dict(_load_tensors(self._checkpoint / ANCHOR_FILE))
-        self.smart_loss = SmartLoss(
-            self.model,
-            self.args.make_regularizer(divergence),
-            self.args.smoothness_weight,
-            proximal,
-        )
+        regularizer = self.args.make_regularizer(divergence)
+        self.smart_loss = SmartLoss(self.model, regularizer, self.args.smoothness_weight, proximal)
         self._reset_sums()
 
-    def _divergence(self) -> str:
+    def _divergence(self) -> Divergence:
         is_used = self.args.smoothness_weight or self.args.proximal_weight
         return divergence_for(self.model.config) if is_used else "symmetric_kl"
 
@@ -407,24 +403,16 @@ class _EachStep(TrainerCallback):
     def __init__(self, trainer: SmartTrainer) -> None:
         self._trainer = trainer
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        self._trainer._start(state.max_steps)
+    def on_train_begin(self, *args: Any, **kwargs: Any) -> None:
+        self._trainer._start()
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         self._trainer._before_optimizer_step()
 
-    def on_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         self._trainer._after_optimizer_step()
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
         self._trainer._after_last_step()
 
 
@@ -460,11 +448,9 @@ def _refuse_missing_anchor(checkpoint: Path) -> None:
 
 
 def _save_tensors(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
-    """Write to a temporary name, then rename, so that no half-written file is ever found."""
-    partial = file.with_suffix(".partial")
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    safetensors.torch.save_file(whole, partial)
-    os.replace(partial, file)
+    with written_whole(file) as temporary:
+        safetensors.torch.save_file(whole, temporary)
 
 
 def _load_tensors(file: Path) -> dict[str, torch.Tensor]:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -14,12 +14,29 @@ from course_lib.checks import a_model, a_positive, border, check_mapping, each, 
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
+from course_lib.smart.replay import without_dropout
 from course_lib.smart.smoothness import SmoothnessRegularizer
 
 RADII = (1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1)
 # A term this much smaller than the loss, for so many batches one after the other, does nothing.
 INERT_SHARE = 1e-3
 INERT_BATCHES = 20
+
+
+class SmoothnessShare(TypedDict):
+    """What R_s weighs at one radius.
+
+    Args:
+        epsilon: the radius ε.
+        smoothness: R_s.
+        loss: the task's loss.
+        share: the length of the gradient of λ_s R_s over that of the loss, both over all trainable weights.
+    """
+
+    epsilon: float
+    smoothness: float
+    loss: float
+    share: float
 
 
 @border(
@@ -36,7 +53,7 @@ def smoothness_shares(
     *,
     smoothness_weight: float = 1.0,
     regularizer: SmoothnessRegularizer | None = None,
-) -> list[dict[str, float]]:
+) -> list[SmoothnessShare]:
     """Measure how strongly λ_s R_s pulls at the weights beside the task's loss, for several radii ε.
 
     The published ε = 1e-5 moves nothing on the models tried here: an embedding's entries are a thousand times
@@ -51,8 +68,7 @@ def smoothness_shares(
         regularizer: the other settings of R_s.
 
     Returns:
-        For each radius: epsilon, smoothness (R_s), loss (of the task) and share (the length of the gradient of
-        λ_s R_s over that of the loss, both over all trainable weights).
+        A row for each radius.
 
     Raises:
         CourseError: radii that are not positive; a batch without labels; as `SmoothnessRegularizer`.
@@ -66,9 +82,7 @@ def smoothness_shares(
         >>> bool(small["share"] < 1e-3 < large["share"])
         True
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
+    with without_dropout(model):
         outputs = model(**batch)
         loss = task_loss(outputs.logits, batch.get("labels"))
         if loss is None:
@@ -76,7 +90,7 @@ def smoothness_shares(
         own = _gradient_length(model, loss)
         divergence = divergence_for(model.config, batch["labels"])
         chosen = regularizer or SmoothnessRegularizer(divergence=divergence)
-        rows = []
+        rows: list[SmoothnessShare] = []
         for epsilon in epsilons:
             settings = replace(chosen, epsilon=float(epsilon), step_size=None, noise_std=None)
             forward = forward_from_embeddings(model, batch)
@@ -91,9 +105,6 @@ def smoothness_shares(
                     "share": pull / own if own else torch.inf,
                 }
             )
-    finally:
-        for module, mode in modes:
-            module.training = mode
     return rows
 
 

@@ -451,7 +451,7 @@ def test_a_checkpoint_holds_the_anchor(folder_with_checkpoint: Path) -> None:
     state = safetensors.torch.load_file(checkpoint / ANCHOR_FILE)
     assert state["num_updates"] == 2
     assert state["anchor.classifier.weight"].shape == (3, 16)
-    assert not list(checkpoint.glob("*.partial"))
+    assert not list(checkpoint.glob(".*.part"))
 
 
 def test_without_the_proximal_term_no_anchor_is_kept_or_asked_for(tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from datasets import Dataset
 from torch.nn.functional import cross_entropy
-from tqdm.auto import tqdm
 
 from course_lib.checks import (
     a_dataset,
@@ -42,7 +41,6 @@ from course_lib.checks import (
 from course_lib.errors import CourseError
 from course_lib.finetuning import (
     Batch,
-    Evaluation,
     ExtraLoss,
     FinetuningSettings,
     Step,
@@ -51,7 +49,8 @@ from course_lib.finetuning import (
     finetune,
 )
 from course_lib.models import ModelAndTokenizer, encoder_weights, load_classifier, relative_distance
-from course_lib.smart.experiments.robustness import flip_rates, in_ball
+from course_lib.runs.sweeping import run_table
+from course_lib.smart.experiments.robustness import FlipRates, flip_rates, in_ball
 from course_lib.smart.loss import SmartLoss
 from course_lib.smart.proximal import BregmanProximalPoint
 from course_lib.statistics import expected_calibration_error, flip_shares, mean_interval
@@ -122,9 +121,36 @@ class Arm:
         parts = {"R_s": self.smoothness_weight, "D_Breg": self.proximal_weight}
         return " + ".join(name for name, weight in parts.items() if weight) or "plain"
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> StoredArm:
         """Return the fields by the names under which records and tasks keep them: μ is `mu` there."""
-        return {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        fields = {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
+        return cast(StoredArm, fields)
+
+
+class StoredArm(TypedDict):
+    """The fields of an `Arm` as records keep them."""
+
+    learning_rate: float
+    smoothness_weight: float
+    epsilon: float
+    mu: float
+    half_life: float | None
+    label_smoothing: float
+    early_stopping: bool
+
+
+class AblationRow(FlipRates):
+    """What one arm reaches on the test texts; the loss in nats."""
+
+    texts: str
+    train_size: int
+    seed: int
+    arm: str
+    accuracy: float
+    loss: float
+    calibration_error: float
+    distance: float
+    churn: float | None
 
 
 _STORED_NAMES = {"proximal_weight": "mu"}
@@ -303,7 +329,7 @@ def ablation_run(
     num_test: int,
     num_changed: int,
     progress: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[AblationRow]:
     """Train one arm and measure it on test texts.
 
     Args:
@@ -339,26 +365,21 @@ def ablation_run(
         watched=development.select(range(min(NUM_WATCHED, len(development)))),
         progress=progress,
     )
+    result = evaluate(classifier, test)
     return [
         {
             "texts": texts,
             "train_size": train_size,
             "seed": seed,
             "arm": arm_name,
-            **_measures(evaluate(classifier, test)),
+            "accuracy": result.accuracy,
+            "loss": result.loss,
+            "calibration_error": expected_calibration_error(result.logits, result.labels),
             **flip_rates(classifier, test.select(range(num_changed))),
             "distance": relative_distance(before, encoder_weights(classifier, copy=False)),
             "churn": churn,
         }
     ]
-
-
-def _measures(result: Evaluation) -> dict[str, float]:
-    return {
-        "accuracy": result.accuracy,
-        "loss": result.loss,
-        "calibration_error": expected_calibration_error(result.logits, result.labels),
-    }
 
 
 @border(arms=mapping_to(an_arm), texts=each(check_text), train_sizes=each(check_count), seeds=each(a_seed))
@@ -387,10 +408,7 @@ def ablation_sweep(
     check_mapping("num_steps", sizes.get("num_steps"), keys=list(map(str, train_sizes)))
     for name in texts:
         sample_texts(labelled_splits(name, num_heldout=1)[0], max(train_sizes), seed=seeds[0])
-    tasks = list(ablation_tasks(dict.fromkeys(texts, arms), train_sizes, seeds))
-    return pd.DataFrame(
-        [row for task in tqdm(tasks, desc="runs") for row in ablation_run(**task, **sizes, progress=True)]
-    )
+    return run_table(ablation_run, ablation_tasks(dict.fromkeys(texts, arms), train_sizes, seeds), **sizes)
 
 
 @border(arms=mapping_to(mapping_to(an_arm)), train_sizes=each(check_count), seeds=each(a_seed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -87,7 +88,11 @@ def change_case(text: str, rng: random.Random) -> str:
     return text.upper()
 
 
-CHANGES: dict[str, Callable[[str, random.Random], str]] = {
+Change = Literal["typos", "capitals", "no punctuation"]
+FlipRates = TypedDict(
+    "FlipRates", {"typos": float, "capitals": float, "no punctuation": float, "noise": float}
+)
+CHANGES: dict[Change, Callable[[str, random.Random], str]] = {
     "typos": swap_letters,
     "capitals": change_case,
     "no punctuation": drop_punctuation,
@@ -95,7 +100,7 @@ CHANGES: dict[str, Callable[[str, random.Random], str]] = {
 
 
 @border(texts=a_dataset, seed=a_seed)
-def change_texts(texts: Dataset, change: str, *, seed: int = 0) -> Dataset:
+def change_texts(texts: Dataset, change: Change, *, seed: int = 0) -> Dataset:
     """Change each text in a way that leaves its meaning alone.
 
     Args:
@@ -118,7 +123,7 @@ def change_texts(texts: Dataset, change: str, *, seed: int = 0) -> Dataset:
 @border(classifier=a_model_and_tokenizer, texts=a_dataset, noise=not_negative, seed=a_seed)
 def flip_rates(
     classifier: ModelAndTokenizer, texts: Dataset, *, noise: float = NOISE, seed: int = 0
-) -> dict[str, float]:
+) -> FlipRates:
     """Give the share of predictions that each small change flips.
 
     Args:
@@ -134,13 +139,17 @@ def flip_rates(
         CourseError: negative noise; texts as in `evaluate`.
     """
     before = evaluate(classifier, texts).predictions
-    rates = {
-        change: float(
-            (evaluate(classifier, change_texts(texts, change, seed=seed)).predictions != before).mean()
-        )
-        for change in CHANGES
+
+    def flips(change: Change) -> float:
+        after = evaluate(classifier, change_texts(texts, change, seed=seed)).predictions
+        return float((after != before).mean())
+
+    return {
+        "typos": flips("typos"),
+        "capitals": flips("capitals"),
+        "no punctuation": flips("no punctuation"),
+        "noise": noise_flip_rate(classifier, texts, noise, seed=seed),
     }
-    return {**rates, "noise": noise_flip_rate(classifier, texts, noise, seed=seed)}
 
 
 @border(classifier=a_model_and_tokenizer, texts=a_dataset, noise=not_negative, seed=a_seed)

@@ -24,7 +24,7 @@ from course_lib.errors import CourseError
 from course_lib.finetuning import evaluate
 from course_lib.models import load_classifier
 from course_lib.runs import ResultRecord
-from course_lib.smart.experiments.ablation import STORED_FIELDS, Arm, an_arm, arm_with, train_arm
+from course_lib.smart.experiments.ablation import STORED_FIELDS, Arm, StoredArm, an_arm, arm_with, train_arm
 from course_lib.texts import labelled_splits, sample_texts
 
 LEARNING_RATES = (1e-4, 3e-4)
@@ -36,6 +36,16 @@ PROXIMAL_WEIGHTS = (1.0, 5.0)
 HALF_LIVES = (None, 0.1, 0.5)
 LABEL_SMOOTHINGS = (0.1, 0.3)
 FINITE = ("accuracy", "loss", "num_development")
+
+
+class SearchRow(StoredArm):
+    """What one candidate reaches on development texts; the loss in nats."""
+
+    texts: str
+    seed: int
+    family: str
+    accuracy: float
+    loss: float
 
 
 def rate_candidates() -> list[Arm]:
@@ -77,7 +87,7 @@ def search_run(
     train_size: int,
     num_steps: int,
     num_development: int,
-) -> list[dict[str, Any]]:
+) -> list[SearchRow]:
     """Train one candidate and measure it on development texts.
 
     Args:
@@ -102,7 +112,7 @@ def search_run(
             "texts": texts,
             "seed": seed,
             "family": candidate.family,
-            **arm,
+            **candidate.stored(),
             "accuracy": result.accuracy,
             "loss": result.loss,
         }
