@@ -11,18 +11,18 @@ from scipy import stats
 from scipy.special import softmax
 
 from course_lib.checks import (
-    a_seed,
+    Count,
+    OpenShare,
+    Seed,
     border,
     check_count,
     check_labels,
     check_numbers,
     check_scores,
-    check_share,
     each,
 )
 from course_lib.errors import CourseError
 
-_a_confidence = partial(check_share, closed=False)
 # More resamples change no printed digit and take the machine's memory.
 MOST_RESAMPLES = 1_000_000
 
@@ -44,8 +44,8 @@ class Interval(NamedTuple):
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-@border(values=check_numbers, confidence=_a_confidence)
-def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
+@border(values=check_numbers)
+def mean_interval(values: Sequence[float], *, confidence: OpenShare = 0.95) -> Interval:
     """Give the mean of repeated runs with Student's t interval.
 
     Args:
@@ -69,8 +69,8 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     return Interval(mean, mean - half, mean + half, n)
 
 
-@border(num_right=partial(check_count, least=0), n=check_count, confidence=_a_confidence)
-def share_interval(num_right: int, n: int, *, confidence: float = 0.95) -> Interval:
+@border(num_right=partial(check_count, least=0))
+def share_interval(num_right: int, n: Count, *, confidence: OpenShare = 0.95) -> Interval:
     """Give a share of items with Wilson's interval, for items that are independent of each other.
 
     Args:
@@ -93,14 +93,13 @@ def share_interval(num_right: int, n: int, *, confidence: float = 0.95) -> Inter
     return Interval(num_right / n, float(found.low), float(found.high), n)
 
 
-@border(
-    values=each(check_numbers),
-    confidence=_a_confidence,
-    num_resamples=partial(check_count, most=MOST_RESAMPLES),
-    seed=a_seed,
-)
+@border(values=each(check_numbers), num_resamples=partial(check_count, most=MOST_RESAMPLES))
 def hierarchical_bootstrap(
-    values: Sequence[Sequence[float]], *, confidence: float = 0.95, num_resamples: int = 4000, seed: int = 0
+    values: Sequence[Sequence[float]],
+    *,
+    confidence: OpenShare = 0.95,
+    num_resamples: int = 4000,
+    seed: Seed = 0,
 ) -> Interval:
     """Give the mean over sets of items with a bootstrap interval that draws sets first, then items.
 
@@ -166,8 +165,8 @@ def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:
     return (table[1:] != table[:-1]).mean(axis=1)
 
 
-@border(logits=check_scores, num_bins=check_count)
-def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, *, num_bins: int = 10) -> float:
+@border(logits=check_scores)
+def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, *, num_bins: Count = 10) -> float:
     """Give how far a classifier's confidence lies from its accuracy.
 
     Args:

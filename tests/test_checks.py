@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.checks import (
+    Count,
+    NotNegative,
+    Positive,
+    Seed,
     a_choice,
     a_positive,
     a_seed,
@@ -450,3 +454,44 @@ def test_frames_and_data_sets_have_their_columns_and_rows() -> None:
         check_dataset("texts", texts, ["text"], least=2)
     with pytest.raises(CourseError, match="sizes must have the columns name and at least 2 rows"):
         check_columns("sizes", TABLE, ["name"], least=2)
+
+
+@border(share=an_open_share)
+def _annotated(
+    n: Count, seed: Seed | None = None, radii: Sequence[Positive] = (), share: float = 0.5
+) -> tuple[Any, ...]:
+    return n, seed, radii, share
+
+
+@dataclass
+class _Settings:
+    weight: NotNegative
+    seed: Seed | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def test_an_annotation_carries_its_check() -> None:
+    assert _annotated(np.int64(3), radii=(1, 2.0)) == (3, None, [1.0, 2.0], 0.5)
+    assert _annotated(3, np.int64(4))[1] == 4
+    assert _Settings(0.0, 3) == _Settings(weight=0.0, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: _annotated(0), "n must be a whole number"),
+        (lambda: _annotated(True), "n must be a whole number"),
+        (lambda: _annotated(None), "n must be a whole number"),
+        (lambda: _annotated(1, -1), "A seed is a whole number"),
+        (lambda: _annotated(1, radii=[1.0, 0.0]), r"radii\[1\] must be a finite number above 0"),
+        (lambda: _annotated(1, radii=2.0), "radii must be a list"),
+        (lambda: _annotated(1, share=1), "share must be"),
+        (lambda: _Settings(-0.1), "weight must be a finite number of at least 0"),
+        (lambda: _Settings(0.1, 2.5), "A seed is a whole number"),
+    ],
+)
+def test_a_check_of_an_annotation_refuses(call: Callable[[], Any], said: str) -> None:
+    with pytest.raises(CourseError, match=said):
+        call()

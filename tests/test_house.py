@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from types import ModuleType
+from typing import Annotated, get_origin
 
 import pytest
 
 import course_lib
+from course_lib.checks import types
+from course_lib.checks.calls import annotated_checks
 from course_lib.reference import REFERENCES
 from course_lib.runs.profiles import declared_sizes
 
@@ -32,6 +38,8 @@ FORBIDDEN = {
     "__init__": CHAPTERS | UPPER,
 }
 MOST_LINES, MOST_FILES = 500, 12
+# Types whose annotation is a check.
+CHECKED_TYPES = {name for name, kind in vars(types).items() if get_origin(kind) is Annotated}
 # What still breaks a rule; these two have to be emptied.
 STILL_IN_A_CYCLE = {("course_lib.classroom.pipeline.assignments", "course_lib.classroom.pipeline.build")}
 STILL_TOO_LARGE = {
@@ -366,6 +374,40 @@ def test_importing_the_library_is_light() -> None:
     code += "print({'torch', 'transformers', 'datasets', 'pandas', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+# --- checks that annotations carry ------------------------------------------------------------------------
+
+
+def unread_annotations(module: ModuleType) -> list[str]:
+    """Name the functions and classes of a module whose annotations name a type of checks that is not read.
+
+    That is so where an annotation names what only type checkers import: the check would be left out silently.
+    """
+    own = [one for one in vars(module).values() if getattr(one, "__module__", "") == module.__name__]
+    own += [method for one in own if isinstance(one, type) for method in vars(one).values()]
+    found = []
+    for one in own:
+        owner = inspect.unwrap(one) if callable(one) else one
+        said = [str(hint) for hint in getattr(owner, "__annotations__", {}).values()]
+        words = {word for hint in said for word in re.findall(r"[\w.]+", hint)}
+        if words & CHECKED_TYPES and not annotated_checks(owner):
+            found.append(f"{module.__name__}.{owner.__qualname__}")
+    return found
+
+
+def test_checks_that_annotations_carry_are_read() -> None:
+    names = [name for name in parsed(PACKAGE) if not name.endswith("__main__")]
+    assert [one for name in names for one in unread_annotations(importlib.import_module(name))] == []
+
+
+def test_an_annotation_that_is_not_read_is_found() -> None:
+    module = ModuleType("planted")
+    code = "from __future__ import annotations\nfrom course_lib.checks import Count, border\n"
+    code += "@border()\ndef read(n: Count) -> None: ...\n"
+    code += "@border()\ndef unread(n: Count, table: OnlyForTypeCheckers) -> None: ...\n"
+    exec(code, vars(module))
+    assert unread_annotations(module) == ["planted.unread"]
 
 
 # --- sizes ----------------------------------------------------------------------------------------------

@@ -37,6 +37,14 @@ if TYPE_CHECKING:
     from course_lib.checks.tables import dataset_with as dataset_with
     from course_lib.checks.tables import table_with as table_with
     from course_lib.checks.tables import with_columns as with_columns
+    from course_lib.checks.types import Count as Count
+    from course_lib.checks.types import Flag as Flag
+    from course_lib.checks.types import NotNegative as NotNegative
+    from course_lib.checks.types import OpenShare as OpenShare
+    from course_lib.checks.types import Positive as Positive
+    from course_lib.checks.types import Seed as Seed
+    from course_lib.checks.types import Share as Share
+    from course_lib.checks.types import Text as Text
     from course_lib.checks.values import MOST as MOST
     from course_lib.checks.values import a_choice as a_choice
     from course_lib.checks.values import a_positive as a_positive
@@ -86,6 +94,7 @@ else:
                 "table_with",
                 "with_columns",
             ],
+            "types": ["Count", "Flag", "NotNegative", "OpenShare", "Positive", "Seed", "Share", "Text"],
             "values": [
                 "MOST",
                 "a_choice",

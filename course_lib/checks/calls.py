@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial, wraps
+from types import NoneType, UnionType
+from typing import Annotated, Any, ParamSpec, TypeVar, Union, get_args, get_origin
 
 from course_lib.errors import CourseError
 
@@ -19,8 +20,11 @@ Result = TypeVar("Result")
 def border(**checks: Check) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Check a function's arguments before it runs, and hand it what the checks return.
 
+    An argument whose annotation is one of `course_lib.checks.types`, such as `Count`, `Seed | None` or
+    `Sequence[Positive]`, is checked by it; what no annotation says is named here.
+
     Args:
-        checks: a check for each argument that has one, by the argument's name.
+        checks: a check for each further argument that has one, by the argument's name.
 
     Returns:
         The decorator. Defaults are not checked.
@@ -48,8 +52,9 @@ def border(**checks: Check) -> Callable[[Callable[Parameters, Result]], Callable
         @wraps(function)
         def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
             bound = signature.bind(*args, **kwargs)
-            for name in [name for name in bound.arguments if name in checks]:
-                bound.arguments[name] = checks[name](name, bound.arguments[name])
+            all_checks = {**annotated_checks(function), **checks}
+            for name in [name for name in bound.arguments if name in all_checks]:
+                bound.arguments[name] = all_checks[name](name, bound.arguments[name])
             return function(*bound.args, **bound.kwargs)
 
         return checked
@@ -61,14 +66,43 @@ def check_fields(instance: object, **checks: Check) -> None:
     """Check the fields of a dataclass, in its `__post_init__`; they stay as they were given.
 
     Args:
-        instance: the object.
-        checks: a check for each field that has one, by the field's name.
+        instance: the object. Annotations of its own class are read as `border` reads them.
+        checks: a check for each further field that has one, by the field's name.
 
     Raises:
         CourseError: from the first check that refuses.
     """
-    for name, check in checks.items():
+    for name, check in {**annotated_checks(type(instance)), **checks}.items():
         check(name, getattr(instance, name))
+
+
+@cache
+def annotated_checks(owner: Callable[..., Any]) -> dict[str, Check]:
+    """Return the checks that the annotations of a function or a class carry, by argument or field.
+
+    There are none where an annotation names what only type checkers import.
+    """
+    try:
+        hints = inspect.get_annotations(owner, eval_str=True)
+    except NameError:
+        return {}
+    found = {name: _carried(hint) for name, hint in hints.items() if name != "return"}
+    return {name: check for name, check in found.items() if check is not None}
+
+
+def _carried(hint: Any) -> Check | None:
+    """Return the check of `Annotated[int, check]`, also inside `| None` and `Sequence[…]`."""
+    if get_origin(hint) is Annotated:
+        carried: Check = hint.__metadata__[0]
+        return carried
+    if get_origin(hint) is Sequence:
+        entry = _carried(get_args(hint)[0])
+        return entry and each(entry)
+    if get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint):
+        (first, *_) = get_args(hint)
+        inner = _carried(first)
+        return inner and optional(inner)
+    return None
 
 
 def optional(check: Check) -> Check:

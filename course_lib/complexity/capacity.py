@@ -15,13 +15,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from course_lib.checks import (
-    Check,
-    a_positive,
-    a_seed,
+    Count,
+    Flag,
+    Positive,
+    Seed,
+    Text,
     border,
     check_count,
-    check_flag,
-    check_text,
     each,
     with_columns,
 )
@@ -52,25 +52,18 @@ class SampleSizeRow(TypedDict):
 
 # Of a single text there is one label, and nothing to tell apart.
 two_or_more = partial(check_count, least=2)
-_SIZES: dict[str, Check] = {
-    "num_heldout": check_count,
-    "num_epochs": check_count,
-    "learning_rate": a_positive,
-    "texts": check_text,
-    "progress": check_flag,
-}
 
 
-@border(train_sizes=each(two_or_more), seeds=each(a_seed), **_SIZES)
+@border(train_sizes=each(two_or_more))
 def sample_size_sweep(
     train_sizes: Sequence[int],
-    seeds: Sequence[int],
+    seeds: Sequence[Seed],
     *,
-    num_heldout: int,
-    num_epochs: int,
-    learning_rate: float = 2e-4,
-    texts: str = "movie",
-    progress: bool = True,
+    num_heldout: Count,
+    num_epochs: Count,
+    learning_rate: Positive = 2e-4,
+    texts: Text = "movie",
+    progress: Flag = True,
 ) -> pd.DataFrame:
     """Fine-tune the encoder and fit a small linear model on growing numbers of examples.
 
@@ -103,16 +96,16 @@ def sample_size_sweep(
     )
 
 
-@border(train_size=two_or_more, seed=a_seed, **_SIZES)
+@border(train_size=two_or_more)
 def sample_size_run(
     train_size: int,
-    seed: int,
+    seed: Seed,
     *,
-    num_heldout: int,
-    num_epochs: int,
-    learning_rate: float = 2e-4,
-    texts: str = "movie",
-    progress: bool = False,
+    num_heldout: Count,
+    num_epochs: Count,
+    learning_rate: Positive = 2e-4,
+    texts: Text = "movie",
+    progress: Flag = False,
 ) -> list[SampleSizeRow]:
     """Run one size and seed of `sample_size_sweep`, and give its rows."""
     pool, heldout = labelled_splits(texts, num_heldout=num_heldout)

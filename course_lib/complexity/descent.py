@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.checks import border, check_callable, check_count, check_number, check_numbers
+from course_lib.checks import Positive, border, check_callable, check_count, check_numbers
 from course_lib.errors import CourseError
 
 
@@ -17,16 +17,11 @@ def _a_point(name: str, value: Any) -> np.ndarray:
     return check_numbers(name, [value] if np.ndim(value) == 0 else value)
 
 
-@border(
-    gradient=check_callable,
-    start=_a_point,
-    learning_rate=partial(check_number, above=0),
-    num_steps=partial(check_count, most=1_000_000),
-)
+@border(gradient=check_callable, start=_a_point, num_steps=partial(check_count, most=1_000_000))
 def gradient_descent(
     gradient: Callable[[np.ndarray], np.ndarray],
     start: float | Sequence[float],
-    learning_rate: float,
+    learning_rate: Positive,
     num_steps: int,
 ) -> np.ndarray:
     """Follow the negative gradient with steps of a fixed learning rate.

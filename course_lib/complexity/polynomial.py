@@ -13,14 +13,22 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from course_lib.checks import a_seed, border, check_count, check_number, check_numbers, each, of_type
+from course_lib.checks import (
+    Count,
+    NotNegative,
+    Seed,
+    border,
+    check_count,
+    check_numbers,
+    each,
+    of_type,
+)
 from course_lib.errors import CourseError
 
 # Beyond this degree least squares in float64 says nothing any more.
 MOST_DEGREE = 10_000
 
 _a_degree = partial(check_count, least=0, most=MOST_DEGREE)
-_noise = partial(check_number, least=0)
 _a_polynomial = of_type("numpy.polynomial.legendre.Legendre")
 
 
@@ -30,8 +38,10 @@ def true_curve(x: np.ndarray) -> np.ndarray:
     return np.sin(1.5 * np.pi * x)
 
 
-@border(num_points=check_count, noise=_noise, seed=a_seed)
-def draw_points(num_points: int, *, noise: float = 0.3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+@border()
+def draw_points(
+    num_points: Count, *, noise: NotNegative = 0.3, seed: Seed = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Draw points around the true curve.
 
     Args:
@@ -92,9 +102,13 @@ def _check_pairs(x: np.ndarray, y: np.ndarray) -> None:
         raise CourseError("There must be as many y as x.", given=(len(x), len(y)))
 
 
-@border(degrees=each(_a_degree), num_points=check_count, noise=_noise, seeds=each(a_seed))
+@border(degrees=each(_a_degree))
 def degree_sweep(
-    degrees: Sequence[int], *, num_points: int = 20, noise: float = 0.3, seeds: Sequence[int] = range(50)
+    degrees: Sequence[int],
+    *,
+    num_points: Count = 20,
+    noise: NotNegative = 0.3,
+    seeds: Sequence[Seed] = range(50),
 ) -> pd.DataFrame:
     """Fit polynomials of growing degree to several draws of the points.
 

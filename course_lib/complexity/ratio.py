@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pandas as pd
 
-from course_lib.checks import border, check_number
+from course_lib.checks import NotNegative, Positive, border
 
 # The seminar deck's rows, with the unit that its N counts. Parameter counts are the deck's, except
 # where the note says otherwise (torchvision's documentation: Inception v3 27.2M with its auxiliary
@@ -21,8 +19,8 @@ DECK_ROWS = (
 )
 
 
-@border(num_parameters=partial(check_number, least=0), num_examples=partial(check_number, above=0))
-def parameter_ratio(num_parameters: float, num_examples: float) -> float:
+@border()
+def parameter_ratio(num_parameters: NotNegative, num_examples: Positive) -> float:
     """Give P/N, the parameters for each training example.
 
     Args:

@@ -10,15 +10,13 @@ import torch
 from datasets import Dataset
 
 from course_lib.checks import (
-    Check,
+    Count,
+    Flag,
+    Positive,
+    Seed,
     a_model_and_tokenizer,
-    a_positive,
-    a_seed,
     border,
-    check_count,
-    check_flag,
     dataset_with,
-    each,
     with_columns,
 )
 from course_lib.finetuning import FinetuningSettings, Step, evaluate, finetune
@@ -57,14 +55,8 @@ class StepRow(TypedDict):
     flip_share: float
 
 
-_SIZES: dict[str, Check] = {
-    **dict.fromkeys(("num_train", "num_heldout", "num_steps", "num_pairs"), check_count),
-    "progress": check_flag,
-}
-
-
-@border(num_pairs=check_count, seed=a_seed)
-def caption_pairs(num_pairs: int, *, seed: int = 0) -> Dataset:
+@border()
+def caption_pairs(num_pairs: Count, *, seed: Seed = 0) -> Dataset:
     """Draw picture captions with a sentence that follows from each, one pair a picture.
 
     The embedded encoder was pre-trained on such pairs, so finding the caption again is something it
@@ -102,16 +94,16 @@ def retrieval_accuracy(encoder: ModelAndTokenizer, pairs: Dataset) -> float:
     return float((nearest == torch.arange(len(nearest))).float().mean())
 
 
-@border(learning_rates=each(a_positive), seeds=each(a_seed), **_SIZES)
+@border()
 def learning_rate_sweep(
-    learning_rates: Sequence[float],
-    seeds: Sequence[int],
+    learning_rates: Sequence[Positive],
+    seeds: Sequence[Seed],
     *,
-    num_train: int,
-    num_heldout: int,
-    num_steps: int,
-    num_pairs: int,
-    progress: bool = True,
+    num_train: Count,
+    num_heldout: Count,
+    num_steps: Count,
+    num_pairs: Count,
+    progress: Flag = True,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fine-tune at several learning rates and watch every step.
 
@@ -147,16 +139,16 @@ def split_run_rows(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return per_kind["run"].reset_index(drop=True), per_kind["step"].reset_index(drop=True)
 
 
-@border(learning_rate=a_positive, seed=a_seed, **_SIZES)
+@border()
 def learning_rate_run(
-    learning_rate: float,
-    seed: int,
+    learning_rate: Positive,
+    seed: Seed,
     *,
-    num_train: int,
-    num_heldout: int,
-    num_steps: int,
-    num_pairs: int,
-    progress: bool = False,
+    num_train: Count,
+    num_heldout: Count,
+    num_steps: Count,
+    num_pairs: Count,
+    progress: Flag = False,
 ) -> list[RunRow | StepRow]:
     """Run one learning rate and seed of `learning_rate_sweep`.
 

@@ -12,13 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from course_lib.checks import (
+    Text,
     an_axes,
     border,
     check_callable,
     check_choice,
     check_numbers,
     check_same_length,
-    check_text,
     mapping_to,
     optional,
     table_with,
@@ -43,8 +43,10 @@ RATE_RUNS = table_with("learning_rate", "seed", finite=RATE_MEASURES)
 _POINTS = {"x": check_numbers, "y": check_numbers, "truth": check_callable}
 
 
-@border(axes=an_axes, **_POINTS, curve=check_callable, title=check_text)
-def fitted_curve(axes: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, *, truth: Curve, title: str) -> Axes:
+@border(axes=an_axes, **_POINTS, curve=check_callable)
+def fitted_curve(
+    axes: Axes, x: np.ndarray, y: np.ndarray, curve: Curve, *, truth: Curve, title: Text
+) -> Axes:
     """Draw points, the curve fitted to them, and the curve they were drawn around.
 
     Args:
@@ -188,8 +190,8 @@ def _percentage_points(interval: Any) -> str:
     return f"{100 * interval.mean:.1f} points [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
-@border(axes=an_axes, points=partial(check_numbers, num_dims=2), function=check_callable, title=check_text)
-def descent_1d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -> Axes:
+@border(axes=an_axes, points=partial(check_numbers, num_dims=2), function=check_callable)
+def descent_1d(axes: Axes, points: np.ndarray, function: Curve, *, title: Text) -> Axes:
     """Draw the points that gradient descent visits on a curve.
 
     Args:
@@ -228,8 +230,8 @@ def descent_figure(paths: dict[str, np.ndarray], function: Curve) -> Figure:
     return figure
 
 
-@border(axes=an_axes, points=partial(check_numbers, num_dims=2), function=check_callable, title=check_text)
-def descent_2d(axes: Axes, points: np.ndarray, function: Curve, *, title: str) -> Axes:
+@border(axes=an_axes, points=partial(check_numbers, num_dims=2), function=check_callable)
+def descent_2d(axes: Axes, points: np.ndarray, function: Curve, *, title: Text) -> Axes:
     """Draw the path of gradient descent over the level lines of a bowl.
 
     Args:

@@ -11,15 +11,15 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from course_lib.checks import (
+    Text,
     a_figure,
     border,
-    check_text,
 )
 from course_lib.errors import CourseError
 
 
-@border(figure=a_figure, caption=check_text, alt=check_text)
-def show(figure: Figure, *, caption: str, alt: str) -> None:
+@border(figure=a_figure)
+def show(figure: Figure, *, caption: Text, alt: Text) -> None:
     """Show a figure with a sentence under it and a text alternative for those who cannot see it.
 
     Args:

@@ -8,6 +8,7 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from course_lib.checks import (
+    Count,
     border,
     check_count,
     check_numbers,
@@ -16,10 +17,8 @@ from course_lib.checks import (
 from course_lib.plotting.style import COLOURS, HATCHES, panels
 
 
-@border(
-    counts=mapping_to(mapping_to(partial(check_count, least=0))), totals=check_numbers, out_of=check_count
-)
-def verdict_figure(counts: Mapping[str, Mapping[str, int]], totals: Sequence[int], out_of: int) -> Figure:
+@border(counts=mapping_to(mapping_to(partial(check_count, least=0))), totals=check_numbers)
+def verdict_figure(counts: Mapping[str, Mapping[str, int]], totals: Sequence[int], out_of: Count) -> Figure:
     """Draw how each task ended over a class, and how the marks are distributed.
 
     Args:

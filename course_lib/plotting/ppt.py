@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from course_lib.checks import (
+    Count,
+    Text,
     an_axes,
     border,
     check_choice,
-    check_count,
     check_numbers,
     check_table,
-    check_text,
     mapping_to,
     table_with,
 )
@@ -47,9 +47,9 @@ _SIZED = table_with("task", "method", finite=("num_train", "accuracy"))
 _PROBED = table_with("task", finite=("layer", "accuracy", "low", "high", "guessing"))
 
 
-@border(axes=an_axes, rows=table_with(), measure=check_text, xlabel=check_text)
+@border(axes=an_axes, rows=table_with())
 def run_intervals(
-    axes: Axes, rows: pd.DataFrame, by: str, *, measure: str = "accuracy", xlabel: str = "accuracy"
+    axes: Axes, rows: pd.DataFrame, by: str, *, measure: Text = "accuracy", xlabel: Text = "accuracy"
 ) -> Axes:
     """Draw the mean of each group of runs with its 95 % interval, and every single run as a hollow dot.
 
@@ -242,8 +242,8 @@ def place_figure(shares: Sequence[float]) -> Figure:
     return figure
 
 
-@border(shares=check_numbers, num_examples=check_count)
-def place_sentence(shares: Sequence[float], num_examples: int) -> str:
+@border(shares=check_numbers)
+def place_sentence(shares: Sequence[float], num_examples: Count) -> str:
     """Say how even the shares are, beside what chance allows.
 
     Args:

@@ -13,16 +13,16 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from course_lib.checks import (
+    Positive,
+    Text,
     a_choice,
     a_model,
-    a_positive,
     an_axes,
     border,
     check_labels,
     check_mapping,
     check_numbers,
     check_table,
-    check_text,
     mapping_to,
     shaped,
     table_with,
@@ -46,9 +46,9 @@ _LABELLED = {"points": shaped(None, 2), "labels": shaped(None, whole=True)}
 DIFFERENCES = table_with("texts", "train_size", "arm", "low", "high", "differs", finite=("mean",))
 
 
-@border(axes=an_axes, network=a_model, **_LABELLED, title=check_text)
+@border(axes=an_axes, network=a_model, **_LABELLED)
 def decision(
-    axes: Axes, network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor, *, title: str
+    axes: Axes, network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor, *, title: Text
 ) -> Axes:
     """Draw how sure a network of two inputs is, everywhere in the plane.
 
@@ -91,15 +91,14 @@ def decision_figure(
     return figure
 
 
-@border(
-    axes=an_axes,
-    offsets=shaped(None),
-    change=shaped(None, None),
-    path=mapping_to(shaped(2)),
-    epsilon=a_positive,
-)
+@border(axes=an_axes, offsets=shaped(None), change=shaped(None, None), path=mapping_to(shaped(2)))
 def ascent(
-    axes: Axes, offsets: torch.Tensor, change: torch.Tensor, path: dict[str, torch.Tensor], *, epsilon: float
+    axes: Axes,
+    offsets: torch.Tensor,
+    change: torch.Tensor,
+    path: dict[str, torch.Tensor],
+    *,
+    epsilon: Positive,
 ) -> Axes:
     """Draw one ascent step: the change of the output over δ, the ball, and where the step goes.
 

@@ -12,15 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from course_lib.checks import (
+    Count,
+    Flag,
+    Positive,
+    Text,
     a_figure,
-    a_positive,
     an_axes,
     border,
     check_count,
-    check_flag,
     check_numbers,
     check_same_length,
-    check_text,
     check_texts,
 )
 from course_lib.statistics import Interval, mean_interval
@@ -69,9 +70,9 @@ def markers_only(number: int, **options: Any) -> dict[str, Any]:
     return {**series_style(number), "linestyle": "", **options}
 
 
-@border(num_rows=_a_side, num_columns=_a_side, width=a_positive, height=a_positive)
+@border(num_rows=_a_side, num_columns=_a_side)
 def panels(
-    num_rows: int = 1, num_columns: int = 1, *, width: float = 4.0, height: float = 3.2, **options: Any
+    num_rows: int = 1, num_columns: int = 1, *, width: Positive = 4.0, height: Positive = 3.2, **options: Any
 ) -> Any:
     """Make a figure with panels in the course's style.
 
@@ -89,8 +90,8 @@ def panels(
     return plt.subplots(num_rows, num_columns, figsize=(width * num_columns, height * num_rows), **options)
 
 
-@border(axes=an_axes, values=partial(check_numbers, num_dims=2), label=check_text, number=_a_number)
-def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: str, number: int, **options: Any) -> None:
+@border(axes=an_axes, values=partial(check_numbers, num_dims=2), number=_a_number)
+def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: Text, number: int, **options: Any) -> None:
     """Draw means with their 95 % intervals; without intervals where there is one run.
 
     Args:
@@ -105,14 +106,14 @@ def plot_mean(axes: Axes, x: Any, values: np.ndarray, *, label: str, number: int
     plot_intervals(axes, x, list(map(mean_interval, values)), number=number, label=label, **options)
 
 
-@border(axes=an_axes, number=_a_number, across=check_flag)
+@border(axes=an_axes, number=_a_number)
 def plot_intervals(
     axes: Axes,
     places: Any,
     intervals: Sequence[Interval],
     *,
     number: int,
-    across: bool = False,
+    across: Flag = False,
     **options: Any,
 ) -> None:
     """Draw means with their intervals; the mean alone where an end is infinite, as that of a single run is.
@@ -174,8 +175,8 @@ def legend_below(figure: Figure, axes: Axes, *, ncols: int, **options: Any) -> N
     figure.legend(handles, labels, loc="outside lower center", ncols=ncols, **options)
 
 
-@border(axes=an_axes, labels=check_texts, values=check_numbers, xlabel=check_text)
-def horizontal_bars(axes: Axes, labels: Sequence[str], values: Sequence[float], *, xlabel: str) -> Axes:
+@border(axes=an_axes, labels=check_texts, values=check_numbers)
+def horizontal_bars(axes: Axes, labels: Sequence[str], values: Sequence[float], *, xlabel: Text) -> Axes:
     """Draw one bar for each label, the first on top, with its value written beside it.
 
     Args:
@@ -197,8 +198,8 @@ def horizontal_bars(axes: Axes, labels: Sequence[str], values: Sequence[float], 
     return axes
 
 
-@border(texts=partial(check_texts, least=0), length=check_count)
-def shortened(texts: Sequence[str], length: int) -> list[str]:
+@border(texts=partial(check_texts, least=0))
+def shortened(texts: Sequence[str], length: Count) -> list[str]:
     """Cut texts to a length, for labels.
 
     Example:

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 import torch
 
-from course_lib.checks import a_model, border, not_negative, of_type, optional
+from course_lib.checks import NotNegative, a_model, border, optional
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import embedding_layer, forward_from_embeddings, word_embeddings
-from course_lib.smart.proximal import BregmanProximalPoint
+from course_lib.smart.proximal import BregmanProximalPoint, a_proximal_point
 from course_lib.smart.replay import CleanPass, is_compiled, without_compiled_code
-from course_lib.smart.smoothness import SmoothnessRegularizer
+from course_lib.smart.smoothness import SmoothnessRegularizer, a_regularizer
 from course_lib.smart.weight import InertnessWatch, task_loss
 
 
@@ -83,15 +83,14 @@ class SmartLoss:
 
     @border(
         model=a_model,
-        regularizer=optional(of_type("course_lib.smart.smoothness.SmoothnessRegularizer")),
-        smoothness_weight=not_negative,
-        proximal=optional(of_type("course_lib.smart.proximal.BregmanProximalPoint")),
+        regularizer=optional(a_regularizer),
+        proximal=optional(a_proximal_point),
     )
     def __init__(
         self,
         model: torch.nn.Module,
         regularizer: SmoothnessRegularizer | None = SmoothnessRegularizer(),  # noqa: B008 (it is frozen)
-        smoothness_weight: float = 1.0,
+        smoothness_weight: NotNegative = 1.0,
         proximal: BregmanProximalPoint | None = None,
     ) -> None:
         self.model = getattr(model, "_orig_mod", model)  # what torch.compile returns holds the model

@@ -14,18 +14,18 @@ from typing import Any
 import torch
 
 from course_lib.checks import (
+    Count,
+    Flag,
+    OpenShare,
+    Positive,
+    Share,
     a_choice,
     a_model,
-    a_positive,
     a_tensor,
-    an_open_share,
     border,
-    check_count,
     check_fields,
-    check_flag,
     check_mapping,
-    check_share,
-    optional,
+    of_type,
 )
 from course_lib.errors import CourseError
 from course_lib.smart.anchor import Anchor
@@ -36,8 +36,8 @@ from course_lib.smart.replay import DropoutReplay, without_dropout
 _PREFIX = "anchor."
 
 
-@border(num_updates=a_positive)
-def beta_from_half_life(num_updates: float) -> float:
+@border()
+def beta_from_half_life(num_updates: Positive) -> float:
     """Give the β with which an old weight counts half after so many updates.
 
     The published β suits long runs: after 150 updates with it the anchor is still about three quarters
@@ -81,31 +81,19 @@ class BregmanProximalPoint:
     """
 
     model: torch.nn.Module
-    proximal_weight: float = 1.0
-    beta: float = 0.99
-    late_beta: float = 0.999
-    late_beta_start: float = 0.1
-    num_steps: int | None = None
+    proximal_weight: Positive = 1.0
+    beta: OpenShare = 0.99
+    late_beta: OpenShare = 0.999
+    late_beta_start: Share = 0.1
+    num_steps: Count | None = None
     _: KW_ONLY
-    half_life: float | None = None
-    momentum: bool = True
-    inner_steps: int = 1
+    half_life: Positive | None = None
+    momentum: Flag = True
+    inner_steps: Count = 1
     divergence: Divergence = "symmetric_kl"
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            model=a_model,
-            proximal_weight=a_positive,
-            beta=an_open_share,
-            late_beta=an_open_share,
-            late_beta_start=check_share,
-            num_steps=optional(check_count),
-            half_life=optional(a_positive),
-            momentum=check_flag,
-            inner_steps=check_count,
-            divergence=a_choice(*DIVERGENCES),
-        )
+        check_fields(self, model=a_model, divergence=a_choice(*DIVERGENCES))
         if self.half_life is not None:
             self.beta = self.late_beta = beta_from_half_life(self.half_life)
         _refuse_idle_anchor(self.beta != self.late_beta, self.num_steps, self.momentum, self.inner_steps)
@@ -179,6 +167,9 @@ class BregmanProximalPoint:
             {name.removeprefix(_PREFIX): value for name, value in state.items() if name != "num_updates"}
         )
         self.num_updates = int(num_updates)
+
+
+a_proximal_point = of_type("course_lib.smart.proximal.BregmanProximalPoint")
 
 
 def _refuse_idle_anchor(has_two_betas: bool, num_steps: int | None, momentum: bool, inner_steps: int) -> None:

@@ -14,13 +14,14 @@ from typing import Literal, get_args
 import torch
 
 from course_lib.checks import (
+    Count,
+    Positive,
     a_choice,
-    a_positive,
     a_tensor,
     border,
     check_callable,
-    check_count,
     check_fields,
+    of_type,
     optional,
     shaped,
 )
@@ -32,8 +33,8 @@ Norm = Literal["inf", "2"]
 _a_norm = a_choice(*get_args(Norm))
 
 
-@border(delta=shaped(None, None, None), epsilon=a_positive, norm=_a_norm)
-def project(delta: torch.Tensor, epsilon: float, norm: Norm = "inf") -> torch.Tensor:
+@border(delta=shaped(None, None, None), norm=_a_norm)
+def project(delta: torch.Tensor, epsilon: Positive, norm: Norm = "inf") -> torch.Tensor:
     """Move a perturbation to the nearest point of the ε-ball, example by example.
 
     Args:
@@ -102,23 +103,15 @@ class SmoothnessRegularizer:
     Source: Jiang et al. 2020, equation (2), algorithm 1; defaults of section 4.1.
     """
 
-    epsilon: float = 1e-5
-    step_size: float | None = None
-    noise_std: float | None = None
-    num_steps: int = 1
+    epsilon: Positive = 1e-5
+    step_size: Positive | None = None
+    noise_std: Positive | None = None
+    num_steps: Count = 1
     norm: Norm = "inf"
     divergence: Divergence = "symmetric_kl"
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            epsilon=a_positive,
-            step_size=optional(a_positive),
-            noise_std=optional(a_positive),
-            num_steps=check_count,
-            norm=_a_norm,
-            divergence=a_choice(*DIVERGENCES),
-        )
+        check_fields(self, norm=_a_norm, divergence=a_choice(*DIVERGENCES))
 
     @border(
         forward=check_callable, embeddings=a_tensor, clean_logits=a_tensor, attention_mask=optional(a_tensor)
@@ -192,6 +185,9 @@ class SmoothnessRegularizer:
         logits = forward(embeddings + delta)
         _refuse_not_finite("perturbed logits", logits)
         return find_divergence(self.divergence)(logits, clean_logits)
+
+
+a_regularizer = of_type("course_lib.smart.smoothness.SmoothnessRegularizer")
 
 
 def _real_tokens(embeddings: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:

@@ -10,12 +10,12 @@ from typing import Any, TypedDict
 
 import torch
 
-from course_lib.checks import a_model, a_positive, border, check_mapping, each, of_type, optional
+from course_lib.checks import Positive, a_model, border, check_mapping, optional
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
 from course_lib.smart.replay import without_dropout
-from course_lib.smart.smoothness import SmoothnessRegularizer
+from course_lib.smart.smoothness import SmoothnessRegularizer, a_regularizer
 
 RADII = (1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1)
 # A term this much smaller than the loss, for so many batches one after the other, does nothing.
@@ -42,16 +42,14 @@ class SmoothnessShare(TypedDict):
 @border(
     model=a_model,
     batch=partial(check_mapping, keys=["input_ids"]),
-    epsilons=each(a_positive),
-    smoothness_weight=a_positive,
-    regularizer=optional(of_type("course_lib.smart.smoothness.SmoothnessRegularizer")),
+    regularizer=optional(a_regularizer),
 )
 def smoothness_shares(
     model: torch.nn.Module,
     batch: Mapping[str, Any],
-    epsilons: Sequence[float] = RADII,
+    epsilons: Sequence[Positive] = RADII,
     *,
-    smoothness_weight: float = 1.0,
+    smoothness_weight: Positive = 1.0,
     regularizer: SmoothnessRegularizer | None = None,
 ) -> list[SmoothnessShare]:
     """Measure how strongly λ_s R_s pulls at the weights beside the task's loss, for several radii ε.

@@ -18,22 +18,22 @@ from datasets import Dataset
 from torch.nn.functional import cross_entropy
 
 from course_lib.checks import (
+    Count,
+    Flag,
+    NotNegative,
+    Positive,
+    Seed,
+    Text,
     a_dataset,
     a_model_and_tokenizer,
-    a_positive,
-    a_seed,
     border,
     check_choice,
     check_count,
     check_fields,
-    check_flag,
     check_mapping,
     check_number,
     check_table,
-    check_text,
-    each,
     mapping_to,
-    not_negative,
     of_type,
     optional,
     table_with,
@@ -80,25 +80,16 @@ class Arm:
         CourseError: a control together with a part of SMART, which no arm of the ablation is.
     """
 
-    learning_rate: float = 1e-4
-    smoothness_weight: float = 0.0
-    epsilon: float = 1e-5
-    proximal_weight: float = 0.0
-    half_life: float | None = None
+    learning_rate: Positive = 1e-4
+    smoothness_weight: NotNegative = 0.0
+    epsilon: Positive = 1e-5
+    proximal_weight: NotNegative = 0.0
+    half_life: Positive | None = None
     label_smoothing: float = 0.0
-    early_stopping: bool = False
+    early_stopping: Flag = False
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            learning_rate=a_positive,
-            smoothness_weight=not_negative,
-            epsilon=a_positive,
-            proximal_weight=not_negative,
-            half_life=optional(a_positive),
-            label_smoothing=partial(check_number, least=0, below=1),
-            early_stopping=check_flag,
-        )
+        check_fields(self, label_smoothing=partial(check_number, least=0, below=1))
         if self.label_smoothing and self.has_smart:
             raise CourseError(
                 "Label smoothing is a control: it goes without R_s and D_Breg.",
@@ -197,10 +188,7 @@ def ablation_arms(chosen: Mapping[str, Arm]) -> dict[str, Arm]:
     classifier=a_model_and_tokenizer,
     train=a_dataset,
     development=a_dataset,
-    num_steps=check_count,
-    seed=a_seed,
     watched=optional(a_dataset),
-    progress=check_flag,
 )
 def train_arm(
     arm: Arm,
@@ -208,10 +196,10 @@ def train_arm(
     train: Dataset,
     development: Dataset,
     *,
-    num_steps: int,
-    seed: int,
+    num_steps: Count,
+    seed: Seed,
     watched: Dataset | None = None,
-    progress: bool = False,
+    progress: Flag = False,
 ) -> float | None:
     """Fine-tune a classifier in one way, in place.
 
@@ -305,30 +293,19 @@ class _BestWeights:
             self._model.load_state_dict(self._weights)
 
 
-@border(
-    texts=check_text,
-    train_size=check_count,
-    seed=a_seed,
-    arm_name=check_text,
-    arm=check_mapping,
-    num_steps=mapping_to(check_count),
-    num_development=check_count,
-    num_test=check_count,
-    num_changed=check_count,
-    progress=check_flag,
-)
+@border(arm=check_mapping, num_steps=mapping_to(check_count))
 def ablation_run(
-    texts: str,
-    train_size: int,
-    seed: int,
-    arm_name: str,
+    texts: Text,
+    train_size: Count,
+    seed: Seed,
+    arm_name: Text,
     arm: Mapping[str, Any],
     *,
     num_steps: Mapping[str, int],
-    num_development: int,
-    num_test: int,
-    num_changed: int,
-    progress: bool = False,
+    num_development: Count,
+    num_test: Count,
+    num_changed: Count,
+    progress: Flag = False,
 ) -> list[AblationRow]:
     """Train one arm and measure it on test texts.
 
@@ -382,12 +359,12 @@ def ablation_run(
     ]
 
 
-@border(arms=mapping_to(an_arm), texts=each(check_text), train_sizes=each(check_count), seeds=each(a_seed))
+@border(arms=mapping_to(an_arm))
 def ablation_sweep(
     arms: Mapping[str, Arm],
-    texts: Sequence[str],
-    train_sizes: Sequence[int],
-    seeds: Sequence[int],
+    texts: Sequence[Text],
+    train_sizes: Sequence[Count],
+    seeds: Sequence[Seed],
     **sizes: Any,
 ) -> pd.DataFrame:
     """Train every arm for every data set, size and seed, and measure it on test texts.
@@ -411,9 +388,9 @@ def ablation_sweep(
     return run_table(ablation_run, ablation_tasks(dict.fromkeys(texts, arms), train_sizes, seeds), **sizes)
 
 
-@border(arms=mapping_to(mapping_to(an_arm)), train_sizes=each(check_count), seeds=each(a_seed))
+@border(arms=mapping_to(mapping_to(an_arm)))
 def ablation_tasks(
-    arms: Mapping[str, Mapping[str, Arm]], train_sizes: Sequence[int], seeds: Sequence[int]
+    arms: Mapping[str, Mapping[str, Arm]], train_sizes: Sequence[Count], seeds: Sequence[Seed]
 ) -> Iterator[dict[str, Any]]:
     """Give the arguments of every `ablation_run`.
 

@@ -7,23 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from course_lib.checks import (
-    a_positive,
-    a_seed,
-    an_open_share,
+    Count,
+    NotNegative,
+    OpenShare,
+    Positive,
+    Seed,
+    Share,
     border,
-    check_count,
     check_numbers,
-    check_share,
-    not_negative,
-    optional,
 )
 from course_lib.errors import CourseError
 from course_lib.smart.proximal import beta_from_half_life
 
 
-@border(curvatures=check_numbers, start=check_numbers, proximal_weight=a_positive, num_steps=check_count)
+@border(curvatures=check_numbers, start=check_numbers)
 def proximal_point(
-    curvatures: Sequence[float], start: Sequence[float], proximal_weight: float, num_steps: int
+    curvatures: Sequence[float], start: Sequence[float], proximal_weight: Positive, num_steps: Count
 ) -> np.ndarray:
     """Follow the proximal point method on the bowl F(θ) = ½ Σ c θ², each step solved exactly.
 
@@ -51,26 +50,17 @@ def proximal_point(
     return theta * factors ** np.arange(num_steps + 1)[:, None]
 
 
-@border(
-    curvatures=check_numbers,
-    start=check_numbers,
-    learning_rate=a_positive,
-    num_steps=check_count,
-    noise=not_negative,
-    proximal_weight=not_negative,
-    half_life=a_positive,
-    seed=a_seed,
-)
+@border(curvatures=check_numbers, start=check_numbers)
 def noisy_descent(
     curvatures: Sequence[float],
     start: Sequence[float],
-    learning_rate: float,
-    num_steps: int,
+    learning_rate: Positive,
+    num_steps: Count,
     *,
-    noise: float,
-    proximal_weight: float = 0.0,
-    half_life: float = 10.0,
-    seed: int = 0,
+    noise: NotNegative,
+    proximal_weight: NotNegative = 0.0,
+    half_life: Positive = 10.0,
+    seed: Seed = 0,
 ) -> np.ndarray:
     """Descend the bowl with noisy gradients, with or without a leash to a momentum anchor.
 
@@ -102,20 +92,14 @@ def noisy_descent(
     return np.stack(points)
 
 
-@border(
-    num_updates=check_count,
-    beta=an_open_share,
-    late_beta=an_open_share,
-    late_beta_start=check_share,
-    half_life=optional(a_positive),
-)
+@border()
 def weight_of_start(
-    num_updates: int,
+    num_updates: Count,
     *,
-    beta: float = 0.99,
-    late_beta: float = 0.999,
-    late_beta_start: float = 0.1,
-    half_life: float | None = None,
+    beta: OpenShare = 0.99,
+    late_beta: OpenShare = 0.999,
+    late_beta_start: Share = 0.1,
+    half_life: Positive | None = None,
 ) -> np.ndarray:
     """Give how much of the anchor is still the untrained start, over a run.
 

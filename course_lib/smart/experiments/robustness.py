@@ -12,18 +12,17 @@ import torch
 from datasets import Dataset
 
 from course_lib.checks import (
+    NotNegative,
+    Positive,
+    Seed,
+    Share,
+    Text,
     a_dataset,
     a_model_and_tokenizer,
-    a_positive,
-    a_seed,
     border,
     check_choice,
-    check_share,
-    check_text,
     check_texts,
-    each,
     mapping_to,
-    not_negative,
     of_type,
 )
 from course_lib.finetuning import (
@@ -37,14 +36,14 @@ from course_lib.finetuning import (
 from course_lib.models import ModelAndTokenizer
 from course_lib.smart.divergence import find_divergence
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
-from course_lib.smart.smoothness import SmoothnessRegularizer
+from course_lib.smart.smoothness import SmoothnessRegularizer, a_regularizer
 
 # Standard deviation of the noise on word embeddings; their own entries have one of about 0.05.
 NOISE = 0.02
 
 
-@border(text=check_text, rng=of_type("random.Random"), share=check_share)
-def swap_letters(text: str, rng: random.Random, share: float = 0.3) -> str:
+@border(rng=of_type("random.Random"))
+def swap_letters(text: Text, rng: random.Random, share: Share = 0.3) -> str:
     """Make typos: swap two neighbouring letters inside a share of the longer words.
 
     Args:
@@ -76,14 +75,14 @@ def _places_to_swap(word: str) -> list[int]:
     return [place for place in range(1, len(word) - 2) if word[place] != word[place + 1]]
 
 
-@border(text=check_text)
-def drop_punctuation(text: str, rng: random.Random) -> str:
+@border()
+def drop_punctuation(text: Text, rng: random.Random) -> str:
     """Leave out every mark but letters, digits, spaces and apostrophes; `rng` is not used."""
     return " ".join("".join(c if c.isalnum() or c in " '" else " " for c in text).split())
 
 
-@border(text=check_text)
-def change_case(text: str, rng: random.Random) -> str:
+@border()
+def change_case(text: Text, rng: random.Random) -> str:
     """Write the whole text in capitals; `rng` is not used."""
     return text.upper()
 
@@ -99,8 +98,8 @@ CHANGES: dict[Change, Callable[[str, random.Random], str]] = {
 }
 
 
-@border(texts=a_dataset, seed=a_seed)
-def change_texts(texts: Dataset, change: Change, *, seed: int = 0) -> Dataset:
+@border(texts=a_dataset)
+def change_texts(texts: Dataset, change: Change, *, seed: Seed = 0) -> Dataset:
     """Change each text in a way that leaves its meaning alone.
 
     Args:
@@ -120,9 +119,9 @@ def change_texts(texts: Dataset, change: Change, *, seed: int = 0) -> Dataset:
     return Dataset.from_pandas(texts.to_pandas().assign(**changed), preserve_index=False)
 
 
-@border(classifier=a_model_and_tokenizer, texts=a_dataset, noise=not_negative, seed=a_seed)
+@border(classifier=a_model_and_tokenizer, texts=a_dataset)
 def flip_rates(
-    classifier: ModelAndTokenizer, texts: Dataset, *, noise: float = NOISE, seed: int = 0
+    classifier: ModelAndTokenizer, texts: Dataset, *, noise: NotNegative = NOISE, seed: Seed = 0
 ) -> FlipRates:
     """Give the share of predictions that each small change flips.
 
@@ -152,9 +151,9 @@ def flip_rates(
     }
 
 
-@border(classifier=a_model_and_tokenizer, texts=a_dataset, noise=not_negative, seed=a_seed)
+@border(classifier=a_model_and_tokenizer, texts=a_dataset)
 def noise_flip_rate(
-    classifier: ModelAndTokenizer, texts: Dataset, noise: float = NOISE, *, seed: int = 0
+    classifier: ModelAndTokenizer, texts: Dataset, noise: NotNegative = NOISE, *, seed: Seed = 0
 ) -> float:
     """Give the share of texts whose prediction changes when noise is added to the word embeddings.
 
@@ -182,11 +181,10 @@ def noise_flip_rate(
 @border(
     classifier=a_model_and_tokenizer,
     texts=a_dataset,
-    regularizer=of_type("course_lib.smart.smoothness.SmoothnessRegularizer"),
-    seed=a_seed,
+    regularizer=a_regularizer,
 )
 def measure_smoothness(
-    classifier: ModelAndTokenizer, texts: Dataset, regularizer: SmoothnessRegularizer, *, seed: int = 0
+    classifier: ModelAndTokenizer, texts: Dataset, regularizer: SmoothnessRegularizer, *, seed: Seed = 0
 ) -> np.ndarray:
     """Give R_s of each text, without training on it.
 
@@ -212,9 +210,13 @@ def measure_smoothness(
     return np.concatenate(values)
 
 
-@border(classifiers=mapping_to(a_model_and_tokenizer), texts=a_dataset, noise=not_negative, seed=a_seed)
+@border(classifiers=mapping_to(a_model_and_tokenizer), texts=a_dataset)
 def robustness_table(
-    classifiers: Mapping[str, ModelAndTokenizer], texts: Dataset, *, noise: float = NOISE, seed: int = 0
+    classifiers: Mapping[str, ModelAndTokenizer],
+    texts: Dataset,
+    *,
+    noise: NotNegative = NOISE,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Compare how classifiers do on texts, and how often small changes flip their predictions.
 
@@ -235,9 +237,9 @@ def robustness_table(
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-@border(classifiers=mapping_to(a_model_and_tokenizer), texts=a_dataset, radii=each(a_positive), seed=a_seed)
+@border(classifiers=mapping_to(a_model_and_tokenizer), texts=a_dataset)
 def smoothness_over_radius(
-    classifiers: Mapping[str, ModelAndTokenizer], texts: Dataset, radii: Sequence[float], *, seed: int = 0
+    classifiers: Mapping[str, ModelAndTokenizer], texts: Dataset, radii: Sequence[Positive], *, seed: Seed = 0
 ) -> pd.DataFrame:
     """Measure R_s of classifiers in balls of several radii.
 
@@ -262,8 +264,8 @@ def smoothness_over_radius(
     return pd.DataFrame(rows)
 
 
-@border(epsilon=a_positive)
-def in_ball(epsilon: float) -> SmoothnessRegularizer:
+@border()
+def in_ball(epsilon: Positive) -> SmoothnessRegularizer:
     """Give R_s with radius ε, and step size 100 ε and noise ε, the proportions of the paper's defaults.
 
     Raises:

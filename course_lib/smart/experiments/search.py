@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 
 from course_lib.checks import (
-    a_positive,
-    a_seed,
+    Count,
+    Positive,
+    Seed,
+    Text,
     border,
-    check_count,
     check_mapping,
-    check_text,
     each,
     of_type,
     table_with,
@@ -53,8 +53,8 @@ def rate_candidates() -> list[Arm]:
     return [Arm(learning_rate=rate) for rate in LEARNING_RATES]
 
 
-@border(learning_rate=a_positive)
-def part_candidates(learning_rate: float) -> list[Arm]:
+@border()
+def part_candidates(learning_rate: Positive) -> list[Arm]:
     """Give the second stage: the settings of each part alone, at the chosen learning rate.
 
     At the paper's radius R_s is next to nothing whatever its weight, so only the larger one is tried.
@@ -71,22 +71,15 @@ def part_candidates(learning_rate: float) -> list[Arm]:
     return smooth + proximal + [Arm(learning_rate, label_smoothing=share) for share in LABEL_SMOOTHINGS]
 
 
-@border(
-    texts=check_text,
-    seed=a_seed,
-    arm=check_mapping,
-    train_size=check_count,
-    num_steps=check_count,
-    num_development=check_count,
-)
+@border(arm=check_mapping)
 def search_run(
-    texts: str,
-    seed: int,
+    texts: Text,
+    seed: Seed,
     arm: Mapping[str, Any],
     *,
-    train_size: int,
-    num_steps: int,
-    num_development: int,
+    train_size: Count,
+    num_steps: Count,
+    num_development: Count,
 ) -> list[SearchRow]:
     """Train one candidate and measure it on development texts.
 
@@ -171,8 +164,8 @@ def arm_of(row: Mapping[str, Any]) -> Arm:
     return arm_with({**stored, "half_life": None if is_published else half_life})
 
 
-@border(texts=each(check_text), arms=each(an_arm), seeds=each(a_seed))
-def search_tasks(texts: Sequence[str], arms: Sequence[Arm], seeds: Sequence[int]) -> list[dict[str, Any]]:
+@border(arms=each(an_arm))
+def search_tasks(texts: Sequence[Text], arms: Sequence[Arm], seeds: Sequence[Seed]) -> list[dict[str, Any]]:
     """Give the arguments of every `search_run`."""
     return [
         {"texts": name, "seed": seed, "arm": arm.stored()} for name, arm, seed in product(texts, arms, seeds)

@@ -8,26 +8,26 @@ import torch
 from sklearn.datasets import make_moons
 
 from course_lib.checks import (
+    Count,
+    NotNegative,
+    Positive,
+    Seed,
     a_model,
-    a_positive,
-    a_seed,
     border,
     check_count,
     check_labels,
-    not_negative,
-    of_type,
     optional,
     shaped,
 )
 from course_lib.smart.divergence import symmetric_kl
-from course_lib.smart.smoothness import SmoothnessRegularizer, normalise, project
+from course_lib.smart.smoothness import SmoothnessRegularizer, a_regularizer, normalise, project
 
 POINTS, LABELS, POINT = shaped(None, 2), shaped(None, whole=True), shaped(1, 1, 2)
 
 
-@border(num_points=partial(check_count, least=2), noise=not_negative, seed=a_seed)
+@border(num_points=partial(check_count, least=2))
 def two_moons(
-    num_points: int = 40, *, noise: float = 0.25, seed: int = 0
+    num_points: int = 40, *, noise: NotNegative = 0.25, seed: Seed = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Draw points of two classes that lie in interleaved half circles.
 
@@ -46,19 +46,16 @@ def two_moons(
 @border(
     points=POINTS,
     labels=LABELS,
-    regularizer=optional(of_type("course_lib.smart.smoothness.SmoothnessRegularizer")),
-    smoothness_weight=not_negative,
-    num_steps=check_count,
-    seed=a_seed,
+    regularizer=optional(a_regularizer),
 )
 def train_toy(
     points: torch.Tensor,
     labels: torch.Tensor,
     *,
     regularizer: SmoothnessRegularizer | None = None,
-    smoothness_weight: float = 1.0,
-    num_steps: int = 400,
-    seed: int = 0,
+    smoothness_weight: NotNegative = 1.0,
+    num_steps: Count = 400,
+    seed: Seed = 0,
 ) -> torch.nn.Module:
     """Train a network of two hidden layers on points in the plane.
 
@@ -136,17 +133,15 @@ def change_around(network: torch.nn.Module, point: torch.Tensor, offsets: torch.
         return symmetric_kl(moved, network(point).expand_as(moved), "none").reshape(first.shape)
 
 
-@border(
-    network=a_model, point=POINT, epsilon=a_positive, step_size=a_positive, noise_std=a_positive, seed=a_seed
-)
+@border(network=a_model, point=POINT)
 def ascent_path(
     network: torch.nn.Module,
     point: torch.Tensor,
     *,
-    epsilon: float,
-    step_size: float,
-    noise_std: float,
-    seed: int = 0,
+    epsilon: Positive,
+    step_size: Positive,
+    noise_std: Positive,
+    seed: Seed = 0,
 ) -> dict[str, torch.Tensor]:
     """Give the stops of one ascent step: the noise, where the gradient leads, and the projection.
 
