@@ -11,7 +11,7 @@ from typing import Any
 def lazy_face(
     package: str, names: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """Makes a package's `__getattr__`, `__dir__` and `__all__`, so that importing the package imports no module.
+    """Make a package's `__getattr__`, `__dir__` and `__all__`, so that importing the package imports no module.
 
     Type checkers and editors do not see the names: the package's file imports them for these too, and hides
     `__getattr__` from them, since with it any name would pass.

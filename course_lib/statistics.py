@@ -46,7 +46,7 @@ class Interval(NamedTuple):
 
 @border(values=check_numbers)
 def mean_interval(values: Sequence[float], *, confidence: OpenShare = 0.95) -> Interval:
-    """Give the mean of repeated runs with Student's t interval.
+    """Compute the mean of repeated runs with Student's t interval.
 
     Args:
         values: one number for each independent run (seed, demonstration set).
@@ -71,7 +71,7 @@ def mean_interval(values: Sequence[float], *, confidence: OpenShare = 0.95) -> I
 
 @border(num_right=partial(check_count, least=0))
 def share_interval(num_right: int, n: Count, *, confidence: OpenShare = 0.95) -> Interval:
-    """Give a share of items with Wilson's interval, for items that are independent of each other.
+    """Compute a share of items with Wilson's interval, for items that are independent of each other.
 
     Args:
         num_right: items of one kind, at most n.
@@ -101,7 +101,7 @@ def hierarchical_bootstrap(
     num_resamples: int = 4000,
     seed: Seed = 0,
 ) -> Interval:
-    """Give the mean over sets of items with a bootstrap interval that draws sets first, then items.
+    """Compute the mean over sets of items with a bootstrap interval that draws sets first, then items.
 
     Items of one set share its demonstrations, so they are no independent witnesses: the set is the unit.
 
@@ -143,7 +143,7 @@ def hierarchical_bootstrap(
 
 @border(predictions=each(check_labels, least=2))
 def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:
-    """Give the share of predictions that change from one step to the next.
+    """Compute the share of predictions that change from one step to the next.
 
     Args:
         predictions: int arrays [n], one for each of T moments of training.
@@ -167,7 +167,7 @@ def flip_shares(predictions: Sequence[np.ndarray]) -> np.ndarray:
 
 @border(logits=check_scores)
 def expected_calibration_error(logits: np.ndarray, labels: np.ndarray, *, num_bins: Count = 10) -> float:
-    """Give how far a classifier's confidence lies from its accuracy.
+    """Compute how far a classifier's confidence lies from its accuracy.
 
     Args:
         logits: float array [n, num_labels].

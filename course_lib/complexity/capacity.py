@@ -164,7 +164,7 @@ def _rows(
 
 @border(rows=with_columns("model", "num_examples", "seed", "parameter_ratio", "side", "accuracy"))
 def generalization_gaps(rows: pd.DataFrame) -> pd.DataFrame:
-    """Give training minus held-out accuracy for each model, N and seed.
+    """Compute training minus held-out accuracy for each model, N and seed.
 
     Args:
         rows: what `sample_size_sweep` gives.

@@ -51,7 +51,7 @@ def gradient_descent(
 
 @border(curvatures=check_numbers)
 def bowl(curvatures: Sequence[float]) -> tuple[Callable, Callable]:
-    """Give a quadratic bowl with its minimum at 0, and its gradient.
+    """Return a quadratic bowl with its minimum at 0, and its gradient.
 
     Args:
         curvatures: second derivative along each axis [D].
@@ -68,7 +68,7 @@ def bowl(curvatures: Sequence[float]) -> tuple[Callable, Callable]:
 
 @border(curvatures=check_numbers)
 def largest_stable_step(curvatures: Sequence[float]) -> float:
-    """Give the learning rate above which gradient descent on a bowl moves away from the minimum.
+    """Compute the learning rate above which gradient descent on a bowl moves away from the minimum.
 
     Each step multiplies the distance along axis d by 1 - η c_d. It shrinks only while η < 2 / c_d, so
     the steepest axis decides.

@@ -34,7 +34,7 @@ _a_polynomial = of_type("numpy.polynomial.legendre.Legendre")
 
 @border(x=partial(check_numbers, least_size=0))
 def true_curve(x: np.ndarray) -> np.ndarray:
-    """Give the curve that the noisy points are drawn around, one and a half waves over [-1, 1]."""
+    """Compute the curve that the noisy points are drawn around, one and a half waves over [-1, 1]."""
     return np.sin(1.5 * np.pi * x)
 
 
@@ -83,7 +83,7 @@ def fit_polynomial(x: np.ndarray, y: np.ndarray, degree: int) -> np.polynomial.L
 
 @border(polynomial=_a_polynomial, x=check_numbers, y=check_numbers)
 def mean_squared_error(polynomial: np.polynomial.Legendre, x: np.ndarray, y: np.ndarray) -> float:
-    """Give the mean squared distance between a polynomial and points.
+    """Compute the mean squared distance between a polynomial and points.
 
     Args:
         polynomial: what `fit_polynomial` gives.

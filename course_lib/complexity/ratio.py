@@ -21,7 +21,7 @@ DECK_ROWS = (
 
 @border()
 def parameter_ratio(num_parameters: NotNegative, num_examples: Positive) -> float:
-    """Give P/N, the parameters for each training example.
+    """Compute P/N, the parameters for each training example.
 
     Args:
         num_parameters: P, at least 0.

@@ -79,7 +79,7 @@ def caption_pairs(num_pairs: Count, *, seed: Seed = 0) -> Dataset:
 
 @border(encoder=a_model_and_tokenizer, pairs=dataset_with("premise", "hypothesis"))
 def retrieval_accuracy(encoder: ModelAndTokenizer, pairs: Dataset) -> float:
-    """Give how often a sentence's nearest caption is the caption it follows from.
+    """Compute how often a sentence's nearest caption is the caption it follows from.
 
     Args:
         encoder: an encoder, or a classifier whose encoder is then used.

@@ -352,7 +352,7 @@ def effects_sentence(effects: pd.DataFrame) -> str:
 
 
 def effect_summary(effects: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Give the mean change of each kind of intervention in each direction, in points.
+    """Compute the mean change of each kind of intervention in each direction, in points.
 
     Args:
         effects: model -> what `icl.intervention_effects` or `icl.published_effects` gave.

@@ -56,7 +56,7 @@ RC: dict[Any, Any] = {
 
 @border(number=_a_number)
 def series_style(number: int) -> dict[str, Any]:
-    """Give colour, marker and line style of the n-th series of a figure."""
+    """Return colour, marker and line style of the n-th series of a figure."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],

@@ -16,7 +16,7 @@ def run_table(
     progress: bool = True,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Runs tasks here, one after the other, and returns all their rows.
+    """Run tasks here, one after the other, and return all their rows.
 
     Args:
         run_task: called as `run_task(**task, **settings, progress=progress)`; returns that task's rows.

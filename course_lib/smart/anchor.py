@@ -84,7 +84,7 @@ class Anchor:
                 kept.copy_(tensors[name])
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Give the held weights and saved buffers by name, tied ones once; they are no copies."""
+        """Return the held weights and saved buffers by name, tied ones once; they are no copies."""
         saved = {_plain(name) for name in self._model.state_dict()}
         return {**self._weights, **{name: each for name, each in self._buffers.items() if name in saved}}
 
@@ -114,12 +114,12 @@ class Anchor:
                 kept.copy_(state[name])
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        """Give all of the model's weights and buffers by name, tied ones once."""
+        """Return all of the model's weights and buffers by name, tied ones once."""
         return _by_name(chain(self._model.named_parameters(), self._model.named_buffers()))
 
 
 def _kept(kept: torch.Tensor | None, current: torch.Tensor) -> torch.Tensor:
-    """Give the anchor's own tensor on the model's device; a copy of the model's where there is none that fits."""
+    """Return the anchor's own tensor on the model's device; a copy of the model's where there is none that fits."""
     if kept is None or (kept.shape, kept.dtype) != (current.shape, current.dtype):
         return current.detach().clone()
     return kept.to(current.device)
@@ -130,7 +130,7 @@ def _by_name(named: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tenso
 
 
 def _plain(name: str) -> str:
-    """Give a weight's name without what `torch.compile` puts before it."""
+    """Return a weight's name without what `torch.compile` puts before it."""
     return name.replace("_orig_mod.", "")
 
 

@@ -17,7 +17,7 @@ Divergence = Literal["symmetric_kl", "squared_difference"]
 def symmetric_kl(
     logits_p: torch.Tensor, logits_q: torch.Tensor, reduction: Reduction = "batchmean"
 ) -> torch.Tensor:
-    """Give KL(P‖Q) + KL(Q‖P) of two categorical distributions, in nats.
+    """Compute KL(P‖Q) + KL(Q‖P) of two categorical distributions, in nats.
 
     Computed as Σ (p - q)(log p - log q), which is exactly 0 where both are equal, never negative, and
     stable for large logits. A class that both exclude (logit -inf) adds nothing; one that only one of them
@@ -61,7 +61,7 @@ def symmetric_kl(
 def squared_difference(
     outputs_p: torch.Tensor, outputs_q: torch.Tensor, reduction: Reduction = "batchmean"
 ) -> torch.Tensor:
-    """Give the squared difference of two regression outputs.
+    """Compute the squared difference of two regression outputs.
 
     Args:
         outputs_p: float tensor [B, ..., C]; C is 1 for one target.
@@ -90,7 +90,7 @@ DIVERGENCES: dict[Divergence, Callable[..., torch.Tensor]] = {
 
 
 def find_divergence(name: Divergence) -> Callable[..., torch.Tensor]:
-    """Give the divergence of this name.
+    """Return the divergence of this name.
 
     Raises:
         CourseError: if there is none.

@@ -41,7 +41,7 @@ def word_embeddings(model: torch.nn.Module, input_ids: torch.Tensor) -> torch.Te
 def forward_from_embeddings(
     model: torch.nn.Module, inputs: Mapping[str, Any], replay: DropoutReplay | None = None
 ) -> Forward:
-    """Give the model as a function of its word embeddings, everything else of the inputs held fixed.
+    """Return the model as a function of its word embeddings, everything else of the inputs held fixed.
 
     The model is called with its `input_ids`, and what its embedding layer looked up is replaced by the
     given embeddings. So whatever the architecture does with ids (positions that skip padding, the last
@@ -103,7 +103,7 @@ def _placed(
     looked_up: torch.Tensor,
     is_time_first: bool,
 ) -> torch.Tensor | None:
-    """Give the embeddings in the order in which the model looked up these ids, None where it read others."""
+    """Return the embeddings in the order in which the model looked up these ids, None where it read others."""
     if ids is None or ids.dim() != 2 or not isinstance(looked_up, torch.Tensor):
         return None
     num_words = input_ids.shape[1]
@@ -157,7 +157,7 @@ def refuse_low_precision(*tensors: torch.Tensor) -> None:
 
 
 def embedding_layer(model: torch.nn.Module) -> torch.nn.Module:
-    """Give the module that looks a model's words up, that of the encoder where encoder and decoder share a table.
+    """Return the module that looks a model's words up, that of the encoder where encoder and decoder share a table.
 
     Raises:
         CourseError: if the model does not say where it is.

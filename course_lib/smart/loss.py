@@ -110,7 +110,7 @@ class SmartLoss:
     def __call__(
         self, model: torch.nn.Module, batch: Mapping[str, Any], logits: torch.Tensor
     ) -> torch.Tensor:
-        """Give λ_s R_s + μ D_Breg for a batch, and keep both values in `terms`.
+        """Compute λ_s R_s + μ D_Breg for a batch, and keep both values in `terms`.
 
         Args:
             model: the model as the loop has it, wrapped or not. It is here because `finetune` passes it;
@@ -185,7 +185,7 @@ class SmartLoss:
                 )
 
     def _drawn_again(self, batch: Mapping[str, Any], clean_pass: CleanPass) -> torch.Tensor:
-        """Give the logits of the model's own pass with masks that the further passes draw too."""
+        """Compute the logits of the model's own pass with masks that the further passes draw too."""
         with clean_pass.replay.replayed():
             logits: torch.Tensor = self.model(**{k: v for k, v in batch.items() if k != "labels"}).logits
         return logits
@@ -250,7 +250,7 @@ def refuse_rounded_products(device: torch.device) -> None:
 
 
 def _plain_forward(model: torch.nn.Module) -> Any:
-    """Give the `forward` that accelerate put autocast around, None where it did not."""
+    """Return the `forward` that accelerate put autocast around, None where it did not."""
     return vars(model).get("_original_forward")
 
 

@@ -38,7 +38,7 @@ _PREFIX = "anchor."
 
 @border()
 def beta_from_half_life(num_updates: Positive) -> float:
-    """Give the β with which an old weight counts half after so many updates.
+    """Compute the β with which an old weight counts half after so many updates.
 
     The published β suits long runs: after 150 updates with it the anchor is still about three quarters
     θ_0, an untrained head included. A half-life says in updates what β says in logarithms.
@@ -106,7 +106,7 @@ class BregmanProximalPoint:
     def penalty(
         self, inputs: Mapping[str, Any], logits: torch.Tensor, replay: DropoutReplay | None = None
     ) -> torch.Tensor:
-        """Give μ D_Breg for a batch.
+        """Compute μ D_Breg for a batch.
 
         Args:
             inputs: the model's inputs; `labels` are left out.
@@ -127,7 +127,7 @@ class BregmanProximalPoint:
         return self.proximal_weight * find_divergence(self.divergence)(logits, anchor_logits.to(logits.dtype))
 
     def current_beta(self) -> float:
-        """Give the β of the next update."""
+        """Return the β of the next update."""
         if self.num_steps is None:
             return self.beta
         share_done = self.num_updates / self.num_steps
@@ -141,7 +141,7 @@ class BregmanProximalPoint:
             self._anchor.follow(beta)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Give the anchor's weights and the number of updates, all as tensors.
+        """Return the anchor's weights and the number of updates, all as tensors.
 
         As a module's `state_dict` does, it refers to the weights themselves: save or clone it before the
         next update.

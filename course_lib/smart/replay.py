@@ -118,7 +118,7 @@ class CleanPass:
         self._handles = []
 
     def embeddings_of(self, input_ids: torch.Tensor) -> torch.Tensor | None:
-        """Give the word embeddings that the pass looked up, None where it did not see these ids."""
+        """Return the word embeddings that the pass looked up, None where it did not see these ids."""
         if self._ids is None or self.embeddings is None or not torch.equal(self._ids, input_ids):
             return None
         was_changed = self.embeddings._version != self._version  # in place, by the model itself
@@ -198,7 +198,7 @@ class _MaskMode(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def mask(self, values: torch.Tensor, p: float) -> torch.Tensor:
-        """Give 0 for what is dropped and 1 / (1 - p) for the rest, in the shape of the values."""
+        """Return 0 for what is dropped and 1 / (1 - p) for the rest, in the shape of the values."""
         raise NotImplementedError
 
     def _dropout(
@@ -285,7 +285,7 @@ class _Reuse(_MaskMode):
 
 
 def _generator_states(device: torch.device) -> list[torch.Tensor]:
-    """Give the states of the generators that a pass on this device draws from."""
+    """Return the states of the generators that a pass on this device draws from."""
     if device.type == "cuda":
         return [torch.get_rng_state(), torch.cuda.get_rng_state(device)]
     if device.type == "mps":

@@ -75,7 +75,7 @@ def _normalise(gradient: torch.Tensor, norm: Norm) -> torch.Tensor:
 
 
 def _size(values: torch.Tensor, norm: Norm) -> torch.Tensor:
-    """Give each example's norm, [B, 1, 1]."""
+    """Compute each example's norm, [B, 1, 1]."""
     largest = values.abs().amax(dim=(1, 2), keepdim=True)
     if norm == "inf":
         return largest
@@ -168,7 +168,7 @@ class SmoothnessRegularizer:
         clean_logits: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Give R_s, the mean over the batch of the change that `perturb` finds.
+        """Compute R_s, the mean over the batch of the change that `perturb` finds.
 
         The gradient flows through f(x̃) and through f(x), not through δ.
 
@@ -205,7 +205,7 @@ def _real_tokens(embeddings: torch.Tensor, attention_mask: torch.Tensor | None) 
 
 
 def _gradient(change: torch.Tensor, point: torch.Tensor) -> torch.Tensor:
-    """Give ∂change/∂point, or zeros with a warning where the output does not depend on the embeddings."""
+    """Compute ∂change/∂point, or zeros with a warning where the output does not depend on the embeddings."""
     gradient = None
     if change.requires_grad:
         (gradient,) = torch.autograd.grad(change, point, allow_unused=True)

@@ -81,7 +81,7 @@ class SmartTrainingArguments(TrainingArguments):
             )
 
     def make_regularizer(self, divergence: Divergence = "symmetric_kl") -> SmoothnessRegularizer | None:
-        """Give R_s with these settings, None where it is switched off."""
+        """Return R_s with these settings, None where it is switched off."""
         if not self.smoothness_weight:
             return None
         return SmoothnessRegularizer(
@@ -96,7 +96,7 @@ class SmartTrainingArguments(TrainingArguments):
     def make_proximal(
         self, model: torch.nn.Module, num_steps: int, divergence: Divergence = "symmetric_kl"
     ) -> BregmanProximalPoint | None:
-        """Give μ D_Breg with these settings, anchored at the model as it is; None where it is off."""
+        """Return μ D_Breg with these settings, anchored at the model as it is; None where it is off."""
         if not self.proximal_weight:
             return None
         return BregmanProximalPoint(
@@ -189,7 +189,7 @@ class SmartTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Give the task loss of the Trainer, in training with λ_s R_s + μ D_Breg added.
+        """Compute the task loss of the Trainer, in training with λ_s R_s + μ D_Breg added.
 
         Args:
             model: the model, wrapped or not.
@@ -236,14 +236,14 @@ class SmartTrainer(Trainer):
         return loss, logits, labels
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """Give the micro-batches of a step as the Trainer does, and count their examples."""
+        """Return the micro-batches of a step as the Trainer does, and count their examples."""
         batches, num_items = super().get_batch_samples(*args, **kwargs)
         count = torch.tensor([sum(len(batch["input_ids"]) for batch in batches)], device=self.args.device)
         self._num_examples_in_step = int(self.accelerator.gather(count).sum())
         return batches, num_items
 
     def _share_of_step(self, num_examples: int) -> float:
-        """Give a micro-batch's share of the step's examples, times the processes, whose gradients are averaged."""
+        """Compute a micro-batch's share of the step's examples, times the processes, whose gradients are averaged."""
         return num_examples * self.accelerator.num_processes / self._num_examples_in_step
 
     def _refuse_not_finite(self, what: str, values: torch.Tensor) -> None:

@@ -139,7 +139,7 @@ class InertnessWatch:
 
 
 def task_loss(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor | None:
-    """Give cross-entropy, or the squared error where there is one output; None without labels that fit."""
+    """Compute cross-entropy, or the squared error where there is one output; None without labels that fit."""
     if labels is None:
         return None
     if logits.shape[-1] == 1 or labels.is_floating_point():

@@ -150,7 +150,7 @@ an_arm = of_type("course_lib.smart.experiments.ablation.Arm")
 
 
 def arm_with(stored: Mapping[str, Any]) -> Arm:
-    """Returns the arm of the fields that `Arm.stored` gave.
+    """Return the arm of the fields that `Arm.stored` gave.
 
     Raises:
         CourseError: a field that an arm has not, or a value out of its range.
@@ -161,7 +161,7 @@ def arm_with(stored: Mapping[str, Any]) -> Arm:
 
 @border(chosen=mapping_to(an_arm, "plain", "R_s", "D_Breg", "label smoothing"))
 def ablation_arms(chosen: Mapping[str, Arm]) -> dict[str, Arm]:
-    """Give the arms of the ablation from the settings that a search chose.
+    """Return the arms of the ablation from the settings that a search chose.
 
     Args:
         chosen: an arm for each of "plain", "R_s", "D_Breg" and "label smoothing".
@@ -264,7 +264,7 @@ def _smart_loss(arm: Arm, classifier: ModelAndTokenizer, num_steps: int) -> Smar
 
 
 def _label_smoothing(share: float) -> ExtraLoss | None:
-    """Give what label smoothing adds to the cross-entropy of a batch."""
+    """Compute what label smoothing adds to the cross-entropy of a batch."""
     if not share:
         return None
 
@@ -392,7 +392,7 @@ def ablation_sweep(
 def ablation_tasks(
     arms: Mapping[str, Mapping[str, Arm]], train_sizes: Sequence[Count], seeds: Sequence[Seed]
 ) -> Iterator[dict[str, Any]]:
-    """Give the arguments of every `ablation_run`.
+    """Return the arguments of every `ablation_run`.
 
     Args:
         arms: the arms by name, for the name of each of the texts.

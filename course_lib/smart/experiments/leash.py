@@ -101,14 +101,14 @@ def weight_of_start(
     late_beta_start: Share = 0.1,
     half_life: Positive | None = None,
 ) -> np.ndarray:
-    """Give how much of the anchor is still the untrained start, over a run.
+    """Compute how much of the anchor is still the untrained start, over a run.
 
     Args:
         num_updates: updates of the whole run.
-        beta: as in `BregmanProximalPoint`, whose published values are the defaults.
-        late_beta: as there.
-        late_beta_start: as there.
-        half_life: as there, in updates; instead of both β.
+        beta: β of the first updates; the defaults are the published values.
+        late_beta: β of the later updates.
+        late_beta_start: share of the updates after which `late_beta` holds.
+        half_life: instead of both β: updates after which an old weight counts half.
 
     Returns:
         Shares from 1 down, float array [num_updates + 1].
@@ -127,7 +127,7 @@ def weight_of_start(
 
 
 def _bowl(curvatures: Sequence[float], start: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Give curvatures and start as arrays of one length."""
+    """Return curvatures and start as arrays of one length."""
     c, theta = np.asarray(curvatures), np.asarray(start)
     if not c.min() > 0 or len(c) != len(theta):
         raise CourseError(

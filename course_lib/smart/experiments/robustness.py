@@ -69,7 +69,7 @@ def swap_letters(text: Text, rng: random.Random, share: Share = 0.3) -> str:
 
 
 def _places_to_swap(word: str) -> list[int]:
-    """Give the places inside a word whose letter differs from the next."""
+    """Return the places inside a word whose letter differs from the next."""
     if not word.isalpha():
         return []
     return [place for place in range(1, len(word) - 2) if word[place] != word[place + 1]]
@@ -123,7 +123,7 @@ def change_texts(texts: Dataset, change: Change, *, seed: Seed = 0) -> Dataset:
 def flip_rates(
     classifier: ModelAndTokenizer, texts: Dataset, *, noise: NotNegative = NOISE, seed: Seed = 0
 ) -> FlipRates:
-    """Give the share of predictions that each small change flips.
+    """Compute the share of predictions that each small change flips.
 
     Args:
         classifier: the model and its tokenizer. An uncased tokenizer reads capitals as small letters.
@@ -155,7 +155,7 @@ def flip_rates(
 def noise_flip_rate(
     classifier: ModelAndTokenizer, texts: Dataset, noise: NotNegative = NOISE, *, seed: Seed = 0
 ) -> float:
-    """Give the share of texts whose prediction changes when noise is added to the word embeddings.
+    """Compute the share of texts whose prediction changes when noise is added to the word embeddings.
 
     Args:
         classifier: the model and its tokenizer.
@@ -186,7 +186,7 @@ def noise_flip_rate(
 def measure_smoothness(
     classifier: ModelAndTokenizer, texts: Dataset, regularizer: SmoothnessRegularizer, *, seed: Seed = 0
 ) -> np.ndarray:
-    """Give R_s of each text, without training on it.
+    """Compute R_s of each text, without training on it.
 
     Args:
         classifier: the model and its tokenizer.
@@ -266,7 +266,7 @@ def smoothness_over_radius(
 
 @border()
 def in_ball(epsilon: Positive) -> SmoothnessRegularizer:
-    """Give R_s with radius ε, and step size 100 ε and noise ε, the proportions of the paper's defaults.
+    """Return R_s with radius ε, and step size 100 ε and noise ε, the proportions of the paper's defaults.
 
     Raises:
         CourseError: if ε is not positive and finite.

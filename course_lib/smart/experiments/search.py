@@ -49,13 +49,13 @@ class SearchRow(StoredArm):
 
 
 def rate_candidates() -> list[Arm]:
-    """Give the first stage: the learning rate of plain fine-tuning."""
+    """Return the first stage: the learning rate of plain fine-tuning."""
     return [Arm(learning_rate=rate) for rate in LEARNING_RATES]
 
 
 @border()
 def part_candidates(learning_rate: Positive) -> list[Arm]:
-    """Give the second stage: the settings of each part alone, at the chosen learning rate.
+    """Return the second stage: the settings of each part alone, at the chosen learning rate.
 
     At the paper's radius R_s is next to nothing whatever its weight, so only the larger one is tried.
     """
@@ -114,7 +114,7 @@ def search_run(
 
 @border(record=of_type("course_lib.runs.ResultRecord"))
 def choose_by_texts(record: ResultRecord) -> dict[str, dict[str, Arm]]:
-    """Give `choose` for each of the texts of a record of `search_run`."""
+    """Return `choose` for each of the texts of a record of `search_run`."""
     rows = record.table().assign(num_development=record.settings["num_development"])
     return {str(name): choose(part) for name, part in rows.groupby("texts", sort=False)}
 
@@ -157,7 +157,7 @@ def choose(rows: pd.DataFrame) -> dict[str, Arm]:
 
 @border(row=partial(check_mapping, keys=STORED_FIELDS))
 def arm_of(row: Mapping[str, Any]) -> Arm:
-    """Give the arm that a row of a table describes; a missing half-life is the published β."""
+    """Return the arm that a row of a table describes; a missing half-life is the published β."""
     half_life = row["half_life"]
     is_published = half_life is None or half_life != half_life
     stored = {name: row[name] for name in STORED_FIELDS}
@@ -166,7 +166,7 @@ def arm_of(row: Mapping[str, Any]) -> Arm:
 
 @border(arms=each(an_arm))
 def search_tasks(texts: Sequence[Text], arms: Sequence[Arm], seeds: Sequence[Seed]) -> list[dict[str, Any]]:
-    """Give the arguments of every `search_run`."""
+    """Return the arguments of every `search_run`."""
     return [
         {"texts": name, "seed": seed, "arm": arm.stored()} for name, arm, seed in product(texts, arms, seeds)
     ]

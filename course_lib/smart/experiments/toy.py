@@ -99,7 +99,7 @@ def train_toy(
 
 @border(network=a_model, points=POINTS, labels=LABELS)
 def score(network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """Give accuracy and loss in nats of a network on points [n, 2]."""
+    """Compute accuracy and loss in nats of a network on points [n, 2]."""
     check_labels("labels", labels, num_labels=2, num_rows=len(points))
     with torch.no_grad():
         logits = network(points.unsqueeze(1))
@@ -109,14 +109,14 @@ def score(network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor) 
 
 @border(network=a_model, point=POINT, delta=shaped(2))
 def change_at(network: torch.nn.Module, point: torch.Tensor, delta: torch.Tensor) -> float:
-    """Give ℓ_s(f(x + δ), f(x)) for one point [1, 1, 2] and one perturbation [2]."""
+    """Compute ℓ_s(f(x + δ), f(x)) for one point [1, 1, 2] and one perturbation [2]."""
     with torch.no_grad():
         return symmetric_kl(network(point + delta), network(point)).item()
 
 
 @border(network=a_model, point=POINT, offsets=shaped(None))
 def change_around(network: torch.nn.Module, point: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-    """Give ℓ_s(f(x + δ), f(x)) for perturbations on a grid.
+    """Compute ℓ_s(f(x + δ), f(x)) for perturbations on a grid.
 
     Args:
         network: maps points [n, 1, 2] to logits [n, C].
@@ -143,7 +143,7 @@ def ascent_path(
     noise_std: Positive,
     seed: Seed = 0,
 ) -> dict[str, torch.Tensor]:
-    """Give the stops of one ascent step: the noise, where the gradient leads, and the projection.
+    """Compute the stops of one ascent step: the noise, where the gradient leads, and the projection.
 
     Args:
         network: maps points [n, 1, 2] to logits [n, C].
