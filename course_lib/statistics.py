@@ -78,6 +78,9 @@ def share_interval(num_right: int, n: Count, *, confidence: OpenShare = 0.95) ->
         n: all items.
         confidence: how often such an interval holds the true share.
 
+    Returns:
+        The share with its interval; n is the number of items.
+
     Raises:
         CourseError: counts that cannot be; a confidence that is not between 0 and 1.
 

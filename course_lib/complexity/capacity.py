@@ -107,7 +107,20 @@ def sample_size_run(
     texts: Text = "movie",
     progress: Flag = False,
 ) -> list[SampleSizeRow]:
-    """Run one size and seed of `sample_size_sweep`, and give its rows."""
+    """Run one size and seed of `sample_size_sweep`, and give its rows.
+
+    Args:
+        train_size: training examples N.
+        seed: draws the examples, the head and the order of the batches.
+        num_heldout: held-out texts.
+        num_epochs: passes over the examples.
+        learning_rate: the encoder's.
+        texts: domain of the texts.
+        progress: whether to show progress bars.
+
+    Returns:
+        A row for each model and side.
+    """
     pool, heldout = labelled_splits(texts, num_heldout=num_heldout)
     train = sample_texts(pool, train_size, seed=seed)
     settings = FinetuningSettings(learning_rate=learning_rate, num_epochs=num_epochs, seed=seed)

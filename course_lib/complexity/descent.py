@@ -76,6 +76,9 @@ def largest_stable_step(curvatures: Sequence[float]) -> float:
     Args:
         curvatures: second derivative along each axis, positive.
 
+    Returns:
+        2 / the largest curvature.
+
     Raises:
         CourseError: no curvatures, or one that is not positive.
 

@@ -34,7 +34,14 @@ _a_polynomial = of_type("numpy.polynomial.legendre.Legendre")
 
 @border(x=partial(check_numbers, least_size=0))
 def true_curve(x: np.ndarray) -> np.ndarray:
-    """Compute the curve that the noisy points are drawn around, one and a half waves over [-1, 1]."""
+    """Compute the curve that the noisy points are drawn around, one and a half waves over [-1, 1].
+
+    Args:
+        x: float array [n].
+
+    Returns:
+        Float array [n].
+    """
     return np.sin(1.5 * np.pi * x)
 
 
@@ -89,6 +96,9 @@ def mean_squared_error(polynomial: np.polynomial.Legendre, x: np.ndarray, y: np.
         polynomial: what `fit_polynomial` gives.
         x: float array [n].
         y: float array [n].
+
+    Returns:
+        The error, at least 0.
 
     Raises:
         CourseError: x and y of unequal length or empty, or a number that is not finite.

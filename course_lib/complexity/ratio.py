@@ -27,6 +27,9 @@ def parameter_ratio(num_parameters: NotNegative, num_examples: Positive) -> floa
         num_parameters: P, at least 0.
         num_examples: N, more than 0. Its unit (images, words, pairs) belongs beside the ratio.
 
+    Returns:
+        P/N.
+
     Raises:
         CourseError: if P is negative or N is not positive.
 

@@ -134,7 +134,14 @@ def learning_rate_sweep(
 
 @border(rows=with_columns("kind"))
 def split_run_rows(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Part the rows of `learning_rate_run` into one table of runs and one of steps."""
+    """Part the rows of `learning_rate_run` into one table of runs and one of steps.
+
+    Args:
+        rows: the rows of any number of runs.
+
+    Returns:
+        The table of runs and the table of steps, each without the other's columns.
+    """
     per_kind = {kind: part.dropna(axis=1, how="all") for kind, part in rows.groupby("kind")}
     return per_kind["run"].reset_index(drop=True), per_kind["step"].reset_index(drop=True)
 
@@ -151,6 +158,15 @@ def learning_rate_run(
     progress: Flag = False,
 ) -> list[RunRow | StepRow]:
     """Run one learning rate and seed of `learning_rate_sweep`.
+
+    Args:
+        learning_rate: peak learning rate.
+        seed: draws the examples, the head and the order of the batches.
+        num_train: training texts.
+        num_heldout: held-out texts.
+        num_steps: optimizer steps.
+        num_pairs: caption pairs for what is forgotten.
+        progress: whether to show progress bars.
 
     Returns:
         A row of kind "run" (held-out accuracy and loss, relative distance from the pre-trained weights

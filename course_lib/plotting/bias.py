@@ -35,6 +35,13 @@ KIND_NAMES = {
 def pair_name(h1: str, h2: str) -> str:
     """Name a pair of hypotheses for an axis.
 
+    Args:
+        h1: name of a hypothesis.
+        h2: name of another.
+
+    Returns:
+        The name.
+
     Example:
         >>> pair_name("sentiment", "sentiment.domain")
         'sentiment / domain'

@@ -315,7 +315,14 @@ def step_figure(steps: pd.DataFrame) -> Figure:
 
 @border(runs=RATE_RUNS)
 def learning_rate_sentence(runs: pd.DataFrame) -> str:
-    """Say in one sentence what the largest learning rate costs beside the best one."""
+    """Say in one sentence what the largest learning rate costs beside the best one.
+
+    Args:
+        runs: the table of runs of `complexity.learning_rate_sweep`, over several seeds.
+
+    Returns:
+        The sentence.
+    """
     means = runs.groupby("learning_rate").mean(numeric_only=True).to_dict("index")
     best = max(means, key=lambda rate: means[rate]["accuracy"])
     largest = runs["learning_rate"].max()

@@ -57,6 +57,12 @@ def next_token_sentence(probabilities: Mapping[str, Sequence[tuple[str, float]]]
 def visible(token: str) -> str:
     """Write a token so that white space can be seen.
 
+    Args:
+        token: the token's text.
+
+    Returns:
+        The text with marks for spaces and line breaks.
+
     Example:
         >>> visible(" The"), visible("\\n")
         ('␣The', '↵')

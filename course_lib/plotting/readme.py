@@ -9,7 +9,11 @@ from course_lib.runs import load_record
 
 
 def draw(path: str) -> None:
-    """Write lesson 01's figure as a PNG file."""
+    """Write lesson 01's figure as a PNG file.
+
+    Args:
+        path: the file.
+    """
     sample_size_figure(load_record("sample_size").table()).savefig(path)
 
 

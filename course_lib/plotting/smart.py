@@ -81,7 +81,16 @@ def decision(
 def decision_figure(
     networks: dict[str, torch.nn.Module], points: torch.Tensor, labels: torch.Tensor
 ) -> Figure:
-    """Draw the decisions of several networks as small multiples."""
+    """Draw the decisions of several networks as small multiples.
+
+    Args:
+        networks: panel title -> network from points [n, 1, 2] to logits [n, 2].
+        points: training points, float tensor [n, 2].
+        labels: int tensor [n].
+
+    Returns:
+        A figure with a panel for each network.
+    """
     figure, axes = panels(1, len(networks), width=4.0, height=3.6, squeeze=False, sharey=True)
     for panel, (title, network) in zip(axes[0], networks.items(), strict=True):
         decision(panel, network, points, labels, title=title)
@@ -294,7 +303,14 @@ def search_figure(rows: pd.DataFrame) -> Figure:
 
 @border(row=partial(check_mapping, keys=CANDIDATE))
 def candidate_label(row: dict) -> str:
-    """Say what a candidate of the search is, in the lesson's symbols."""
+    """Say what a candidate of the search is, in the lesson's symbols.
+
+    Args:
+        row: a row of a record of `smart.search.search_run`.
+
+    Returns:
+        The label.
+    """
     if row["family"] == "R_s":
         return f"R_s, ε = {row['epsilon']:g}, λ_s = {row['smoothness_weight']:g}"
     if row["family"] == "D_Breg":

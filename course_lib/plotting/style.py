@@ -56,7 +56,14 @@ RC: dict[Any, Any] = {
 
 @border(number=_a_number)
 def series_style(number: int) -> dict[str, Any]:
-    """Return colour, marker and line style of the n-th series of a figure."""
+    """Return colour, marker and line style of the n-th series of a figure.
+
+    Args:
+        number: n, from 0.
+
+    Returns:
+        Arguments of matplotlib's `plot`.
+    """
     return {
         "color": COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)],
@@ -66,7 +73,15 @@ def series_style(number: int) -> dict[str, Any]:
 
 @border(number=_a_number)
 def markers_only(number: int, **options: Any) -> dict[str, Any]:
-    """Return the style of the n-th series without its line; options override it."""
+    """Return the style of the n-th series without its line; options override it.
+
+    Args:
+        number: n, from 0.
+        **options: further arguments of matplotlib's `plot`.
+
+    Returns:
+        Arguments of matplotlib's `plot`.
+    """
     return {**series_style(number), "linestyle": "", **options}
 
 
@@ -150,14 +165,23 @@ def plot_hollow(axes: Axes, x: Any, y: Any, *, number: int) -> None:
 
 @border(axes=an_axes)
 def name_rows(axes: Axes, names: Collection[str]) -> None:
-    """Name the rows of a panel whose values run along x; the first is on top, at 0."""
+    """Name the rows of a panel whose values run along x; the first is on top, at 0.
+
+    Args:
+        axes: the panel.
+        names: a name for each row.
+    """
     axes.set_yticks(range(len(names)), list(names))
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 @border(axes=an_axes)
 def mark_chance(axes: Axes) -> None:
-    """Draw a dotted line at one half, where neither of two answers is preferred."""
+    """Draw a dotted line at one half, where neither of two answers is preferred.
+
+    Args:
+        axes: where to draw.
+    """
     axes.axvline(0.5, color="black", linewidth=0.8, linestyle=":")
 
 
@@ -202,6 +226,13 @@ def horizontal_bars(axes: Axes, labels: Sequence[str], values: Sequence[float], 
 def shortened(texts: Sequence[str], length: Count) -> list[str]:
     """Cut texts to a length, for labels.
 
+    Args:
+        texts: the texts.
+        length: most characters of each.
+
+    Returns:
+        The texts, the cut ones with an ellipsis at their end.
+
     Example:
         >>> shortened(["a long label", "short"], 8)
         ['a long …', 'short']
@@ -211,7 +242,11 @@ def shortened(texts: Sequence[str], length: Count) -> list[str]:
 
 @border(figure=a_figure)
 def letter_panels(figure: Figure) -> None:
-    """Put (a), (b), … before the titles of a figure's panels."""
+    """Put (a), (b), … before the titles of a figure's panels.
+
+    Args:
+        figure: the figure.
+    """
     for number, axes in enumerate(figure.axes):
         title = axes.get_title()
         axes.set_title("")

@@ -73,7 +73,11 @@ class Anchor:
             torch.clear_autocast_cache()
 
     def follow(self, beta: float) -> None:
-        """Keep the share β of the anchor's weights and take the rest from the model; take all of its buffers."""
+        """Keep the share β of the anchor's weights and take the rest from the model; take all of its buffers.
+
+        Args:
+            beta: β, from 0 to 1.
+        """
         self.match_model()
         tensors = self._tensors()
         with torch.no_grad():
@@ -84,12 +88,19 @@ class Anchor:
                 kept.copy_(tensors[name])
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the held weights and saved buffers by name, tied ones once; they are no copies."""
+        """Return the held weights and saved buffers by name, tied ones once; they are no copies.
+
+        Returns:
+            Name -> tensor.
+        """
         saved = {_plain(name) for name in self._model.state_dict()}
         return {**self._weights, **{name: each for name, each in self._buffers.items() if name in saved}}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take the values that `state_dict` gave, or those of a whole model whose frozen weights are the same.
+
+        Args:
+            state: name -> tensor.
 
         Raises:
             CourseError: weights missing, unknown, of other shapes, or frozen ones with other values; nothing

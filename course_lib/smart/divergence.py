@@ -92,6 +92,12 @@ DIVERGENCES: dict[Divergence, Callable[..., torch.Tensor]] = {
 def find_divergence(name: Divergence) -> Callable[..., torch.Tensor]:
     """Return the divergence of this name.
 
+    Args:
+        name: one of `DIVERGENCES`.
+
+    Returns:
+        A function of two outputs and a reduction, such as `symmetric_kl`.
+
     Raises:
         CourseError: if there is none.
     """
@@ -105,6 +111,9 @@ def divergence_for(config: Any, labels: torch.Tensor | None = None) -> Divergenc
         config: a `transformers` configuration with `num_labels` and `problem_type`.
         labels: a batch's labels; where the configuration names no problem they tell it, as they tell
             `transformers`: floats for several outputs are several labels at once.
+
+    Returns:
+        A name of `DIVERGENCES`.
 
     Raises:
         CourseError: several labels at once, for which the paper gives no ℓ_s.

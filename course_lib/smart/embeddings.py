@@ -159,6 +159,12 @@ def refuse_low_precision(*tensors: torch.Tensor) -> None:
 def embedding_layer(model: torch.nn.Module) -> torch.nn.Module:
     """Return the module that looks a model's words up, that of the encoder where encoder and decoder share a table.
 
+    Args:
+        model: a `transformers` model.
+
+    Returns:
+        A module from ids [B, T] to vectors [B, T, D].
+
     Raises:
         CourseError: if the model does not say where it is.
     """

@@ -231,6 +231,9 @@ def refuse_rounded_products(device: torch.device) -> None:
     TF32 keeps 10 bits of a factor, so after LayerNorm a perturbation of 1e-5 is mostly rounded away. The
     gradient of R_s would suffer in the backward pass too, which is not ours to protect, hence an error.
 
+    Args:
+        device: where the products are computed.
+
     Raises:
         CourseError: under TF32, or bfloat16 products on a CPU.
     """

@@ -46,6 +46,9 @@ def beta_from_half_life(num_updates: Positive) -> float:
     Args:
         num_updates: the half-life, positive.
 
+    Returns:
+        β, between 0 and 1.
+
     Raises:
         CourseError: if it is not positive and finite.
 
@@ -127,7 +130,11 @@ class BregmanProximalPoint:
         return self.proximal_weight * find_divergence(self.divergence)(logits, anchor_logits.to(logits.dtype))
 
     def current_beta(self) -> float:
-        """Return the β of the next update."""
+        """Return the β of the next update.
+
+        Returns:
+            β, between 0 and 1.
+        """
         if self.num_steps is None:
             return self.beta
         share_done = self.num_updates / self.num_steps
@@ -145,6 +152,9 @@ class BregmanProximalPoint:
 
         As a module's `state_dict` does, it refers to the weights themselves: save or clone it before the
         next update.
+
+        Returns:
+            Name -> tensor.
         """
         weights = {f"{_PREFIX}{name}": tensor for name, tensor in self._anchor.state_dict().items()}
         return {**weights, "num_updates": torch.tensor(self.num_updates)}
@@ -152,6 +162,9 @@ class BregmanProximalPoint:
     @border(state=partial(check_mapping, check=a_tensor, least=0))
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what `state_dict` gave.
+
+        Args:
+            state: name -> tensor.
 
         Raises:
             CourseError: if weights are missing, unknown or of other shapes; nothing is changed then.

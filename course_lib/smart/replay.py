@@ -73,7 +73,11 @@ class DropoutReplay:
 
 @contextmanager
 def without_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """Run passes of a model in evaluation mode, and put every module back into its own mode."""
+    """Run passes of a model in evaluation mode, and put every module back into its own mode.
+
+    Args:
+        model: the model.
+    """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -118,7 +122,14 @@ class CleanPass:
         self._handles = []
 
     def embeddings_of(self, input_ids: torch.Tensor) -> torch.Tensor | None:
-        """Return the word embeddings that the pass looked up, None where it did not see these ids."""
+        """Return the word embeddings that the pass looked up, None where it did not see these ids.
+
+        Args:
+            input_ids: int tensor [B, T].
+
+        Returns:
+            Float tensor [B, T, D] with its gradient, or None.
+        """
         if self._ids is None or self.embeddings is None or not torch.equal(self._ids, input_ids):
             return None
         was_changed = self.embeddings._version != self._version  # in place, by the model itself
@@ -143,7 +154,14 @@ class CleanPass:
 
 
 def is_compiled(model: torch.nn.Module) -> bool:
-    """Say whether `torch.compile` stands around a model or a part of it."""
+    """Say whether `torch.compile` stands around a model or a part of it.
+
+    Args:
+        model: the model.
+
+    Returns:
+        True where compiled code runs in its passes.
+    """
     return any(
         hasattr(module, "_orig_mod")
         or getattr(module, "_compiled_call_impl", None) is not None

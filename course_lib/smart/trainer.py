@@ -81,7 +81,14 @@ class SmartTrainingArguments(TrainingArguments):
             )
 
     def make_regularizer(self, divergence: Divergence = "symmetric_kl") -> SmoothnessRegularizer | None:
-        """Return R_s with these settings, None where it is switched off."""
+        """Return R_s with these settings, None where it is switched off.
+
+        Args:
+            divergence: ℓ_s.
+
+        Returns:
+            R_s, or None.
+        """
         if not self.smoothness_weight:
             return None
         return SmoothnessRegularizer(
@@ -96,7 +103,16 @@ class SmartTrainingArguments(TrainingArguments):
     def make_proximal(
         self, model: torch.nn.Module, num_steps: int, divergence: Divergence = "symmetric_kl"
     ) -> BregmanProximalPoint | None:
-        """Return μ D_Breg with these settings, anchored at the model as it is; None where it is off."""
+        """Return μ D_Breg with these settings, anchored at the model as it is; None where it is off.
+
+        Args:
+            model: the model that is trained.
+            num_steps: updates of the whole run.
+            divergence: ℓ_s.
+
+        Returns:
+            The proximal term, or None.
+        """
         if not self.proximal_weight:
             return None
         return BregmanProximalPoint(
@@ -228,6 +244,9 @@ class SmartTrainer(Trainer):
             args: passed on.
             kwargs: passed on.
 
+        Returns:
+            Loss, logits and labels, as `Trainer` does.
+
         Raises:
             CourseError: logits or a loss that are not finite. As predictions they would all be label 0.
         """
@@ -236,7 +255,11 @@ class SmartTrainer(Trainer):
         return loss, logits, labels
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the micro-batches of a step as the Trainer does, and count their examples."""
+        """Return the micro-batches of a step as the Trainer does, and count their examples.
+
+        Returns:
+            The micro-batches and the number of their labels, as `Trainer` does.
+        """
         batches, num_items = super().get_batch_samples(*args, **kwargs)
         count = torch.tensor([sum(len(batch["input_ids"]) for batch in batches)], device=self.args.device)
         self._num_examples_in_step = int(self.accelerator.gather(count).sum())

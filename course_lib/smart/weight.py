@@ -139,7 +139,15 @@ class InertnessWatch:
 
 
 def task_loss(logits: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor | None:
-    """Compute cross-entropy, or the squared error where there is one output; None without labels that fit."""
+    """Compute cross-entropy, or the squared error where there is one output; None without labels that fit.
+
+    Args:
+        logits: float tensor [B, C].
+        labels: int tensor [B], or floats of the shape of the logits.
+
+    Returns:
+        A scalar, or None.
+    """
     if labels is None:
         return None
     if logits.shape[-1] == 1 or labels.is_floating_point():

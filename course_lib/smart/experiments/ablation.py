@@ -113,7 +113,11 @@ class Arm:
         return " + ".join(name for name, weight in parts.items() if weight) or "plain"
 
     def stored(self) -> StoredArm:
-        """Return the fields by the names under which records and tasks keep them: μ is `mu` there."""
+        """Return the fields by the names under which records and tasks keep them: μ is `mu` there.
+
+        Returns:
+            Name -> value, as JSON keeps it.
+        """
         fields = {_STORED_NAMES.get(name, name): value for name, value in asdict(self).items()}
         return cast(StoredArm, fields)
 
@@ -151,6 +155,12 @@ an_arm = of_type("course_lib.smart.experiments.ablation.Arm")
 
 def arm_with(stored: Mapping[str, Any]) -> Arm:
     """Return the arm of the fields that `Arm.stored` gave.
+
+    Args:
+        stored: name -> value; a field that is missing has its default.
+
+    Returns:
+        The arm.
 
     Raises:
         CourseError: a field that an arm has not, or a value out of its range.
@@ -398,6 +408,9 @@ def ablation_tasks(
         arms: the arms by name, for the name of each of the texts.
         train_sizes: numbers of training examples.
         seeds: one run each.
+
+    Returns:
+        Keyword arguments, a mapping for each run.
     """
     for seed in seeds:
         for size in train_sizes:

@@ -77,13 +77,29 @@ def _places_to_swap(word: str) -> list[int]:
 
 @border()
 def drop_punctuation(text: Text, rng: random.Random) -> str:
-    """Leave out every mark but letters, digits, spaces and apostrophes; `rng` is not used."""
+    """Leave out every mark but letters, digits, spaces and apostrophes; `rng` is not used.
+
+    Args:
+        text: the text.
+        rng: a source of chance.
+
+    Returns:
+        The text, with one space between words.
+    """
     return " ".join("".join(c if c.isalnum() or c in " '" else " " for c in text).split())
 
 
 @border()
 def change_case(text: Text, rng: random.Random) -> str:
-    """Write the whole text in capitals; `rng` is not used."""
+    """Write the whole text in capitals; `rng` is not used.
+
+    Args:
+        text: the text.
+        rng: a source of chance.
+
+    Returns:
+        The text.
+    """
     return text.upper()
 
 
@@ -162,6 +178,9 @@ def noise_flip_rate(
         texts: rows with `label` and text.
         noise: standard deviation of the noise.
         seed: seed of the noise.
+
+    Returns:
+        A share from 0 to 1.
 
     Raises:
         CourseError: noise that is negative or not finite.
@@ -267,6 +286,12 @@ def smoothness_over_radius(
 @border()
 def in_ball(epsilon: Positive) -> SmoothnessRegularizer:
     """Return R_s with radius ε, and step size 100 ε and noise ε, the proportions of the paper's defaults.
+
+    Args:
+        epsilon: ε, positive.
+
+    Returns:
+        R_s with its settings.
 
     Raises:
         CourseError: if ε is not positive and finite.

@@ -49,7 +49,11 @@ class SearchRow(StoredArm):
 
 
 def rate_candidates() -> list[Arm]:
-    """Return the first stage: the learning rate of plain fine-tuning."""
+    """Return the first stage: the learning rate of plain fine-tuning.
+
+    Returns:
+        An arm for each learning rate.
+    """
     return [Arm(learning_rate=rate) for rate in LEARNING_RATES]
 
 
@@ -58,6 +62,12 @@ def part_candidates(learning_rate: Positive) -> list[Arm]:
     """Return the second stage: the settings of each part alone, at the chosen learning rate.
 
     At the paper's radius R_s is next to nothing whatever its weight, so only the larger one is tried.
+
+    Args:
+        learning_rate: the peak learning rate of every arm.
+
+    Returns:
+        The arms of R_s, of D_Breg and of label smoothing.
     """
     smooth = [
         Arm(learning_rate, smoothness_weight=weight, epsilon=epsilon)
@@ -114,7 +124,14 @@ def search_run(
 
 @border(record=of_type("course_lib.runs.ResultRecord"))
 def choose_by_texts(record: ResultRecord) -> dict[str, dict[str, Arm]]:
-    """Return `choose` for each of the texts of a record of `search_run`."""
+    """Return `choose` for each of the texts of a record of `search_run`.
+
+    Args:
+        record: the record of `search_run` on several texts.
+
+    Returns:
+        Name of the texts -> family -> arm.
+    """
     rows = record.table().assign(num_development=record.settings["num_development"])
     return {str(name): choose(part) for name, part in rows.groupby("texts", sort=False)}
 
@@ -157,7 +174,14 @@ def choose(rows: pd.DataFrame) -> dict[str, Arm]:
 
 @border(row=partial(check_mapping, keys=STORED_FIELDS))
 def arm_of(row: Mapping[str, Any]) -> Arm:
-    """Return the arm that a row of a table describes; a missing half-life is the published β."""
+    """Return the arm that a row of a table describes; a missing half-life is the published β.
+
+    Args:
+        row: a row of a record of `search_run`.
+
+    Returns:
+        The arm.
+    """
     half_life = row["half_life"]
     is_published = half_life is None or half_life != half_life
     stored = {name: row[name] for name in STORED_FIELDS}
@@ -166,7 +190,16 @@ def arm_of(row: Mapping[str, Any]) -> Arm:
 
 @border(arms=each(an_arm))
 def search_tasks(texts: Sequence[Text], arms: Sequence[Arm], seeds: Sequence[Seed]) -> list[dict[str, Any]]:
-    """Return the arguments of every `search_run`."""
+    """Return the arguments of every `search_run`.
+
+    Args:
+        texts: names of the texts.
+        arms: the candidates.
+        seeds: one run each.
+
+    Returns:
+        Keyword arguments, a mapping for each run.
+    """
     return [
         {"texts": name, "seed": seed, "arm": arm.stored()} for name, arm, seed in product(texts, arms, seeds)
     ]

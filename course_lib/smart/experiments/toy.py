@@ -99,7 +99,16 @@ def train_toy(
 
 @border(network=a_model, points=POINTS, labels=LABELS)
 def score(network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """Compute accuracy and loss in nats of a network on points [n, 2]."""
+    """Compute accuracy and loss in nats of a network on points [n, 2].
+
+    Args:
+        network: maps points [n, 1, 2] to logits [n, 2].
+        points: float tensor [n, 2].
+        labels: int tensor [n].
+
+    Returns:
+        The share of points that are right, and the mean cross-entropy.
+    """
     check_labels("labels", labels, num_labels=2, num_rows=len(points))
     with torch.no_grad():
         logits = network(points.unsqueeze(1))
@@ -109,7 +118,16 @@ def score(network: torch.nn.Module, points: torch.Tensor, labels: torch.Tensor) 
 
 @border(network=a_model, point=POINT, delta=shaped(2))
 def change_at(network: torch.nn.Module, point: torch.Tensor, delta: torch.Tensor) -> float:
-    """Compute ℓ_s(f(x + δ), f(x)) for one point [1, 1, 2] and one perturbation [2]."""
+    """Compute ℓ_s(f(x + δ), f(x)) for one point [1, 1, 2] and one perturbation [2].
+
+    Args:
+        network: maps points [n, 1, 2] to logits [n, C].
+        point: x, float tensor [1, 1, 2].
+        delta: δ, float tensor [2].
+
+    Returns:
+        The divergence in nats.
+    """
     with torch.no_grad():
         return symmetric_kl(network(point + delta), network(point)).item()
 
