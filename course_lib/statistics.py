@@ -10,17 +10,10 @@ import numpy as np
 from scipy import stats
 from scipy.special import softmax
 
-from course_lib.checks import (
-    Count,
-    OpenShare,
-    Seed,
-    border,
-    check_count,
-    check_labels,
-    check_numbers,
-    check_scores,
-    each,
-)
+from course_lib.checks.arrays import check_labels, check_numbers, check_scores
+from course_lib.checks.calls import border, each
+from course_lib.checks.types import Count, OpenShare, Seed
+from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
 
 # More resamples change no printed digit and take the machine's memory.

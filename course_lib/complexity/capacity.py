@@ -14,22 +14,17 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from course_lib.checks import (
-    Count,
-    Flag,
-    Positive,
-    Seed,
-    Text,
-    border,
-    check_count,
-    each,
-    with_columns,
-)
+from course_lib.checks.calls import border, each
+from course_lib.checks.tables import with_columns
+from course_lib.checks.types import Count, Flag, Positive, Seed, Text
+from course_lib.checks.values import check_count
 from course_lib.complexity.ratio import parameter_ratio
-from course_lib.finetuning import Evaluation, FinetuningSettings, evaluate, finetune
-from course_lib.models import count_parameters, load_classifier
+from course_lib.finetuning.evaluating import Evaluation, evaluate
+from course_lib.finetuning.loop import FinetuningSettings, finetune
+from course_lib.models.loading import load_classifier
+from course_lib.models.weights import count_parameters
 from course_lib.runs.sweeping import run_table
-from course_lib.texts import labelled_splits, sample_texts
+from course_lib.texts.sampling import labelled_splits, sample_texts
 
 ENCODER = "fine-tuned encoder"
 LINEAR = "linear on TF-IDF"

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.checks import Positive, border, check_callable, check_count, check_numbers
+from course_lib.checks.arrays import check_numbers
+from course_lib.checks.calls import border
+from course_lib.checks.types import Positive
+from course_lib.checks.values import check_callable, check_count
 from course_lib.errors import CourseError
 
 

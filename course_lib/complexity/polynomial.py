@@ -13,16 +13,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from course_lib.checks import (
-    Count,
-    NotNegative,
-    Seed,
-    border,
-    check_count,
-    check_numbers,
-    each,
-    of_type,
-)
+from course_lib.checks.arrays import check_numbers
+from course_lib.checks.calls import border, each, of_type
+from course_lib.checks.types import Count, NotNegative, Seed
+from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
 
 # Beyond this degree least squares in float64 says nothing any more.

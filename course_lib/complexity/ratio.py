@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from course_lib.checks import NotNegative, Positive, border
+from course_lib.checks.calls import border
+from course_lib.checks.types import NotNegative, Positive
 
 # The seminar deck's rows, with the unit that its N counts. Parameter counts are the deck's, except
 # where the note says otherwise (torchvision's documentation: Inception v3 27.2M with its auxiliary

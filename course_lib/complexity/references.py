@@ -7,8 +7,8 @@ from itertools import product
 
 from course_lib.complexity.capacity import sample_size_run
 from course_lib.complexity.updating import learning_rate_run
-from course_lib.runs import ResultRecord
 from course_lib.runs.full_size import FULL, run_reference
+from course_lib.runs.records import ResultRecord
 
 
 def sample_size() -> ResultRecord:

@@ -9,21 +9,20 @@ import pandas as pd
 import torch
 from datasets import Dataset
 
-from course_lib.checks import (
-    Count,
-    Flag,
-    Positive,
-    Seed,
-    a_model_and_tokenizer,
-    border,
-    dataset_with,
-    with_columns,
-)
-from course_lib.finetuning import FinetuningSettings, Step, evaluate, finetune
-from course_lib.models import ModelAndTokenizer, embed, encoder_weights, load_classifier, relative_distance
+from course_lib.checks.calls import a_model_and_tokenizer, border
+from course_lib.checks.tables import dataset_with, with_columns
+from course_lib.checks.types import Count, Flag, Positive, Seed
+from course_lib.finetuning.evaluating import evaluate
+from course_lib.finetuning.loop import FinetuningSettings, Step, finetune
+from course_lib.models.generating import embed
+from course_lib.models.loaded import ModelAndTokenizer
+from course_lib.models.loading import load_classifier
+from course_lib.models.weights import encoder_weights, relative_distance
 from course_lib.runs.sweeping import run_table
 from course_lib.statistics import flip_shares
-from course_lib.texts import NLI_LABELS, labelled_splits, load_texts, sample_texts
+from course_lib.texts.loading import load_texts
+from course_lib.texts.sampling import labelled_splits, sample_texts
+from course_lib.texts.sources import NLI_LABELS
 
 # Predictions are compared on this many held-out texts after every step.
 NUM_WATCHED = 48

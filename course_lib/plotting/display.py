@@ -10,11 +10,8 @@ import matplotlib.pyplot as plt
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from course_lib.checks import (
-    Text,
-    a_figure,
-    border,
-)
+from course_lib.checks.calls import a_figure, border
+from course_lib.checks.types import Text
 from course_lib.errors import CourseError
 
 

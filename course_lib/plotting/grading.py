@@ -7,13 +7,10 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from course_lib.checks import (
-    Count,
-    border,
-    check_count,
-    check_numbers,
-    mapping_to,
-)
+from course_lib.checks.arrays import check_numbers
+from course_lib.checks.calls import border
+from course_lib.checks.types import Count
+from course_lib.checks.values import check_count, mapping_to
 from course_lib.plotting.style import COLOURS, HATCHES, panels
 
 

@@ -9,17 +9,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from course_lib.checks import (
-    Count,
-    Text,
-    an_axes,
-    border,
-    check_choice,
-    check_numbers,
-    check_table,
-    mapping_to,
-    table_with,
-)
+from course_lib.checks.arrays import check_numbers
+from course_lib.checks.calls import an_axes, border
+from course_lib.checks.tables import check_table, table_with
+from course_lib.checks.types import Count, Text
+from course_lib.checks.values import check_choice, mapping_to
 from course_lib.plotting.style import (
     COLOURS,
     legend_below,

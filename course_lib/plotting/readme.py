@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from course_lib.plotting.complexity import sample_size_figure
-from course_lib.runs import load_record
+from course_lib.runs.records import load_record
 
 
 def draw(path: str) -> None:

@@ -12,21 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from course_lib.checks import (
-    Positive,
-    Text,
-    a_choice,
-    a_model,
-    an_axes,
-    border,
-    check_labels,
-    check_mapping,
-    check_numbers,
-    check_table,
-    mapping_to,
-    shaped,
-    table_with,
-)
+from course_lib.checks.arrays import check_labels, check_numbers, shaped
+from course_lib.checks.calls import a_model, an_axes, border
+from course_lib.checks.tables import check_table, table_with
+from course_lib.checks.types import Positive, Text
+from course_lib.checks.values import a_choice, check_mapping, mapping_to
 from course_lib.plotting.style import (
     COLOURS,
     HATCHES,

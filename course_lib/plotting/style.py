@@ -11,19 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from course_lib.checks import (
-    Count,
-    Flag,
-    Positive,
-    Text,
-    a_figure,
-    an_axes,
-    border,
-    check_count,
-    check_numbers,
-    check_same_length,
-    check_texts,
-)
+from course_lib.checks.arrays import check_numbers
+from course_lib.checks.calls import a_figure, an_axes, border
+from course_lib.checks.types import Count, Flag, Positive, Text
+from course_lib.checks.values import check_count, check_same_length, check_texts
 from course_lib.statistics import Interval, mean_interval
 
 # Okabe and Ito's palette, made to be told apart by colour-blind readers (jfly.uni-koeln.de/color,

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from course_lib.checks import a_model, a_tensor, border, check_mapping
+from course_lib.checks.calls import a_model, a_tensor, border
+from course_lib.checks.values import check_mapping
 from course_lib.errors import CourseError
 from course_lib.smart.replay import DropoutReplay, without_compiled_code
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from course_lib.checks import NotNegative, a_model, border, optional
+from course_lib.checks.calls import a_model, border, optional
+from course_lib.checks.types import NotNegative
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import embedding_layer, forward_from_embeddings, word_embeddings

@@ -13,20 +13,9 @@ from typing import Any
 
 import torch
 
-from course_lib.checks import (
-    Count,
-    Flag,
-    OpenShare,
-    Positive,
-    Share,
-    a_choice,
-    a_model,
-    a_tensor,
-    border,
-    check_fields,
-    check_mapping,
-    of_type,
-)
+from course_lib.checks.calls import a_model, a_tensor, border, check_fields, of_type
+from course_lib.checks.types import Count, Flag, OpenShare, Positive, Share
+from course_lib.checks.values import a_choice, check_mapping
 from course_lib.errors import CourseError
 from course_lib.smart.anchor import Anchor
 from course_lib.smart.divergence import DIVERGENCES, Divergence, find_divergence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from course_lib.runs import ResultRecord
 from course_lib.runs.full_size import FULL, run_reference
+from course_lib.runs.records import ResultRecord
 from course_lib.smart.experiments import ablation, search
 
 

@@ -13,18 +13,10 @@ from typing import Literal, get_args
 
 import torch
 
-from course_lib.checks import (
-    Count,
-    Positive,
-    a_choice,
-    a_tensor,
-    border,
-    check_callable,
-    check_fields,
-    of_type,
-    optional,
-    shaped,
-)
+from course_lib.checks.arrays import shaped
+from course_lib.checks.calls import a_tensor, border, check_fields, of_type, optional
+from course_lib.checks.types import Count, Positive
+from course_lib.checks.values import a_choice, check_callable
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import DIVERGENCES, Divergence, find_divergence
 from course_lib.smart.embeddings import Forward, refuse_low_precision

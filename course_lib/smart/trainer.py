@@ -18,7 +18,8 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from course_lib.checks import check_fields, check_flag, not_negative
+from course_lib.checks.calls import check_fields
+from course_lib.checks.values import check_flag, not_negative
 from course_lib.errors import CourseError
 from course_lib.locations import written_whole
 from course_lib.smart.divergence import Divergence, divergence_for

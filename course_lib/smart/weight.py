@@ -10,7 +10,9 @@ from typing import Any, TypedDict
 
 import torch
 
-from course_lib.checks import Positive, a_model, border, check_mapping, optional
+from course_lib.checks.calls import a_model, border, optional
+from course_lib.checks.types import Positive
+from course_lib.checks.values import check_mapping
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings

@@ -17,44 +17,24 @@ import torch
 from datasets import Dataset
 from torch.nn.functional import cross_entropy
 
-from course_lib.checks import (
-    Count,
-    Flag,
-    NotNegative,
-    Positive,
-    Seed,
-    Text,
-    a_dataset,
-    a_model_and_tokenizer,
-    border,
-    check_choice,
-    check_count,
-    check_fields,
-    check_mapping,
-    check_number,
-    check_table,
-    mapping_to,
-    of_type,
-    optional,
-    table_with,
-)
+from course_lib.checks.calls import a_dataset, a_model_and_tokenizer, border, check_fields, of_type, optional
+from course_lib.checks.tables import check_table, table_with
+from course_lib.checks.types import Count, Flag, NotNegative, Positive, Seed, Text
+from course_lib.checks.values import check_choice, check_count, check_mapping, check_number, mapping_to
 from course_lib.errors import CourseError
-from course_lib.finetuning import (
-    Batch,
-    ExtraLoss,
-    FinetuningSettings,
-    Step,
-    encode,
-    evaluate,
-    finetune,
-)
-from course_lib.models import ModelAndTokenizer, encoder_weights, load_classifier, relative_distance
+from course_lib.finetuning.batches import Batch, encode
+from course_lib.finetuning.evaluating import evaluate
+from course_lib.finetuning.loop import ExtraLoss, FinetuningSettings, Step, finetune
+from course_lib.finetuning.optimizing import BestWeights
+from course_lib.models.loaded import ModelAndTokenizer
+from course_lib.models.loading import load_classifier
+from course_lib.models.weights import encoder_weights, relative_distance
 from course_lib.runs.sweeping import run_table
 from course_lib.smart.experiments.robustness import FlipRates, flip_rates, in_ball
 from course_lib.smart.loss import SmartLoss
 from course_lib.smart.proximal import BregmanProximalPoint
 from course_lib.statistics import expected_calibration_error, flip_shares, mean_interval
-from course_lib.texts import labelled_splits, sample_texts
+from course_lib.texts.sampling import labelled_splits, sample_texts
 
 # Churn is counted over this many steps from the middle of a run on, on this many development texts.
 NUM_CHURN_STEPS = 8
@@ -238,15 +218,16 @@ def train_arm(
     settings = FinetuningSettings(learning_rate=arm.learning_rate, num_steps=num_steps, seed=seed)
     smart = _smart_loss(arm, classifier, num_steps)
     predictions: list[np.ndarray] = []
-    best = _BestWeights(classifier)
+    best = BestWeights(classifier.model.parameters()) if arm.early_stopping else None
 
     def after_step(step: Step) -> None:
         if smart:
             smart.update()
         if watched and 0 <= step.step - num_steps // 2 <= NUM_CHURN_STEPS:
             predictions.append(evaluate(classifier, watched).predictions)
-        if arm.early_stopping and step.step % max(1, num_steps // NUM_LOOKS) == 0:
-            best.keep_if_lower(evaluate(classifier, development).loss)
+        if best and step.step % max(1, num_steps // NUM_LOOKS) == 0:
+            # the lowest loss, whatever the accuracy
+            best.offer(step.step, accuracy=0.0, loss=evaluate(classifier, development).loss)
 
     finetune(
         classifier,
@@ -257,7 +238,8 @@ def train_arm(
         after_step=after_step,
         progress=progress,
     )
-    best.restore()
+    if best:
+        best.restore()
     return float(flip_shares(predictions).mean()) if watched else None
 
 
@@ -283,24 +265,6 @@ def _label_smoothing(share: float) -> ExtraLoss | None:
         return cross_entropy(logits, labels, label_smoothing=share) - cross_entropy(logits, labels)
 
     return extra_loss
-
-
-class _BestWeights:
-    """The weights with the lowest development loss so far; without one `restore` does nothing."""
-
-    def __init__(self, classifier: ModelAndTokenizer) -> None:
-        self._model = classifier.model
-        self._loss = float("inf")
-        self._weights: dict[str, torch.Tensor] | None = None
-
-    def keep_if_lower(self, loss: float) -> None:
-        if loss < self._loss:
-            self._loss = loss
-            self._weights = {name: value.clone() for name, value in self._model.state_dict().items()}
-
-    def restore(self) -> None:
-        if self._weights is not None:
-            self._model.load_state_dict(self._weights)
 
 
 @border(arm=check_mapping, num_steps=mapping_to(check_count))

@@ -6,16 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_lib.checks import (
-    Count,
-    NotNegative,
-    OpenShare,
-    Positive,
-    Seed,
-    Share,
-    border,
-    check_numbers,
-)
+from course_lib.checks.arrays import check_numbers
+from course_lib.checks.calls import border
+from course_lib.checks.types import Count, NotNegative, OpenShare, Positive, Seed, Share
 from course_lib.errors import CourseError
 from course_lib.smart.proximal import beta_from_half_life
 

@@ -11,29 +11,12 @@ import pandas as pd
 import torch
 from datasets import Dataset
 
-from course_lib.checks import (
-    NotNegative,
-    Positive,
-    Seed,
-    Share,
-    Text,
-    a_dataset,
-    a_model_and_tokenizer,
-    border,
-    check_choice,
-    check_texts,
-    mapping_to,
-    of_type,
-)
-from course_lib.finetuning import (
-    Batch,
-    collate,
-    encode,
-    evaluate,
-    length_bucketed_batches,
-    text_columns,
-)
-from course_lib.models import ModelAndTokenizer
+from course_lib.checks.calls import a_dataset, a_model_and_tokenizer, border, of_type
+from course_lib.checks.types import NotNegative, Positive, Seed, Share, Text
+from course_lib.checks.values import check_choice, check_texts, mapping_to
+from course_lib.finetuning.batches import Batch, collate, encode, length_bucketed_batches, text_columns
+from course_lib.finetuning.evaluating import evaluate
+from course_lib.models.loaded import ModelAndTokenizer
 from course_lib.smart.divergence import find_divergence
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
 from course_lib.smart.smoothness import SmoothnessRegularizer, a_regularizer

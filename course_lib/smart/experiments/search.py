@@ -9,23 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from course_lib.checks import (
-    Count,
-    Positive,
-    Seed,
-    Text,
-    border,
-    check_mapping,
-    each,
-    of_type,
-    table_with,
-)
+from course_lib.checks.calls import border, each, of_type
+from course_lib.checks.tables import table_with
+from course_lib.checks.types import Count, Positive, Seed, Text
+from course_lib.checks.values import check_mapping
 from course_lib.errors import CourseError
-from course_lib.finetuning import evaluate
-from course_lib.models import load_classifier
-from course_lib.runs import ResultRecord
+from course_lib.finetuning.evaluating import evaluate
+from course_lib.models.loading import load_classifier
+from course_lib.runs.records import ResultRecord
 from course_lib.smart.experiments.ablation import STORED_FIELDS, Arm, StoredArm, an_arm, arm_with, train_arm
-from course_lib.texts import labelled_splits, sample_texts
+from course_lib.texts.sampling import labelled_splits, sample_texts
 
 LEARNING_RATES = (1e-4, 3e-4)
 # The paper's radius, then radii that are felt on word embeddings whose entries spread by 0.05.

@@ -7,18 +7,11 @@ from functools import partial
 import torch
 from sklearn.datasets import make_moons
 
-from course_lib.checks import (
-    Count,
-    NotNegative,
-    Positive,
-    Seed,
-    a_model,
-    border,
-    check_count,
-    check_labels,
-    optional,
-    shaped,
-)
+from course_lib.checks.arrays import check_labels, shaped
+from course_lib.checks.calls import a_model, border, optional
+from course_lib.checks.types import Count, NotNegative, Positive, Seed
+from course_lib.checks.values import check_count
+from course_lib.finetuning.optimizing import descend
 from course_lib.smart.divergence import symmetric_kl
 from course_lib.smart.smoothness import SmoothnessRegularizer, a_regularizer, normalise, project
 
@@ -71,7 +64,7 @@ def train_toy(
         A network from points [n, 1, 2] to logits [n, 2]; a point is a "sentence" of one "word".
 
     Raises:
-        CourseError: as many labels as points are needed.
+        CourseError: as many labels as points are needed; a loss or gradient that is no longer finite.
     """
     check_labels("labels", labels, num_labels=2, num_rows=len(points))
     with torch.random.fork_rng(devices=[]):
@@ -86,14 +79,16 @@ def train_toy(
         )
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
         inputs = points.unsqueeze(1)
-        for _ in range(num_steps):
+
+        def compute_gradient(step: int) -> float:
             logits = network(inputs)
             loss = torch.nn.functional.cross_entropy(logits, labels)
             if regularizer is not None:
                 loss = loss + smoothness_weight * regularizer(network, inputs, logits)
-            optimizer.zero_grad()
             loss.backward()
-            optimizer.step()
+            return loss.item()
+
+        list(descend(optimizer, compute_gradient, range(1, num_steps + 1)))
     return network
 
 
