@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -21,13 +21,13 @@ from course_lib.smart import (
     word_embeddings,
 )
 from course_lib.smart.divergence import DIVERGENCES
-from course_lib.smart.smoothness import NORMS, normalise, project
+from course_lib.smart.smoothness import Norm, normalise, project
 from tests.smart.tiny import ARCHITECTURES, few, tiny_batch, tiny_classifier
 
 # A radius at which float64 measures R_s well and the network is far from linear.
 LARGE = {"epsilon": 0.1, "step_size": 0.1, "noise_std": 0.03}
 MASK = torch.tensor([[1, 1, 1], [1, 1, 0]])
-both_norms = pytest.mark.parametrize("norm", NORMS)
+both_norms = pytest.mark.parametrize("norm", get_args(Norm))
 
 
 def embeddings(dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -61,7 +61,7 @@ def model_and_embeddings(architecture: str = "Bert", **settings: Any) -> tuple[A
 
 @few
 @given(
-    norm=st.sampled_from(NORMS),
+    norm=st.sampled_from(get_args(Norm)),
     num_steps=st.integers(1, 4),
     epsilon=st.floats(1e-8, 10),
     step_size=st.floats(1e-8, 10),
@@ -188,7 +188,11 @@ def test_r_s_is_positive_on_every_architecture_at_the_published_settings(
 
 
 @few
-@given(seed=st.integers(0, 2**32), norm=st.sampled_from(NORMS), divergence=st.sampled_from(list(DIVERGENCES)))
+@given(
+    seed=st.integers(0, 2**32),
+    norm=st.sampled_from(get_args(Norm)),
+    divergence=st.sampled_from(list(DIVERGENCES)),
+)
 def test_r_s_is_never_negative(seed, norm, divergence) -> None:
     torch.manual_seed(seed)
     x = torch.randn(2, 3, 4)
