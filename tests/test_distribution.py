@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -82,8 +83,8 @@ def test_the_library_is_in_it(names: set[str]) -> None:
 
 def test_every_module_but_the_assignments_is_in_it(names: set[str]) -> None:
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "course_lib").rglob("*.py")}
-    left_out = {source_of(function) for name in assignment_names() for function in implementations(name)}
-    assert modules - names == left_out
+    left_out = {path for path in modules - names if not re.search(r"/assignments?[_/]a\d", path)}
+    assert left_out == set()
 
 
 @pytest.mark.parametrize("name", assignment_names())
