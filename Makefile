@@ -5,9 +5,18 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Processes that share the tests, each with one thread.
 WORKERS ?= 2
+PYTEST_OPTIONS := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# What catches most in the shortest time: the rules of the house, what every part stands on, and of each chapter the
+# function that the rest of it computes with. `make test` runs everything.
+QUICK_TESTS := tests/test_house.py tests/test_repository.py tests/test_distribution.py tests/test_errors.py \
+  tests/test_checks.py tests/test_locations.py tests/test_statistics.py tests/runs/test_runs.py tests/texts/test_user_files.py \
+  tests/prompts/test_verbalizers.py tests/complexity tests/smart/test_divergence.py tests/smart/test_smoothness.py \
+  tests/smart/test_proximal.py tests/ppt/test_patterns.py tests/icl/experiments/test_context_size.py tests/icl/test_calibration.py \
+  tests/icl/test_prompting.py tests/classroom/checking/test_comparing.py tests/classroom/exercises/test_framework.py \
+  tests/classroom/pipeline/test_build.py tests/classroom/pipeline/test_catalogue.py tests/classroom/grading/test_channel.py tests/classroom/grading/test_journal.py
 
 .DEFAULT_GOAL := help
-.PHONY: help course test lab notebooks bench clean
+.PHONY: help course install lint check test lab notebooks bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,12 +26,19 @@ course: $(STAMP) ## install, download the assets, run every lesson; pages go to 
 	$(BIN)/course assets --fetch
 	$(BIN)/course run
 
-test: $(STAMP) ## check style, types and notebooks, then run all tests
+install: $(STAMP) ## install the packages, and nothing else
+
+lint: $(STAMP) ## check style, types and that the notebooks are in step
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/course build --check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+check: lint ## lint, then run a quick selection of the tests
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS) $(QUICK_TESTS)
+
+test: lint ## lint, then run all tests
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
 	$(BIN)/course lab

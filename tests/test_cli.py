@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import signal
@@ -15,7 +14,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from course_lib import cli
+from course_lib import __version__, cli
 from course_lib.classroom import exercises
 from course_lib.classroom.pipeline import catalogue, execute
 from course_lib.errors import CourseError
@@ -251,7 +250,7 @@ def test_help_has_its_short_name(arguments: list[str]) -> None:
 
 def test_the_version_is_told() -> None:
     result = call("--version")
-    assert (result.exit_code, result.stdout) == (0, f"course {importlib.metadata.version('course-lib')}\n")
+    assert (result.exit_code, result.stdout) == (0, f"course {__version__}\n")
 
 
 def test_a_relative_cache_is_one_place_in_a_command_and_its_kernel(

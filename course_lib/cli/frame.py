@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from course_lib import __version__
 from course_lib.errors import CourseError
 from course_lib.locations import CACHE_VARIABLE, cache_folder
 
@@ -83,9 +84,7 @@ def answer_ctrl_c() -> None:
 
 def _show_version(asked: bool) -> None:
     if asked:
-        import importlib.metadata
-
-        typer.echo(f"course {importlib.metadata.version('course-lib')}")
+        typer.echo(f"course {__version__}")
         raise typer.Exit()
 
 

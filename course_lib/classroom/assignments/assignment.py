@@ -216,7 +216,7 @@ class Assignment:
 
 
 def assignment_names() -> list[str]:
-    """List the assignments that exist."""
+    """List the assignments that exist; none where the course was installed from a wheel."""
     folder = Path(__file__).parent
     return sorted(path.parent.name for path in folder.glob("*/__init__.py"))
 
@@ -225,8 +225,14 @@ def load_assignment(name: str) -> Assignment:
     """Give an assignment by name.
 
     Raises:
-        CourseError: if there is none of this name, or two of its tasks have one name.
+        CourseError: if there is none of this name, two of its tasks have one name, or this installation holds no
+            assignments.
     """
+    if not assignment_names():
+        raise CourseError(
+            "The graded assignments are not installed: a wheel leaves them out, since they hold the solutions.",
+            mend="Clone the course's repository, run `make course` in it, and use its .venv/bin/course.",
+        )
     if name not in assignment_names():
         raise unknown_name("assignment", name, assignment_names())
     assignment: Assignment = importlib.import_module(f"course_lib.classroom.assignments.{name}").ASSIGNMENT
