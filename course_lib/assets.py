@@ -113,7 +113,7 @@ def manifest(path: Path | None = None) -> dict[str, Asset]:
 
 
 def find_asset(name: str) -> Asset:
-    """Give the asset of this name.
+    """Return the asset of this name.
 
     Raises:
         CourseError: if there is none, with the nearest known names.
@@ -125,7 +125,7 @@ def find_asset(name: str) -> Asset:
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:
-    """Give the asset's file, downloading it if the cache does not hold it.
+    """Return the asset's file, downloading it if the cache does not hold it.
 
     Two processes may ask at once: one downloads, the other waits. A download that broke off goes on
     where it was. The file appears under its name only after its hash was checked.
@@ -177,7 +177,7 @@ def read_member(name: str, member: str) -> bytes:
 
 
 def unpack(name: str, members: dict[str, str]) -> Path:
-    """Unpack some files of an asset into the cache, and give their folder.
+    """Unpack some files of an asset into the cache, and return their folder.
 
     Args:
         name: an asset of the manifest.
@@ -199,7 +199,7 @@ def unpack(name: str, members: dict[str, str]) -> Path:
 
 
 def listing() -> list[AssetRow]:
-    """Give a row for every asset: package, licences, size, state, and where the file came from."""
+    """Return a row for every asset: package, licences, size, state, and where the file came from."""
     return [
         AssetRow(
             name=asset.name,
@@ -229,7 +229,7 @@ def asset_state(asset: Asset) -> str:
 
 
 def index_locations() -> tuple[list[str], list[str]]:
-    """Give the indexes and the find-links folders that pip is configured to use.
+    """Return the indexes and the find-links folders that pip is configured to use.
 
     Returns:
         Addresses of simple indexes, in pip's order; folders or addresses of find-links.
@@ -298,7 +298,7 @@ def _path_of(location: str) -> str:
 
 
 def _remote_address(asset: Asset, session: requests.Session) -> str:
-    """Ask each index for the asset's file, and give the first address offered."""
+    """Ask each index for the asset's file, and return the first address offered."""
     # half a second to import, and only a download needs it
     from pypi_simple import NoSuchProjectError, PyPISimple
 

@@ -27,7 +27,7 @@ _AT_CURRENT, _SWAP = -100, 2
 
 
 def data_folder() -> Path:
-    """Give the folder of small data files: `data/` in a checkout, `course_lib/_data` in a wheel.
+    """Return the folder of small data files: `data/` in a checkout, `course_lib/_data` in a wheel.
 
     Raises:
         CourseError: if neither is there.
@@ -44,7 +44,7 @@ def data_folder() -> Path:
 
 
 def cache_folder() -> Path:
-    """Give the folder of downloads and converted models; COURSE_CACHE moves it.
+    """Return the folder of downloads and converted models; COURSE_CACHE moves it.
 
     Returns:
         An absolute path outside the repository; it need not exist yet.
@@ -304,7 +304,7 @@ def _remove_own_files(folder: Path) -> None:
 
 
 def recorded_paths(folder: Path) -> set[str]:
-    """Give the paths in an output folder at which the course has written, whatever is there now."""
+    """Return the paths in an output folder at which the course has written, whatever is there now."""
     lines = (line.partition(b"  ") for line in _recorded(_record_of(folder)))
     found = (os.fsdecode(path) for digest, _, path in lines if len(digest) == 64)
     return {path for path in found if path and ".." not in Path(path).parts and not Path(path).is_absolute()}
@@ -334,7 +334,7 @@ def _recorded(record: Path) -> set[bytes]:
 
 
 def _record_line(path: Path, digest: str, folder: Path | None) -> bytes:
-    """Give a line as sha256sum writes it."""
+    """Return a line as sha256sum writes it."""
     shown = path.absolute() if folder is None else path.absolute().relative_to(folder.absolute())
     return f"{digest}  ".encode() + os.fsencode(shown.as_posix())
 

@@ -141,8 +141,8 @@ def check_tensor(
         size in (None, found) for size, found in zip(wanted, value.shape, strict=True)
     )
     if not fits or not value.numel():
-        shown = ", ".join("any" if size is None else str(size) for size in wanted)
-        raise CourseError(f"{name} must have the shape [{shown}], no side empty.", given=tuple(value.shape))
+        sizes = ", ".join("any" if size is None else str(size) for size in wanted)
+        raise CourseError(f"{name} must have the shape [{sizes}], no side empty.", given=tuple(value.shape))
     if whole:
         check_labels(name, value.flatten())
     elif not value.is_floating_point() or not bool(value.isfinite().all()):

@@ -174,5 +174,5 @@ class _Nothing:
 
 
 def shown(value: Any) -> Any:
-    """Returns a value as an error shows it, None included."""
+    """Return a value as an error shows it, None included."""
     return _Nothing() if value is None else value

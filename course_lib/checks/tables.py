@@ -29,12 +29,7 @@ def check_columns(name: str, frame: Any, columns: Sequence[str], *, least: int =
         CourseError: no data frame, too few rows, or a column that is missing.
     """
     a_frame(name, frame)
-    missing = [column for column in columns if column not in frame.columns]
-    if missing or len(frame) < least:
-        raise CourseError(
-            f"{name} must have the columns {', '.join(columns)} and at least {least} rows.",
-            given=f"columns {list(map(str, frame.columns))}, {len(frame)} rows",
-        )
+    _refuse_lacking(name, list(map(str, frame.columns)), len(frame), columns, least)
     return frame
 
 
@@ -85,15 +80,18 @@ def check_dataset(name: str, texts: Any, columns: Sequence[str], *, least: int =
         CourseError: no data set, too few rows, or a column that is missing.
     """
     a_dataset(name, texts)
-    missing = [column for column in columns if column not in texts.column_names]
-    if missing or len(texts) < least:
-        raise CourseError(
-            f"{name} must have the columns {', '.join(columns)} and at least {least} rows.",
-            given=f"columns {texts.column_names}, {len(texts)} rows",
-        )
+    _refuse_lacking(name, texts.column_names, len(texts), columns, least)
     return texts
 
 
 def dataset_with(*columns: str) -> Check:
     """Return the check of a data set's columns."""
     return partial(check_dataset, columns=columns)
+
+
+def _refuse_lacking(name: str, found: list[str], num_rows: int, columns: Sequence[str], least: int) -> None:
+    if not set(columns) <= set(found) or num_rows < least:
+        raise CourseError(
+            f"{name} must have the columns {', '.join(columns)} and at least {least} rows.",
+            given=f"columns {found}, {num_rows} rows",
+        )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -33,12 +33,28 @@ TEXT_COLUMNS = (("text",), ("premise", "hypothesis"), ("question", "passage"))
 # Batches are sorted by length within pools of this many batches: little padding, yet random order.
 POOL_BATCHES = 32
 
-Batch = dict[str, "torch.Tensor"]
+Batch = dict[str, torch.Tensor]
+
+
+class Example(TypedDict):
+    """A labelled text as token ids, without padding.
+
+    Args:
+        input_ids: the ids.
+        attention_mask: 1 for each.
+        token_type_ids: which of two texts each belongs to, where the model wants to know.
+        labels: the label.
+    """
+
+    input_ids: list[int]
+    attention_mask: list[int]
+    token_type_ids: NotRequired[list[int]]
+    labels: int
 
 
 @border(texts=a_dataset)
 def text_columns(texts: Dataset) -> tuple[str, ...]:
-    """Give the columns a text classifier reads.
+    """Return the columns a text classifier reads.
 
     Raises:
         CourseError: if the texts have none of `TEXT_COLUMNS`.
@@ -54,7 +70,7 @@ def text_columns(texts: Dataset) -> tuple[str, ...]:
 
 
 @border(classifier=a_model_and_tokenizer, texts=a_dataset, max_length=check_count)
-def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 128) -> list[dict[str, Any]]:
+def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 128) -> list[Example]:
     """Turn texts into token ids, without padding.
 
     Args:
@@ -63,7 +79,7 @@ def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 1
         max_length: tokens a text is cut to.
 
     Returns:
-        One mapping a text: the tokenizer's lists, and `labels`, an int.
+        One example a text.
 
     Raises:
         CourseError: no texts, no text column, no label column, or labels outside the model's range.
@@ -85,7 +101,10 @@ def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 1
     read = [check_texts(f"The column `{name}`", texts[name][:]) for name in columns]
     tokens = tokenizer(*read, truncation=True, max_length=max_length)
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in tokens]
-    return [{**{name: tokens[name][i] for name in names}, "labels": label} for i, label in enumerate(labels)]
+    return [
+        cast(Example, {**{name: tokens[name][row] for name in names}, "labels": label})
+        for row, label in enumerate(labels)
+    ]
 
 
 def _checked_labels(labels: Sequence[Any], num_labels: int) -> list[int]:
@@ -113,7 +132,7 @@ def _refuse_short_length(tokenizer: Any, max_length: int, num_texts: int) -> Non
 
 
 def no_padding(given: Any) -> CourseError:
-    """Returns the error of a model or tokenizer without a padding token."""
+    """Return the error of a model or tokenizer without a padding token."""
     return CourseError(
         "Texts of different lengths cannot stand in one batch: there is no padding token.",
         given=type(given).__name__,
@@ -161,7 +180,7 @@ def length_bucketed_batches(
 
 
 @border(classifier=a_model_and_tokenizer, examples=partial(check_rows, columns=["input_ids", "labels"]))
-def collate(classifier: ModelAndTokenizer, examples: Sequence[dict[str, Any]]) -> Batch:
+def collate(classifier: ModelAndTokenizer, examples: Sequence[Example]) -> Batch:
     """Pad examples to the longest of them.
 
     Args:
@@ -177,6 +196,6 @@ def collate(classifier: ModelAndTokenizer, examples: Sequence[dict[str, Any]]) -
     return {name: tensor.to(classifier.model.device) for name, tensor in {**batch, "labels": labels}.items()}
 
 
-def without_labels(batch: dict[str, Any]) -> dict[str, Any]:
-    """Returns a batch or an example without its labels."""
+def without_labels(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a batch or an example without its labels."""
     return {name: value for name, value in batch.items() if name != "labels"}

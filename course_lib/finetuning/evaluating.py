@@ -25,6 +25,7 @@ from course_lib.checks.values import (
 from course_lib.errors import CourseError
 from course_lib.finetuning.batches import (
     Batch,
+    Example,
     collate,
     encode,
     length_bucketed_batches,
@@ -149,7 +150,7 @@ def compute_logits(classifier: ModelAndTokenizer, batch: Batch) -> torch.Tensor:
     batch_size=check_count,
 )
 def refuse_padding_that_counts(
-    classifier: ModelAndTokenizer, examples: Sequence[dict[str, Any]], batch_size: int
+    classifier: ModelAndTokenizer, examples: Sequence[Example], batch_size: int
 ) -> None:
     """Refuse a classifier whose logits for a text depend on what the text is padded to.
 
@@ -188,9 +189,7 @@ def refuse_padding_that_counts(
         )
 
 
-def _refuse_what_remembers(
-    classifier: ModelAndTokenizer, short: dict[str, Any], long: dict[str, Any]
-) -> None:
+def _refuse_what_remembers(classifier: ModelAndTokenizer, short: Example, long: Example) -> None:
     """Refuse a model that a short text changes, as BigBird's block-sparse attention is switched off for good."""
     before = _tried_logits(classifier, [long])
     _tried_logits(classifier, [short])
@@ -202,8 +201,8 @@ def _refuse_what_remembers(
         )
 
 
-def _tried_logits(classifier: ModelAndTokenizer, examples: Sequence[dict[str, Any]]) -> torch.Tensor:
-    """Give the logits in evaluation mode, and leave the model in the mode it was in."""
+def _tried_logits(classifier: ModelAndTokenizer, examples: Sequence[Example]) -> torch.Tensor:
+    """Return the logits in evaluation mode, and leave the model in the mode it was in."""
     model = classifier.model
     was_training = model.training
     model.eval()

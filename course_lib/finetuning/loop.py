@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from datasets import Dataset
@@ -31,7 +30,7 @@ from course_lib.checks.values import (
     not_negative,
 )
 from course_lib.errors import CourseError
-from course_lib.finetuning.batches import Batch, collate, encode, length_bucketed_batches
+from course_lib.finetuning.batches import Batch, Example, collate, encode, length_bucketed_batches
 from course_lib.finetuning.evaluating import compute_logits, refuse_padding_that_counts
 from course_lib.finetuning.optimizing import descend
 from course_lib.models.loaded import ModelAndTokenizer
@@ -184,7 +183,7 @@ def finetune(
 
 
 def _endless_batches(
-    classifier: ModelAndTokenizer, examples: list[dict[str, Any]], settings: FinetuningSettings
+    classifier: ModelAndTokenizer, examples: Sequence[Example], settings: FinetuningSettings
 ) -> Iterator[Batch]:
     lengths = [len(example["input_ids"]) for example in examples]
     epoch = 0

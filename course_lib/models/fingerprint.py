@@ -51,7 +51,7 @@ class ModelFingerprint:
 
 
 def model_fingerprint(model: PreTrainedModel, *, name: str | None = None) -> ModelFingerprint:
-    """Give what tells this language model from others.
+    """Return what tells this language model from others.
 
     Args:
         model: a causal language model, in any precision.
@@ -78,12 +78,12 @@ def model_fingerprint(model: PreTrainedModel, *, name: str | None = None) -> Mod
 
 
 def embedding_table(model: PreTrainedModel) -> Any:
-    """Give the layer that turns token ids into word embeddings; its `weight` is [vocab_size, width]."""
+    """Return the layer that turns token ids into word embeddings; its `weight` is [vocab_size, width]."""
     return model.get_input_embeddings()
 
 
 def model_name(model: PreTrainedModel) -> str:
-    """Give the name a model was loaded by: "embedded", its hub id, or the last part of its folder's path."""
+    """Return the name a model was loaded by: "embedded", its hub id, or the last part of its folder's path."""
     name = str(getattr(model.config, "_name_or_path", "") or "")
     path = Path(name)
     if not name:
@@ -94,7 +94,7 @@ def model_name(model: PreTrainedModel) -> str:
 
 
 def weights_hash(model: torch.nn.Module) -> str:
-    """Give the SHA-256 of all of a model's weights and buffers, bit for bit.
+    """Compute the SHA-256 of all of a model's weights and buffers, bit for bit.
 
     Args:
         model: the model; half a gigabyte of weights takes about half a second.

@@ -13,7 +13,7 @@ from course_lib.models.loaded import ModelAndTokenizer
 
 
 def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: int = 64) -> torch.Tensor:
-    """Give one unit vector for each text: the mean of its token vectors, as all-MiniLM-L6-v2 was trained.
+    """Compute one unit vector for each text: the mean of its token vectors, as all-MiniLM-L6-v2 was trained.
 
     Args:
         encoder: an encoder, or a classifier whose encoder is then used.
@@ -70,7 +70,7 @@ def complete(language_model: ModelAndTokenizer, prompt: str, *, max_new_tokens: 
 def next_token_probabilities(
     language_model: ModelAndTokenizer, prompt: str, *, num_tokens: int = 10
 ) -> list[tuple[str, float]]:
-    """Give the most probable next tokens of a text.
+    """Compute the most probable next tokens of a text.
 
     Args:
         language_model: a causal language model.

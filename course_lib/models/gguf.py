@@ -21,7 +21,7 @@ from course_lib.models.loaded import loading_trouble, quietly
 
 
 def convert_gguf(gguf: Path, folder: Path) -> None:
-    """Converts a model to safetensors, in float32, and removes the GGUF file; one process at a time may.
+    """Convert a model to safetensors, in float32, and remove the GGUF file; one process at a time may.
 
     Args:
         gguf: the file.
@@ -56,7 +56,7 @@ def convert_gguf(gguf: Path, folder: Path) -> None:
 
 
 def gguf_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
-    """Builds the tokenizer that a GGUF file with GPT-2's byte-level BPE and single digits describes.
+    """Build the tokenizer that a GGUF file with GPT-2's byte-level BPE and single digits describes.
 
     Not every `transformers` of the range that the course admits reads it right: 5.0 adds a token in front
     of every text and takes another end token.

@@ -24,7 +24,7 @@ class ModelAndTokenizer(NamedTuple):
 
 
 def floating_dtype(dtype: str | torch.dtype) -> torch.dtype:
-    """Returns the torch dtype of this name.
+    """Return the torch dtype of this name.
 
     Raises:
         CourseError: if it is none of the three that models compute in.
@@ -38,7 +38,7 @@ def floating_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 @contextlib.contextmanager
 def loading_trouble(source: str) -> Iterator[None]:
-    """Turns what libraries say of a model that they cannot load into one error with a mend.
+    """Turn what libraries say of a model that they cannot load into one error with a mend.
 
     Args:
         source: what is being loaded.
@@ -62,7 +62,7 @@ def loading_trouble(source: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Silences the loader's bars and its note that a classification head is new: it is meant to be."""
+    """Silence the loader's bars and its note that a classification head is new: it is meant to be."""
     level = logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

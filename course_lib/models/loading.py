@@ -120,8 +120,8 @@ def kept_language_model(
     """Load a causal language model, or return the one of the last calls if its files are still the same.
 
     Args:
-        source: as in `load_language_model`.
-        dtype: as in `load_language_model`, by name.
+        source: "embedded", a folder, or a hub id.
+        dtype: "float32", "bfloat16" or "float16".
         device: see `choose_device`.
 
     Raises:

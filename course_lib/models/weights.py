@@ -16,7 +16,7 @@ def count_parameters(model: torch.nn.Module, *, trainable_only: bool = False) ->
 
 
 def encoder_weights(classifier: ModelAndTokenizer, *, copy: bool = True) -> dict[str, torch.Tensor]:
-    """Give the weights that were pre-trained, without the fresh head, which has no place to move from.
+    """Return the weights that were pre-trained, without the fresh head, which has no place to move from.
 
     Args:
         classifier: the model, of whose encoder the weights are.
@@ -30,7 +30,7 @@ def encoder_weights(classifier: ModelAndTokenizer, *, copy: bool = True) -> dict
 
 
 def relative_distance(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> float:
-    """Give how far weights moved, as a share of their length.
+    """Compute how far weights moved, as a share of their length.
 
     Args:
         before: weights by name.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from course_lib.runs.hardware import choose_device
+from course_lib.runs.journal import Rows
 from course_lib.runs.profiles import Profile
 from course_lib.runs.records import ResultRecord
 from course_lib.runs.resuming import run_resumable
@@ -18,7 +19,7 @@ def run_reference(
     name: str,
     settings: Mapping[str, Any],
     tasks: Iterable[Mapping[str, Any]],
-    run_task: Callable[..., Sequence[Mapping[str, Any]]],
+    run_task: Callable[..., Rows],
 ) -> ResultRecord:
     """Run the tasks of a reference result; `course reference` repeats it, and goes on where it stopped.
 

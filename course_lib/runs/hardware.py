@@ -8,7 +8,7 @@ import subprocess
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 
@@ -20,13 +20,30 @@ _CPU_INFO = Path("/proc/cpuinfo")
 _BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
-def machine_summary() -> dict[str, Any]:
-    """Give what the numbers of a run depend on: system, processor, cores, threads, device.
+class MachineSummary(TypedDict):
+    """What the numbers of a run depend on.
 
-    Returns:
-        `processor` is the model's name where the system tells it, `native_bfloat16` whether the device computes
-        in bfloat16 without emulation (None where that is not known).
+    Args:
+        system: for example "Linux".
+        architecture: for example "x86_64".
+        processor: the model's name where the system tells it.
+        native_bfloat16: whether the device computes in bfloat16 without emulation; None where that is not known.
+        cores: how many.
+        threads: how many torch uses.
+        device: "cpu", or the GPU's name.
     """
+
+    system: str
+    architecture: str
+    processor: str
+    native_bfloat16: bool | None
+    cores: int | None
+    threads: int
+    device: str
+
+
+def machine_summary() -> MachineSummary:
+    """Return what the numbers of a run depend on: system, processor, cores, threads, device."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return {
         "system": platform.system(),
@@ -40,7 +57,7 @@ def machine_summary() -> dict[str, Any]:
 
 
 def choose_device(device: str | None = None) -> torch.device:
-    """Give the device to compute on.
+    """Return the device to compute on.
 
     Args:
         device: "cuda", "mps", "cpu", or None for the first of these that is there.
@@ -68,7 +85,7 @@ def choose_device(device: str | None = None) -> torch.device:
 
 @cache
 def processor_name() -> str:
-    """Give the name of the processor's model, or its architecture where the system does not tell it."""
+    """Return the name of the processor's model, or its architecture where the system does not tell it."""
     told = {"Linux": _cpu_info("model name"), "Darwin": _sysctl("machdep.cpu.brand_string")}
     return told.get(platform.system(), platform.processor()) or platform.machine()
 
@@ -118,7 +135,7 @@ def machine_sentence() -> str:
 
 
 def _cpu_info(field: str) -> str:
-    """Give a field of the first processor in Linux's own description."""
+    """Return a field of the first processor in Linux's own description."""
     try:
         lines = _CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, cast
@@ -15,6 +15,9 @@ from course_lib.locations import check_writable_folder
 
 a_mapping = partial(check_mapping, least=0)
 some_rows = partial(check_rows, least=0)
+
+# What one task gives: plain mappings, or typed ones.
+Rows = Sequence[Mapping[str, Any]]
 
 
 class FinishedTask(TypedDict):
@@ -50,7 +53,7 @@ class JsonLines:
         check_writable_folder(self.path.parent)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yields the objects; lines that are none are passed over.
+        """Yield the objects; lines that are none are passed over.
 
         Raises:
             CourseError: the file cannot be read.
@@ -72,7 +75,7 @@ class JsonLines:
                 yield entry
 
     def append(self, *entries: Mapping[str, Any]) -> None:
-        """Adds objects, in one piece.
+        """Add objects, in one piece.
 
         Args:
             entries: values that JSON can keep.
@@ -103,7 +106,7 @@ class Journal:
         CourseError: nothing can be written there; settings that JSON cannot keep.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.lines = JsonLines(path)
         self.settings = to_plain(a_mapping("settings", settings))
         self.entries: dict[str, FinishedTask] = {}
@@ -115,11 +118,11 @@ class Journal:
                 continue  # no line of ours
 
     def find(self, task: Mapping[str, Any]) -> FinishedTask | None:
-        """Returns what was written of a task; None if it is not finished."""
+        """Return what was written of a task; None if it is not finished."""
         return self.entries.get(task_key(task))
 
-    def append(self, task: Mapping[str, Any], rows: list[dict[str, Any]], seconds: float) -> None:
-        """Writes down a finished task.
+    def append(self, task: Mapping[str, Any], rows: Rows, seconds: float) -> None:
+        """Write down a finished task.
 
         Raises:
             CourseError: rows, or a task, that JSON cannot keep.
@@ -130,12 +133,12 @@ class Journal:
 
 
 def task_key(task: Mapping[str, Any]) -> str:
-    """Returns what tells a task from others: its arguments as JSON, in the order of their names."""
+    """Return what tells a task from others: its arguments as JSON, in the order of their names."""
     return json.dumps(to_plain(a_mapping("task", task)), sort_keys=True)
 
 
 def to_plain(value: Any) -> Any:
-    """Returns the value as JSON gives it back: tuples as lists, keys as strings, NumPy's numbers as Python's.
+    """Return the value as JSON gives it back: tuples as lists, keys as strings, NumPy's numbers as Python's.
 
     Raises:
         CourseError: JSON cannot keep it, such as NaN.

@@ -46,7 +46,7 @@ class Profile:
         check_choice("profile", self.name, PROFILE_NAMES)
 
     def size(self, key: str) -> Any:
-        """Give the size that this profile uses for one experiment.
+        """Return the size that this profile uses for one experiment.
 
         Args:
             key: a row of a `SIZES` table, for example "capacity.train_sizes".
@@ -59,7 +59,7 @@ class Profile:
 
 
 def profile(name: str | None = None) -> Profile:
-    """Give the profile of this name, or the one COURSE_PROFILE names, or "default".
+    """Return the profile of this name, or the one COURSE_PROFILE names, or "default".
 
     Raises:
         CourseError: if no profile has this name.

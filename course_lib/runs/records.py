@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -55,7 +56,7 @@ class ResultRecord:
     rows: list[dict[str, Any]]
     seconds: float
     versions: dict[str, str] = field(default_factory=lambda: package_versions())
-    machine: dict[str, Any] = field(default_factory=machine_summary)
+    machine: Mapping[str, Any] = field(default_factory=machine_summary)
     created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d"))
 
     def __post_init__(self) -> None:
@@ -73,11 +74,11 @@ class ResultRecord:
         to_plain([self.settings, self.rows, self.machine])
 
     def table(self) -> pd.DataFrame:
-        """Give the rows as a data frame."""
+        """Return the rows as a data frame."""
         return pd.DataFrame(self.rows)
 
     def save(self, folder: Path | None = None) -> Path:
-        """Write the record as JSON, whole or not at all, and give its path.
+        """Write the record as JSON, whole or not at all, and return its path.
 
         Raises:
             CourseError: nothing can be written there.
@@ -131,7 +132,7 @@ def _file_named(kind: str, name: str, folder: Path, suffix: str) -> Path:
 
 
 def package_versions() -> dict[str, str]:
-    """Give the versions of the packages that shape results."""
+    """Return the versions of the packages that shape results."""
     names = ("torch", "transformers", "datasets", "numpy", "scikit-learn", "peft", "accelerate")
     installed = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
     versions = {name: installed[name] for name in names if name in installed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -26,7 +26,7 @@ from course_lib.checks import (
 from course_lib.errors import CourseError
 from course_lib.locations import cache_folder, check_writable_folder
 from course_lib.runs.hardware import machine_summary
-from course_lib.runs.journal import Journal, a_mapping, task_key
+from course_lib.runs.journal import Journal, Rows, a_mapping, task_key
 from course_lib.runs.records import ResultRecord
 
 
@@ -45,7 +45,7 @@ def run_resumable(
     command: str,
     settings: Mapping[str, Any],
     tasks: Iterable[Mapping[str, Any]],
-    run_task: Callable[..., Sequence[Mapping[str, Any]]],
+    run_task: Callable[..., Rows],
     num_workers: int | None = None,
     folder: Path | None = None,
     progress: bool = True,
@@ -74,7 +74,7 @@ def run_resumable(
             cannot keep, or a function that no other process can import; with it, rows that JSON cannot keep.
     """
     place = cache_folder() / "runs" if folder is None else folder
-    journal = Journal(check_writable_folder(place) / f"{name}.jsonl", dict(settings))
+    journal = Journal(check_writable_folder(place) / f"{name}.jsonl", settings)
     todo = [dict(task) for task in tasks]
     if len({task_key(task) for task in todo}) < len(todo):
         raise CourseError("The same task is there twice.", given=todo, mend="Leave one of them out.")
@@ -100,9 +100,9 @@ def run_resumable(
 
 
 def _finished(
-    tasks: list[dict[str, Any]], run_task: Callable[..., Sequence[Mapping[str, Any]]], num_workers: int | None
-) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]], float]]:
-    """Give each task with its rows and seconds, as soon as it is done."""
+    tasks: list[dict[str, Any]], run_task: Callable[..., Rows], num_workers: int | None
+) -> Iterator[tuple[dict[str, Any], Rows, float]]:
+    """Return each task with its rows and seconds, as soon as it is done."""
     if num_workers is None:
         for task in tasks:
             yield _timed(run_task, task)
@@ -126,9 +126,7 @@ def _finished(
             pool.shutdown(cancel_futures=True)
 
 
-def _timed(
-    run_task: Callable[..., Sequence[Mapping[str, Any]]], task: dict[str, Any]
-) -> tuple[dict[str, Any], list[dict[str, Any]], float]:
+def _timed(run_task: Callable[..., Rows], task: dict[str, Any]) -> tuple[dict[str, Any], Rows, float]:
     started = time.perf_counter()
     rows = run_task(**task)
     return task, [dict(row) for row in rows], time.perf_counter() - started

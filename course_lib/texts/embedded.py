@@ -36,7 +36,7 @@ _VADER_FILES = {
 
 
 def load_embedded(text_source: TextSource) -> Dataset:
-    """Loads a data set out of the course's downloads, with the splits of its family.
+    """Load a data set out of the course's downloads, with the splits of its family.
 
     Raises:
         CourseError: as `assets.fetch`; the cache cannot be written.
@@ -70,7 +70,7 @@ def prepare(folder: Path, read: Callable[[], Mapping[str, pd.DataFrame]]) -> Non
 
 
 def read_family(family: str) -> dict[str, pd.DataFrame]:
-    """Reads the data sets of a family from their archives, and cuts their splits."""
+    """Read the data sets of a family from their archives, and cut their splits."""
     if family == "snli":
         tables = {"snli": _read_snli()}
         assign_groups(tables, ["premise"])

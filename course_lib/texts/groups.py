@@ -72,7 +72,7 @@ def assign_groups(tables: Mapping[str, pd.DataFrame], text_columns: Iterable[str
 
 
 def _least_linked(links: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Maps each key to the least of those that links lead to from it; hashes ("#…") sort before names."""
+    """Map each key to the least of those that links lead to from it; hashes ("#…") sort before names."""
     codes, keys = pd.factorize(np.array([key for link in links for key in link], dtype=object), sort=True)
     graph = coo_array((np.ones(len(links)), codes.reshape(-1, 2).T), shape=(len(keys), len(keys)))
     _, parts = connected_components(graph, directed=False)
@@ -81,7 +81,7 @@ def _least_linked(links: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 
 def _telling_texts(table: pd.DataFrame, columns: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
-    """Give each row's document and the hashes of its texts that would tell a copy of the document."""
+    """Return each row's document and the hashes of its texts that would tell a copy of the document."""
     is_alone = ~table["document_id"].duplicated(keep=False)
     rows = table[["document_id", *columns]].itertuples(index=False)
     for row, alone in zip(rows, is_alone, strict=True):
@@ -95,5 +95,5 @@ def _split_of(group: str) -> str:
 
 
 def text_hash(text: str) -> str:
-    """Returns 12 hexadecimal digits of a text's SHA-256."""
+    """Return 12 hexadecimal digits of a text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -24,7 +24,7 @@ _EMBEDDED = [name for name, source in TEXT_SOURCES.items() if not source.hub_id]
 
 
 def load_hub(text_source: TextSource, source: str | None) -> Dataset:
-    """Loads a data set of the hub in the course's columns and splits.
+    """Load a data set of the hub in the course's columns and splits.
 
     Args:
         text_source: which.
@@ -64,7 +64,7 @@ def _read_hub(text_source: TextSource, source: str | None) -> pd.DataFrame:
 
 
 def _text_files(source: str | None) -> list[Path]:
-    """Give the files of a folder that hold plain text, training rows first; parquet needs no reader of ours."""
+    """Return the files of a folder that hold plain text, training rows first; parquet needs no reader of ours."""
     if source is None or not Path(source).is_dir():
         return []
     files = [
@@ -95,11 +95,11 @@ class _Columns:
         )
 
     def texts(self, *columns: str) -> pd.Series:
-        """Give a column of texts, none missing."""
+        """Return a column of texts, none missing."""
         return self._complete(self.first_of(*columns)).astype(str)
 
     def numbers(self, column: str, *, empty: float | None = None) -> pd.Series:
-        """Give a column of numbers, or of true and false as 1 and 0; what is neither is refused.
+        """Return a column of numbers, or of true and false as 1 and 0; what is neither is refused.
 
         Args:
             column: its name.

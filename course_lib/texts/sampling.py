@@ -97,7 +97,7 @@ def sample_texts(texts: Dataset, num_examples: int, *, seed: int, label: str | N
 def labelled_splits(
     name: str, *, num_heldout: int, heldout: Literal["validation", "test"] = "validation", seed: int = 0
 ) -> tuple[Dataset, Dataset]:
-    """Give the training texts of a data set, and a fixed balanced sample to measure on.
+    """Return the training texts of a data set, and a fixed balanced sample to measure on.
 
     Args:
         name: texts with a `label`, or with a human `score`, which becomes one of two labels.

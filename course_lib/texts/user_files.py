@@ -81,7 +81,7 @@ def read_raw_rows(file: Path) -> list[Row]:
     """Read a file like `read_rows`, holes included: null of JSON and parquet is None.
 
     Args:
-        file: as there.
+        file: see `read_rows`.
 
     Returns:
         Rows of which all have the same columns.
