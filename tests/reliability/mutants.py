@@ -165,9 +165,10 @@ def _counted(results: list[dict[str, Any]], explained: dict[str, str]) -> str:
     alive = [result["key"] for result in results if not result["noticed"]]
     noticed = len(results) - len(alive)
     apart = sum(key in explained for key in alive)
+    share, of_others = noticed / len(results), noticed / max(1, len(results) - apart)
     return (
-        f"{noticed} of {len(results)} noticed ({noticed / len(results):.1%}), {apart} explained, "
-        f"{len(alive) - apart} alive"
+        f"{noticed} of {len(results)} noticed ({share:.1%}; without the explained {of_others:.1%}), "
+        f"{apart} explained, {len(alive) - apart} alive"
     )
 
 
