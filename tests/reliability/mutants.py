@@ -189,9 +189,8 @@ def try_room(room: str, number: int, seed: int, workers: int, folder: Path) -> l
     journal = folder / f"{room}.jsonl"
     done = _read(journal)
     explained = explanations()
-    todo = [
-        one for one in chosen if not (one.key in done and (done[one.key]["noticed"] or one.key in explained))
-    ]
+    tried = {key for key, result in done.items() if result["noticed"]}
+    todo = [one for one in chosen if one.key not in tried | explained.keys()]
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
@@ -203,7 +202,8 @@ def try_room(room: str, number: int, seed: int, workers: int, folder: Path) -> l
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(_try_share, shares, copies, [baseline] * workers, [journal] * workers))
     done = _read(journal)
-    return [done[mutant.key] for mutant in chosen]
+    # What is explained counts as not noticed, and need not be tried.
+    return [done.get(one.key, {"key": one.key, "room": room, "noticed": False}) for one in chosen]
 
 
 def choose(room: str, number: int, seed: int) -> list[Mutant]:
