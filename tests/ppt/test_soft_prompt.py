@@ -394,6 +394,18 @@ def test_labels_that_share_their_first_token_are_told_apart(tiny: ModelAndTokeni
     assert (scores[:, 0] - scores[:, 1]).abs().min() > 1e-3
 
 
+@pytest.mark.parametrize("share", [True, False])
+def test_scores_lie_on_the_models_device_whatever_the_default_is(
+    tiny: ModelAndTokenizer, share: bool
+) -> None:
+    """As on a GPU: what is made on the default device cannot be computed with."""
+    prompt, batch = initialise("random", tiny, 3), batch_of(tiny, TEXTS, VERBALIZERS["one token"])
+    expected = label_scores(tiny.model, prompt, batch, share_prefix=share)
+    with torch.device("meta"):
+        found = label_scores(tiny.model, prompt, batch, share_prefix=share)
+    assert torch.equal(found, expected)
+
+
 def test_the_output_layer_sees_each_answer_position_once(tiny: ModelAndTokenizer) -> None:
     seen: list[torch.Size] = []
     hook = tiny.model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))

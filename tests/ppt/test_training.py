@@ -256,6 +256,16 @@ def test_held_out_texts_are_not_trained_on() -> None:
     pretrain_prompt(language_model, prompt, examples, WORDS, quick(), held_out=held_out, progress=False)
 
 
+def test_an_evaluation_is_made_on_the_models_device_whatever_the_default_is() -> None:
+    """As on a GPU: what is made on the default device cannot be computed with."""
+    language_model, examples = tiny_language_model(), tiny_examples(6)
+    prompt = initialise("random", language_model, 4)
+    expected = evaluate_prompt(language_model, prompt, examples, WORDS)
+    with torch.device("meta"):
+        found = evaluate_prompt(language_model, prompt, examples, WORDS)
+    assert found.logits.tolist() == expected.logits.tolist()
+
+
 # --- what stops it ---------------------------------------------------------------------------------
 
 

@@ -168,9 +168,10 @@ def _counted(results: list[dict[str, Any]], explained: dict[str, str]) -> str:
     alive = [result["key"] for result in results if not result["noticed"]]
     noticed = len(results) - len(alive)
     apart = sum(key in explained for key in alive)
+    share, of_others = noticed / len(results), noticed / max(1, len(results) - apart)
     return (
-        f"{noticed} of {len(results)} noticed ({noticed / len(results):.1%}), {apart} explained, "
-        f"{len(alive) - apart} alive"
+        f"{noticed} of {len(results)} noticed ({share:.1%}; without the explained {of_others:.1%}), "
+        f"{apart} explained, {len(alive) - apart} alive"
     )
 
 
@@ -191,9 +192,8 @@ def try_room(room: str, number: int, seed: int, workers: int, folder: Path) -> l
     journal = folder / f"{room}.jsonl"
     done = _read(journal)
     explained = explanations()
-    todo = [
-        one for one in chosen if not (one.key in done and (done[one.key]["noticed"] or one.key in explained))
-    ]
+    tried = {key for key, result in done.items() if result["noticed"]}
+    todo = [one for one in chosen if one.key not in tried | explained.keys()]
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory() as scratch:
@@ -205,7 +205,8 @@ def try_room(room: str, number: int, seed: int, workers: int, folder: Path) -> l
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(_try_share, shares, copies, [baseline] * workers, [journal] * workers))
     done = _read(journal)
-    return [done[mutant.key] for mutant in chosen]
+    # What is explained counts as not noticed, and need not be tried.
+    return [done.get(one.key, {"key": one.key, "room": room, "noticed": False}) for one in chosen]
 
 
 def choose(room: str, number: int, seed: int) -> list[Mutant]:

@@ -67,3 +67,9 @@ def test_the_draw_does_not_change_with_the_place_of_a_function(
     assert [mutant.key for mutant in mutants.choose("any", 3, seed=0)] == first
     assert len(set(first)) == 3
     assert [mutant.key for mutant in mutants.choose("any", 3, seed=1)] != first
+
+
+def test_the_share_is_counted_with_and_without_what_is_explained() -> None:
+    results = [{"key": str(number), "noticed": number < 18} for number in range(20)]
+    counted = mutants._counted(results, {"18": "It changes nothing."})
+    assert counted == "18 of 20 noticed (90.0%; without the explained 94.7%), 1 explained, 1 alive"

@@ -62,6 +62,13 @@ def test_the_loss_is_the_sum_of_what_is_logged(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_summed_for_the_log_lies_where_it_trains(tmp_path: Path) -> None:
+    trainer = SmartTrainer(tiny_model(), settings(tmp_path), train_dataset=rows(4))
+    with torch.device("meta"):
+        trainer._reset_sums()
+    assert trainer._sums.device == trainer.args.device
+
+
 @pytest.mark.parametrize(
     ("off", "names", "passes"),
     [

@@ -179,7 +179,7 @@ def test_each_job_keeps_to_a_core_of_its_own() -> None:
 
 @pytest.mark.parametrize("seed", [-1, NUM_SEEDS])
 def test_a_seed_that_is_none_is_refused(tmp_path: Path, seed: int) -> None:
-    with pytest.raises(CourseError, match="seed"):
+    with pytest.raises(CourseError, match="The seed of a run"):
         grade_class(tmp_path, "a1", tmp_path / "g.csv", seed=seed)
     assert 0 <= fresh_seed() < NUM_SEEDS
 
@@ -388,9 +388,23 @@ def test_a_page_in_which_an_instructor_wrote_is_put_aside(tmp_path: Path) -> Non
     assert (refused.exit_code, (tmp_path / "g_summary.html").read_text()) == (2, "my own summary")
 
 
+@pytest.mark.parametrize(
+    ("jobs", "message"),
+    [
+        (0, "run at a time"),
+        (1, "CSV"),
+        (gradebook.MAX_JOBS, "CSV"),
+        (gradebook.MAX_JOBS + 1, "run at a time"),
+    ],
+)
+def test_one_job_is_the_fewest(tmp_path: Path, jobs: int, message: str) -> None:
+    with pytest.raises(CourseError, match=message):
+        grade_class(tmp_path, "a1", tmp_path / "no.table", jobs=jobs)
+
+
 @pytest.mark.parametrize("patience", [0, -1, 1e9, float("nan")])
 def test_a_patience_that_is_none_is_refused(tmp_path: Path, patience: float) -> None:
-    with pytest.raises(CourseError, match="patience"):
+    with pytest.raises(CourseError, match="Time limits are multiplied"):
         grade_class(tmp_path, "a1", tmp_path / "g.csv", patience=patience)
 
 

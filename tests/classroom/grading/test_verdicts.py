@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from course_lib.classroom.assignments.assignment import Case, Measured, Task, Va
 from course_lib.classroom.grading import judging
 from course_lib.classroom.grading.expecting import PlannedTask
 from course_lib.classroom.grading.judging import TaskResult
-from course_lib.classroom.grading.worker.channel import encode
+from course_lib.classroom.grading.sandbox.isolation import Isolation, WorkerTimeoutError
+from course_lib.classroom.grading.sandbox.limits import Limits
+from course_lib.classroom.grading.worker.channel import ChannelError, encode
 
 RIGHT = [2.0, 4.0]
 MISSING = {"status": "missing"}
@@ -193,3 +196,44 @@ def test_only_an_open_task_has_a_new_worker_for_each_further_call(
     session = Session([given(2.0), given(4.0)])
     judging._grade_task(planned(measure=measure), session)  # type: ignore[arg-type]
     assert session.num_renewed == renewed
+
+
+class NeverAnswers:
+    """Stands for a worker that uses up what time it is given."""
+
+    spent_seconds = 0.0
+
+    def call(self, request: Mapping[str, object], seconds: float) -> dict[str, object]:
+        """Take all of the time, and give no answer."""
+        self.spent_seconds += seconds
+        raise WorkerTimeoutError
+
+
+def test_a_call_that_is_too_long_ends_the_submission_only_when_no_time_is_left() -> None:
+    limits = Limits(call_seconds=10, total_seconds=20.5)
+    session = judging._Session(b"", "", Path(), Isolation("plain process"), limits)
+    told = []
+    for _ in range(3):
+        session.worker = NeverAnswers()  # type: ignore[assignment]
+        stopped = session.ask(planned(), [1])
+        assert isinstance(stopped, judging._Stopped)
+        assert (stopped.verdict, session.worker) == ("timeout", None)
+        told.append(stopped.message)
+    no_answer = "No answer within 10 seconds."
+    assert told == [no_answer, no_answer, "All tasks together took 20.5 seconds."]
+
+
+LOADED = {"ready": ["code cell 2: NameError: x"], "form": "", "stopped": [3], "cut": False}
+
+
+def test_what_a_worker_says_of_its_cells_is_read() -> None:
+    assert judging._loaded(LOADED, "a1 2-1") == (["code cell 2: NameError: x"], [3])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"ready": "none"}, {"ready": [1]}, {"stopped": 3}, {"stopped": ["3"]}, {"form": 1}, {"form": "no form"}],
+)
+def test_what_no_worker_says_of_its_cells_is_tampered_with(changed: dict[str, Any]) -> None:
+    with pytest.raises(ChannelError):
+        judging._loaded({**LOADED, **changed}, "a1 2-1")

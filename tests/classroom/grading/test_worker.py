@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -88,3 +89,47 @@ def test_how_long_a_process_waited_is_read_in_its_own_or_the_judges_file() -> No
         assert worker._opened_schedule(there) is None
     os.close(gift)  # type: ignore[arg-type]
     os.close(own)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a socket is inherited by its number")
+def test_the_channel_is_the_socket_that_was_inherited_and_goes_no_further() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.set_inheritable(True)
+    with ours, worker._inherited(theirs.detach()) as channel:
+        assert not channel.get_inheritable()
+        channel.sendall(b"here")
+        assert ours.recv(4) == b"here"
+
+
+# Calls what an alarm calls, so that nothing depends on when one comes.
+CATCHES_ALARMS = """
+import signal
+stop = signal.getsignal(signal.SIGALRM)
+caught = 0
+for _ in range({alarms}):
+    try:
+        stop()
+    except BaseException as error:
+        assert type(error).__name__ == "CellTimeoutError"
+        caught += 1
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="this system has no alarms")
+@pytest.mark.parametrize("too_many", [0, 1])
+def test_a_cell_that_catches_every_alarm_is_given_up(too_many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_up: list[int] = []
+    # No alarm is set, and any time is too long.
+    limit = worker.CellLimit(0.0, given_up.append, lambda: 0.0)
+    alarms = worker._MAX_ALARMS + too_many
+    cells = ["x = 1", CATCHES_ALARMS.format(alarms=alarms)]
+    # What a worker may change for good.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = signal.getsignal(signal.SIGALRM)
+    try:
+        namespace, errors, stopped = worker.run_cells(cells, [], limit)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert (namespace["caught"], errors, stopped) == (alarms, [], [])
+    assert given_up == [2] * too_many

@@ -522,6 +522,13 @@ def test_a_model_that_is_set_to_keep_no_cache_shares_one_all_the_same() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+def test_only_a_model_without_a_window_attends_to_a_shared_prefix() -> None:
+    with shared_prefix.attention_replaced(tiny_model("Mistral", sliding_window=None)):
+        pass
+    with pytest.raises(shared_prefix.NotSharedError), shared_prefix.attention_replaced(tiny_model("Mistral")):
+        pytest.fail("Its attention was replaced.")
+
+
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize(("value_size", "uses_kernel"), [(8, True), (6, False)])
 def test_attention_by_the_kernel_and_without_it_is_attention(

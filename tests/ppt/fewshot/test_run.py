@@ -455,6 +455,11 @@ def test_the_median_sees_ranks_and_plain_accuracy_sees_the_words() -> None:
     assert median_accuracy(Evaluation(np.zeros((4, 3)), np.zeros(4, dtype=int))) is None
 
 
+def test_the_reference_runs_keep_the_row_of_a_run_in_a_list() -> None:
+    options: Any = {**QUICK, "num_virtual_tokens": 3, "language_model": tiny_language_model()}
+    assert fewshot.few_shot_rows(LETTERED, "prompt tuning", 0, **options) == [run()]  # type: ignore[arg-type]
+
+
 # --- tables ----------------------------------------------------------------------------------------
 
 

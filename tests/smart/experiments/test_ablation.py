@@ -240,3 +240,14 @@ def test_a_sweep_asks_for_its_largest_size_first(monkeypatch: pytest.MonkeyPatch
     sizes = {"num_steps": {"4": 2, "1000000": 2}, "num_development": 4, "num_test": 4, "num_changed": 2}
     with pytest.raises(CourseError, match="examples to draw from"):
         ablation_sweep({"plain": Arm()}, ["movie"], [4, 10**6], [0], **sizes)
+
+
+def test_a_sweep_runs_every_size_seed_and_arm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its largest size is drawn from the training texts, of which there are enough."""
+    monkeypatch.setattr(ablation, "ablation_run", lambda **task: [task])
+    found = ablation_sweep(
+        {"plain": Arm(), "R_s": CHOSEN["R_s"]}, ["movie"], [4, 16], [0, 1], num_steps={"4": 2, "16": 2}
+    )
+    assert list(zip(found["train_size"], found["seed"], found["arm_name"], strict=True)) == [
+        (size, seed, arm) for seed in (0, 1) for size in (4, 16) for arm in ("plain", "R_s")
+    ]
