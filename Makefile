@@ -46,7 +46,7 @@ lab: $(STAMP) ## open JupyterLab on the notebooks
 notebooks: $(STAMP) ## build the notebooks from notebooks/src
 	$(BIN)/course build
 
-bench: $(STAMP) ## measure speed, and bring the README's tables and picture up to date
+bench: $(STAMP) ## measure speed, and bring docs/benchmarks.md and the README's picture up to date
 	# peers, without what they ask for: old stubs that break mypy, and an older python-dateutil
 	$(BIN)/python -m pip install --quiet --no-deps smart-pytorch==0.0.4 lm-eval==0.4.13
 	$(BIN)/python -m tests.benchmarks

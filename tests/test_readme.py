@@ -1,4 +1,4 @@
-"""The code in the README runs as it stands, and prints what it says."""
+"""The code in the README and in the library's page runs as it stands, and prints what it says."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 
 from tests.smart.training_parts import rows, tiny_model
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parents[1]
+PAGES = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")))]
+BLOCKS = [block for page in PAGES for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
 
 
 def block(word: str) -> str:
@@ -21,7 +22,7 @@ def block(word: str) -> str:
 
 
 def printed(code: str, capsys: pytest.CaptureFixture[str], **given: Any) -> str:
-    exec(compile(code, "README.md", "exec"), given)
+    exec(compile(code, "a page", "exec"), given)
     return capsys.readouterr().out.strip()
 
 
@@ -50,7 +51,7 @@ def test_smart_in_a_loop_of_your_own() -> None:
     ] * 2
     optimizer = torch.optim.AdamW(model.parameters())
     exec(
-        compile(block("SmartLoss"), "README.md", "exec"),
+        compile(block("SmartLoss"), "a page", "exec"),
         {"model": model, "batches": batches, "optimizer": optimizer},
     )
     assert any(not torch.equal(weight, before[name]) for name, weight in model.named_parameters())

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from course_lib import __version__
+from tests.benchmarks.page import NAMES, PAGE, write_table
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -51,6 +52,27 @@ def test_paths_that_are_named_exist(subtests: pytest.Subtests) -> None:
             if not path.startswith(NOT_IN_THE_REPOSITORY):
                 with subtests.test(page=page.name, path=path):
                     assert (ROOT / path).exists()
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_each_benchmark_has_its_place() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert re.findall(r"<!-- bench: (\w+) -->\n", page) == list(NAMES)
+    assert re.findall(r"\n<!-- end of bench: (\w+) -->", page) == list(NAMES)
+
+
+def test_a_table_is_written_between_its_marks_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    text = "# A\n<!-- bench: one -->\nold\n<!-- end of bench: one -->\n## B\n"
+    page.write_text(text)
+    write_table("one", "| new |", page)
+    assert page.read_text() == text.replace("old", "| new |")
+    with pytest.raises(ValueError, match="no marks"):
+        write_table("two", "| new |", page)
+    assert page.read_text() == text.replace("old", "| new |")
 
 
 def make_targets() -> set[str]:

@@ -179,8 +179,8 @@ plotting.show(
 # If a control does as well as SMART, then holding back was what helped. (Early stopping has an advantage: it looks at
 # labelled development texts that no other arm sees in training.)
 #
-# SMART has to earn its cost. A step with both parts takes more than twice the time of a plain one; the README has
-# the measured figure.
+# SMART has to earn its cost. A step with both parts takes more than twice the time of a plain one;
+# docs/benchmarks.md has the measured figure.
 #
 # ### The settings are chosen first, on development data
 #

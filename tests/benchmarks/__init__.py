@@ -1,1 +1,1 @@
-"""Speed, measured against a peer in the same run; the tables go into the README."""
+"""Speed, measured against a peer in the same run; the tables go into docs/benchmarks.md."""

@@ -36,7 +36,7 @@ def plain_loop(classifier: ModelAndTokenizer, texts, padded_length: int | None) 
 
 
 def table(rounds: int = 3) -> str:
-    """Measure an epoch of each loop, and give the README's table."""
+    """Measure an epoch of each loop, and give the table."""
     texts = sample_texts(with_binary_labels(load_texts("movie", split="train")), NUM_TEXTS, seed=0)
     classifier = load_classifier(num_labels=2)
     num_tokens = sum(len(example["input_ids"]) for example in encode(classifier, texts))

@@ -73,7 +73,7 @@ def _num_graded(journal: Path) -> int:
 
 
 def table() -> str:
-    """Grade the class twice, once killed half-way, and give the README's table."""
+    """Grade the class twice, once killed half-way, and give the table."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "submissions")
         folder.mkdir()

@@ -291,7 +291,7 @@ def changed_predictions(measured: dict[str, Measured], items: Sequence[str], cal
 
 
 def table(num_items: int = NUM_ITEMS, num_whole: int = NUM_WHOLE) -> str:
-    """Measure every rival, and give the README's table.
+    """Measure every rival, and give the table.
 
     Args:
         num_items: items for the scorers that share the prefix.

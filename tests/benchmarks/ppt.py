@@ -147,7 +147,7 @@ def building_rates() -> dict[str, float]:
 
 
 def table(rounds: int = 7) -> str:
-    """Measure a step of each rival in both precisions, and give the README's tables."""
+    """Measure a step of each rival in both precisions, and give the tables."""
     context = multiprocessing.get_context("spawn")
     lines = [
         f"| a step of prompt tuning on {BATCH_SIZE} × ({NUM_VIRTUAL} + {NUM_TOKENS}) tokens | seconds "

@@ -72,7 +72,7 @@ def peak_memory(rival: str, num_steps: int = 3) -> float:
 
 
 def table(rounds: int = 15) -> str:
-    """Measure a step of each rival, and give the README's table."""
+    """Measure a step of each rival, and give the table."""
     seconds = interleaved_medians({rival: training_step(rival) for rival in RIVALS}, rounds=rounds)
     context = multiprocessing.get_context("spawn")
     memory = {}
