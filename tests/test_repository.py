@@ -16,7 +16,12 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 # What a run writes, and the names of an example.
-NOT_IN_THE_REPOSITORY = ("build/", "set/", "notebooks/src/NN_", "course_lib/classroom/exercises/lessons/lessonNN")
+NOT_IN_THE_REPOSITORY = (
+    "build/",
+    "set/",
+    "notebooks/src/NN_",
+    "course_lib/classroom/exercises/lessons/lessonNN",
+)
 
 
 def anchors(page: Path) -> set[str]:
