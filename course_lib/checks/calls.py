@@ -72,7 +72,8 @@ def check_fields(instance: object, **checks: Check) -> None:
     Raises:
         CourseError: from the first check that refuses.
     """
-    for name, check in {**annotated_checks(type(instance)), **checks}.items():
+    owner: Any = type(instance)
+    for name, check in {**annotated_checks(owner), **checks}.items():
         check(name, getattr(instance, name))
 
 

@@ -16,10 +16,9 @@ from course_lib.checks.calls import (
     a_model_and_tokenizer,
     border,
     each,
-    optional,
 )
+from course_lib.checks.types import Count, Seed
 from course_lib.checks.values import (
-    a_seed,
     check_count,
     check_rows,
     check_texts,
@@ -69,8 +68,8 @@ def text_columns(texts: Dataset) -> tuple[str, ...]:
     )
 
 
-@border(classifier=a_model_and_tokenizer, texts=a_dataset, max_length=check_count)
-def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: int = 128) -> list[Example]:
+@border(classifier=a_model_and_tokenizer, texts=a_dataset)
+def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: Count = 128) -> list[Example]:
     """Turn texts into token ids, without padding.
 
     Args:
@@ -141,9 +140,9 @@ def no_padding(given: Any) -> CourseError:
     )
 
 
-@border(lengths=each(partial(check_count, least=0), least=0), batch_size=check_count, seed=optional(a_seed))
+@border(lengths=each(partial(check_count, least=0), least=0))
 def length_bucketed_batches(
-    lengths: Sequence[int], batch_size: int, *, seed: int | None = None
+    lengths: Sequence[int], batch_size: Count, *, seed: Seed | None = None
 ) -> list[list[int]]:
     """Group examples of similar length, so that little is padded.
 

@@ -18,8 +18,8 @@ from course_lib.checks.calls import (
     a_model_and_tokenizer,
     border,
 )
+from course_lib.checks.types import Count
 from course_lib.checks.values import (
-    check_count,
     check_rows,
 )
 from course_lib.errors import CourseError
@@ -84,9 +84,9 @@ class Evaluation:
         return float(-log_softmax(self.logits, axis=1)[np.arange(len(self.labels)), self.labels].mean())
 
 
-@border(classifier=a_model_and_tokenizer, texts=a_dataset, batch_size=check_count)
+@border(classifier=a_model_and_tokenizer, texts=a_dataset)
 def evaluate(
-    classifier: ModelAndTokenizer, texts: Dataset, *, batch_size: int = 64, max_length: int = 128
+    classifier: ModelAndTokenizer, texts: Dataset, *, batch_size: Count = 64, max_length: int = 128
 ) -> Evaluation:
     """Classify texts without training on them.
 
@@ -147,10 +147,9 @@ def compute_logits(classifier: ModelAndTokenizer, batch: Batch) -> torch.Tensor:
 @border(
     classifier=a_model_and_tokenizer,
     examples=partial(check_rows, columns=["input_ids", "labels"]),
-    batch_size=check_count,
 )
 def refuse_padding_that_counts(
-    classifier: ModelAndTokenizer, examples: Sequence[Example], batch_size: int
+    classifier: ModelAndTokenizer, examples: Sequence[Example], batch_size: Count
 ) -> None:
     """Refuse a classifier whose logits for a text depend on what the text is padded to.
 

@@ -20,14 +20,9 @@ from course_lib.checks.calls import (
     of_type,
     optional,
 )
+from course_lib.checks.types import Count, Flag, NotNegative, Positive, Seed, Share
 from course_lib.checks.values import (
-    a_positive,
-    a_seed,
     check_callable,
-    check_count,
-    check_flag,
-    check_share,
-    not_negative,
 )
 from course_lib.errors import CourseError
 from course_lib.finetuning.batches import Batch, Example, collate, encode, length_bucketed_batches
@@ -57,29 +52,18 @@ class FinetuningSettings:
         CourseError: a setting that is no number of its kind, or outside its range.
     """
 
-    learning_rate: float = 1e-4
-    num_epochs: int = 3
-    num_steps: int | None = None
-    batch_size: int = 16
-    max_length: int = 128
-    weight_decay: float = 0.01
-    warmup_share: float = 0.1
-    max_grad_norm: float = 1.0
-    seed: int = 0
+    learning_rate: Positive = 1e-4
+    num_epochs: Count = 3
+    num_steps: Count | None = None
+    batch_size: Count = 16
+    max_length: Count = 128
+    weight_decay: NotNegative = 0.01
+    warmup_share: Share = 0.1
+    max_grad_norm: Positive = 1.0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            learning_rate=a_positive,
-            num_epochs=check_count,
-            num_steps=optional(check_count),
-            batch_size=check_count,
-            max_length=check_count,
-            weight_decay=not_negative,
-            warmup_share=check_share,
-            max_grad_norm=a_positive,
-            seed=a_seed,
-        )
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -108,7 +92,6 @@ class Step:
     extra_loss=optional(check_callable),
     before_pass=optional(check_callable),
     after_step=optional(check_callable),
-    progress=check_flag,
 )
 def finetune(
     classifier: ModelAndTokenizer,
@@ -118,7 +101,7 @@ def finetune(
     extra_loss: ExtraLoss | None = None,
     before_pass: Callable[[], None] | None = None,
     after_step: Callable[[Step], None] | None = None,
-    progress: bool = True,
+    progress: Flag = True,
 ) -> list[Step]:
     """Fine-tune all of a classifier's weights, in place.
 

@@ -12,7 +12,8 @@ from typing import TypedDict
 
 import torch
 
-from course_lib.checks import border, check_text, of_type
+from course_lib.checks.calls import border, of_type
+from course_lib.checks.types import Text
 from course_lib.errors import CourseError, unknown_name
 
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -90,8 +91,8 @@ def processor_name() -> str:
     return told.get(platform.system(), platform.processor()) or platform.machine()
 
 
-@border(device=check_text)
-def has_native_bfloat16(device: str = "cpu") -> bool | None:
+@border()
+def has_native_bfloat16(device: Text = "cpu") -> bool | None:
     """Say whether a device multiplies in bfloat16 itself.
 
     A processor without such instructions computes in float32 and rounds: no faster, and often slower.
@@ -112,8 +113,8 @@ def has_native_bfloat16(device: str = "cpu") -> bool | None:
     return bool(_BFLOAT16_FLAGS & set(flags.split())) if flags else None
 
 
-@border(dtype=of_type("torch.dtype"), device=check_text)
-def warn_of_slow_bfloat16(dtype: torch.dtype, device: str) -> None:
+@border(dtype=of_type("torch.dtype"))
+def warn_of_slow_bfloat16(dtype: torch.dtype, device: Text) -> None:
     """Warn where bfloat16 is asked for and the device has no instructions for it.
 
     Args:

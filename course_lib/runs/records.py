@@ -23,9 +23,9 @@ from course_lib.checks import (
     check_path,
     check_text,
     mapping_to,
-    not_negative,
     optional,
 )
+from course_lib.checks.types import NotNegative, Text
 from course_lib.errors import CourseError
 from course_lib.locations import check_writable_folder, data_folder, written_whole
 from course_lib.runs.hardware import machine_summary
@@ -51,25 +51,22 @@ class ResultRecord:
     """
 
     name: str
-    command: str
+    command: Text
     settings: dict[str, Any]
     rows: list[dict[str, Any]]
-    seconds: float
+    seconds: NotNegative
     versions: dict[str, str] = field(default_factory=lambda: package_versions())
     machine: Mapping[str, Any] = field(default_factory=machine_summary)
-    created: str = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d"))
+    created: Text = field(default_factory=lambda: datetime.now(UTC).strftime("%Y-%m-%d"))
 
     def __post_init__(self) -> None:
         check_fields(
             self,
             name=check_file_name,
-            command=check_text,
             settings=a_mapping,
             rows=some_rows,
-            seconds=not_negative,
             versions=mapping_to(check_text),
             machine=check_mapping,
-            created=check_text,
         )
         to_plain([self.settings, self.rows, self.machine])
 

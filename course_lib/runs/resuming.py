@@ -16,13 +16,10 @@ from tqdm.auto import tqdm
 from course_lib.checks import (
     border,
     check_callable,
-    check_count,
     check_file_name,
-    check_flag,
-    check_text,
     each,
-    optional,
 )
+from course_lib.checks.types import Count, Flag, Text
 from course_lib.errors import CourseError
 from course_lib.locations import cache_folder, check_writable_folder
 from course_lib.runs.hardware import machine_summary
@@ -32,23 +29,20 @@ from course_lib.runs.records import ResultRecord
 
 @border(
     name=check_file_name,
-    command=check_text,
     settings=a_mapping,
     tasks=each(a_mapping),
     run_task=check_callable,
-    num_workers=optional(check_count),
-    progress=check_flag,
 )
 def run_resumable(
     name: str,
     *,
-    command: str,
+    command: Text,
     settings: Mapping[str, Any],
     tasks: Iterable[Mapping[str, Any]],
     run_task: Callable[..., Rows],
-    num_workers: int | None = None,
+    num_workers: Count | None = None,
     folder: Path | None = None,
-    progress: bool = True,
+    progress: Flag = True,
 ) -> ResultRecord:
     """Run a list of tasks, keeping each one's rows on disk, so that a stopped run goes on where it was.
 
@@ -129,7 +123,7 @@ def _finished(
 def _timed(run_task: Callable[..., Rows], task: dict[str, Any]) -> tuple[dict[str, Any], Rows, float]:
     started = time.perf_counter()
     rows = run_task(**task)
-    return task, [dict(row) for row in rows], time.perf_counter() - started
+    return task, rows, time.perf_counter() - started
 
 
 def _use_one_thread() -> None:

@@ -7,11 +7,12 @@ import random
 import numpy as np
 import torch
 
-from course_lib.checks import a_seed, border
+from course_lib.checks.calls import border
+from course_lib.checks.types import Seed
 
 
-@border(seed=a_seed)
-def seed_everything(seed: int) -> None:
+@border()
+def seed_everything(seed: Seed) -> None:
     """Seed Python's, NumPy's and torch's random generators, on every device.
 
     Args:

@@ -13,20 +13,17 @@ from datasets import (
 from course_lib.checks import (
     a_choice,
     a_dataset,
-    a_seed,
     border,
     check_count,
     check_numbers,
-    check_text,
-    not_negative,
-    optional,
 )
+from course_lib.checks.types import Count, NotNegative, Seed, Text
 from course_lib.errors import CourseError
 from course_lib.texts.loading import load_texts
 
 
-@border(texts=a_dataset, margin=not_negative)
-def with_binary_labels(texts: Dataset, *, margin: float = 0.5) -> Dataset:
+@border(texts=a_dataset)
+def with_binary_labels(texts: Dataset, *, margin: NotNegative = 0.5) -> Dataset:
     """Turn human scores into labels, leaving out the sentences the raters were undecided about.
 
     Args:
@@ -53,8 +50,8 @@ def with_binary_labels(texts: Dataset, *, margin: float = 0.5) -> Dataset:
     return Dataset.from_pandas(decided.assign(label=(decided["score"] > 0).astype(int)), preserve_index=False)
 
 
-@border(texts=a_dataset, num_examples=partial(check_count, least=0), seed=a_seed, label=optional(check_text))
-def sample_texts(texts: Dataset, num_examples: int, *, seed: int, label: str | None = "label") -> Dataset:
+@border(texts=a_dataset, num_examples=partial(check_count, least=0))
+def sample_texts(texts: Dataset, num_examples: int, *, seed: Seed, label: Text | None = "label") -> Dataset:
     """Draw rows at random, as many of each label as the number allows.
 
     For one seed a smaller sample is the beginning of a larger one, so a curve over sizes compares
@@ -93,9 +90,9 @@ def sample_texts(texts: Dataset, num_examples: int, *, seed: int, label: str | N
     return texts.select(order[:num_examples].tolist())
 
 
-@border(num_heldout=check_count, heldout=a_choice("validation", "test"), seed=a_seed)
+@border(heldout=a_choice("validation", "test"))
 def labelled_splits(
-    name: str, *, num_heldout: int, heldout: Literal["validation", "test"] = "validation", seed: int = 0
+    name: str, *, num_heldout: Count, heldout: Literal["validation", "test"] = "validation", seed: Seed = 0
 ) -> tuple[Dataset, Dataset]:
     """Return the training texts of a data set, and a fixed balanced sample to measure on.
 

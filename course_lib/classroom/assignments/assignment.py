@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from course_lib.classroom.exercises.framework import Mistake
+from course_lib.classroom.checking.explaining import Mistake
 from course_lib.classroom.grading.sandbox.limits import Limits
 from course_lib.errors import CourseError, unknown_name
 

@@ -12,20 +12,15 @@ Example:
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from course_lib.classroom.checking.comparing import compare
+from course_lib.classroom.checking.explaining import Mistake
+from course_lib.classroom.exercises import lessons
 from course_lib.classroom.exercises.feedback import Feedback
-from course_lib.classroom.exercises.framework import Exercise, Mistake, answer_exercise, check_exercise
-from course_lib.classroom.exercises.lessons.lesson01 import EXERCISES as LESSON_01
-from course_lib.classroom.exercises.lessons.lesson02 import EXERCISES as LESSON_02
-from course_lib.classroom.exercises.lessons.lesson03 import EXERCISES as LESSON_03
-from course_lib.classroom.exercises.lessons.lesson04 import EXERCISES as LESSON_04
-from course_lib.classroom.exercises.lessons.lesson05 import EXERCISES as LESSON_05
-from course_lib.classroom.exercises.lessons.lesson06 import EXERCISES as LESSON_06
-from course_lib.classroom.exercises.lessons.lesson07 import EXERCISES as LESSON_07
-from course_lib.classroom.exercises.lessons.lesson08 import EXERCISES as LESSON_08
-from course_lib.classroom.exercises.lessons.lesson09 import EXERCISES as LESSON_09
+from course_lib.classroom.exercises.framework import Exercise, answer_exercise, check_exercise
 from course_lib.classroom.exercises.overview import Progress, overview
 from course_lib.classroom.exercises.remembering import recall, remember
 from course_lib.errors import unknown_name
@@ -44,22 +39,11 @@ __all__ = [
 ]
 
 EXERCISES: dict[str, Exercise] = {
-    exercise.name: exercise
-    for lesson in (
-        LESSON_01,
-        LESSON_02,
-        LESSON_03,
-        LESSON_04,
-        LESSON_05,
-        LESSON_06,
-        LESSON_07,
-        LESSON_08,
-        LESSON_09,
-    )
-    for exercise in lesson
+    found.name: found
+    for module in iter_modules(lessons.__path__, f"{lessons.__name__}.")
+    for found in vars(import_module(module.name)).values()
+    if isinstance(found, Exercise)
 }
-
-
 # How often each exercise failed in a row in this session.
 _failures: dict[str, int] = {}
 

@@ -10,31 +10,17 @@ import copy
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from course_lib.classroom.checking.calling import Trial, accepts, call, signature_text
 from course_lib.classroom.checking.comparing import TOLERANCE, compare, compare_kinds
+from course_lib.classroom.checking.explaining import RAISED, Mistake, Mistakes, explaining_hint, sentence
 from course_lib.classroom.checking.showing import show, show_case
 from course_lib.classroom.exercises.feedback import Feedback
 from course_lib.errors import CourseError
 
 Case = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A usual wrong solution.
-
-    Args:
-        name: a few words, for example "inverted".
-        hint: what to tell whoever made it. It points the way and does not give the solution.
-        function: the wrong implementation, with the reference's signature.
-    """
-
-    name: str
-    hint: str
-    function: Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +37,7 @@ class Exercise:
             the reference, in its order.
         hint: the recipe, for whoever failed twice and whose results no usual mistake explains.
         nudge: what to tell the first time, instead of the recipe; a general one by default.
-        mistakes: the usual mistakes.
+        mistakes: the usual mistakes; `@exercise.mistakes.add` adds one.
         tolerance: how far numbers may be apart, as in `compare`.
     """
 
@@ -61,7 +47,7 @@ class Exercise:
     reference: Callable[..., Any]
     inputs: Callable[[int], Sequence[Case]]
     hint: str
-    mistakes: tuple[Mistake, ...] = ()
+    mistakes: Mistakes = field(default_factory=Mistakes)
     tolerance: float = TOLERANCE
     nudge: str = (
         "Work the input above out by hand, one step after the other, and compare each with your function's."
@@ -106,7 +92,7 @@ def answer_exercise(
         reference=_constant(expected),
         inputs=lambda seed: [{}],
         hint=hint,
-        mistakes=tuple(Mistake(show(value), text, _constant(value)) for value, text in mistakes.items()),
+        mistakes=Mistakes(Mistake(show(value), text, _constant(value)) for value, text in mistakes.items()),
         tolerance=tolerance,
     )
 
@@ -155,7 +141,7 @@ def _check_answer(exercise: Exercise, answer: Any) -> Feedback:
         return Feedback("passed", exercise.name, "That is the answer.")
     # The expected value stays hidden: here it is the whole solution.
     kinds_differ = compare_kinds(answer, expected)
-    message = _sentence(kinds_differ) if kinds_differ else f"{show(answer)} is not the answer."
+    message = sentence(kinds_differ) if kinds_differ else f"{show(answer)} is not the answer."
     hint = _hint(exercise, [Trial({}, value=answer)], [expected]) or exercise.hint
     return Feedback("failed", exercise.name, message, got=show(answer), hint=hint)
 
@@ -243,7 +229,7 @@ def _explained(exercise: Exercise, trial: Trial, expected: Any, hint: str) -> Fe
     elif trial.value is None:
         message = "Nothing came back (None). Did you forget `return`?"
     else:
-        message = _sentence(compare(trial.value, expected, exercise.tolerance) or "")
+        message = sentence(compare(trial.value, expected, exercise.tolerance) or "")
         hint = hint or _spelling_hint(trial.value, expected)
     texts = show(expected), show(trial.value)
     if texts[0] == texts[1]:
@@ -264,31 +250,17 @@ def _not_written(exercise: Exercise) -> Feedback:
 
 
 def _hint(exercise: Exercise, trials: Sequence[Trial], expected: Sequence[Any]) -> str:
-    """Give the hint of the mistake that explains the results; empty if none or several do."""
-    hints = {mistake.hint for mistake in exercise.mistakes if _explains(exercise, mistake, trials, expected)}
-    return hints.pop() if len(hints) == 1 else ""
+    """Returns the hint of the mistake that explains the results; empty if none or several do."""
+    mistaken = (
+        (mistake.hint, (_result(call(mistake.function, trial.case)) for trial in trials))
+        for mistake in exercise.mistakes
+    )
+    return explaining_hint([_result(trial) for trial in trials], expected, mistaken, exercise.tolerance)
 
 
-def _explains(exercise: Exercise, mistake: Mistake, trials: Sequence[Trial], expected: Sequence[Any]) -> bool:
-    """Say whether a mistake gives the learner's results, right and wrong ones.
-
-    Inputs on which one of the two raises are left out: the same mistake can be written so
-    that it raises on an edge case, or so that it does not.
-    """
-    found = False
-    for trial, right in zip(trials, expected, strict=True):
-        outcome = call(mistake.function, trial.case)
-        if trial.error or outcome.error:
-            continue
-        if compare(trial.value, outcome.value, exercise.tolerance) is not None:
-            return False
-        found = found or compare(outcome.value, right, exercise.tolerance) is not None
-    return found
+def _result(trial: Trial) -> Any:
+    return RAISED if trial.error else trial.value
 
 
 def _constant(value: Any) -> Callable[[], Any]:
     return lambda: value
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."

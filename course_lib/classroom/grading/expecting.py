@@ -17,11 +17,11 @@ from typing import Any
 from course_lib.classroom.assignments.assignment import (
     Assignment,
     Case,
-    Mistake,
     Task,
     Variant,
     load_assignment,
 )
+from course_lib.classroom.checking.explaining import RAISED, Mistake
 from course_lib.classroom.grading.worker.channel import decode, encode
 from course_lib.errors import CourseError
 
@@ -36,7 +36,7 @@ class PlannedTask:
         cases: the hidden cases, decoded.
         encoded: the arguments of each case as they go over the channel.
         expected: the right result of each case; empty for an open task.
-        mistakes: a hint, and the result of that mistake for each case (None where it raises).
+        mistakes: a hint, and the result of that mistake for each case (`RAISED` where it raises).
     """
 
     task: Task
@@ -115,7 +115,10 @@ def _mistaken(mistake: Mistake, case: Case) -> dict[str, Any] | None:
 def _planned(task: Task, part: dict[str, Any]) -> PlannedTask:
     cases = [Case(decode(case["arguments"]), decode(case["hidden"])) for case in part["cases"]]
     mistakes = [
-        (mistake["hint"], [None if value is None else decode(value["value"]) for value in mistake["values"]])
+        (
+            mistake["hint"],
+            [RAISED if value is None else decode(value["value"]) for value in mistake["values"]],
+        )
         for mistake in part["mistakes"]
     ]
     return PlannedTask(

@@ -11,6 +11,7 @@ from typing import Any
 
 from course_lib.classroom.assignments.assignment import Measured
 from course_lib.classroom.checking.comparing import compare
+from course_lib.classroom.checking.explaining import RAISED, explaining_hint, sentence
 from course_lib.classroom.checking.showing import shortened, show
 from course_lib.classroom.grading.expecting import PlannedTask
 from course_lib.classroom.grading.sandbox.isolation import (
@@ -307,18 +308,11 @@ def _grade_task(planned: PlannedTask, session: _Session) -> TaskResult:
             failed = any("NotImplementedError" not in text for text in session.cell_errors)
             hint = _FAILED_CELLS if outcome.verdict == "missing" and failed else ""
             return _result(planned, outcome.verdict, outcome.message, hint=hint)
-        values.append(outcome.get("value", _NO_VALUE))
+        values.append(outcome.get("value", RAISED))
         errors.append(outcome.get("error", ""))
     if planned.task.measure is not None:
         return _measured(planned, values, errors)
     return _compared(planned, values, errors)
-
-
-class _NoValue:
-    """Stands for the value of a call that raised."""
-
-
-_NO_VALUE = _NoValue()
 
 
 def _outcomes(planned: PlannedTask, session: _Session) -> Iterator[dict[str, Any] | _Stopped]:
@@ -366,14 +360,12 @@ def _compared(planned: PlannedTask, values: list[Any], errors: list[str]) -> Tas
     verdict = "error" if any(errors) else "failed"
     count = f"Right on {num_cases - len(wrong)} of {num_cases} hidden inputs."
     first = next((error for error in errors if error), wrong[0])
-    hint = _mistake_hint(planned, values) or _rounding_hint(planned, values) or planned.task.hint
-    return _result(planned, verdict, f"{count} {_sentence(shortened(first))}", hint=hint)
-
-
-def _mistake_hint(planned: PlannedTask, values: list[Any]) -> str:
-    """Give the hint of the usual mistake that gives the learner's results; empty if none or several do."""
-    hints = {hint for hint, mistaken in planned.mistakes if _explains(planned, mistaken, values)}
-    return hints.pop() if len(hints) == 1 else ""
+    hint = (
+        explaining_hint(values, planned.expected, planned.mistakes, planned.task.tolerance)
+        or _rounding_hint(planned, values)
+        or planned.task.hint
+    )
+    return _result(planned, verdict, f"{count} {sentence(shortened(first))}", hint=hint)
 
 
 def _rounding_hint(planned: PlannedTask, values: list[Any]) -> str:
@@ -383,22 +375,10 @@ def _rounding_hint(planned: PlannedTask, values: list[Any]) -> str:
     return _ROUNDED_HINT if nearly else ""
 
 
-def _explains(planned: PlannedTask, mistaken: list[Any], values: list[Any]) -> bool:
-    tolerance = planned.task.tolerance
-    found = False
-    for value, wrong, right in zip(values, mistaken, planned.expected, strict=True):
-        if value is _NO_VALUE or wrong is None:
-            continue
-        if compare(value, wrong, tolerance) is not None:
-            return False
-        found = found or compare(wrong, right, tolerance) is not None
-    return found
-
-
 def _measured(planned: PlannedTask, values: list[Any], errors: list[str]) -> TaskResult:
     if any(errors):
         first = next(error for error in errors if error)
-        return _result(planned, "error", _sentence(first), hint=planned.task.hint)
+        return _result(planned, "error", sentence(first), hint=planned.task.hint)
     properties = _properties(planned, values)
     if properties is None:
         message = f"The answer has not the form that is asked for; it begins {show(values[0])[:200]}."
@@ -428,7 +408,3 @@ def _result(
     out_of = planned.task.marks
     earned = marks if marks is not None else (out_of if verdict == "passed" else 0)
     return TaskResult(planned.task.name, verdict, earned, out_of, message, hint)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from course_lib.classroom.assignments.assignment import Case, Measured, Task, Variant
+from course_lib.classroom.checking.explaining import RAISED
 from course_lib.classroom.grading import judging
 from course_lib.classroom.grading.expecting import PlannedTask
 from course_lib.classroom.grading.judging import TaskResult
@@ -103,8 +104,8 @@ SQUARED = ("You squared.", [1.0, 4.0])
         ((1.0, 4.0), [SQUARED, ("You guessed.", [1.0, 4.0])], "Read it again."),
         ((1.0, 4.0), [SQUARED, ("You squared.", [1.0, 4.0])], "You squared."),
         # The mistake raises on the first input and cannot be told from the right answer on the second.
-        ((1.0, 4.0), [("You divided.", [None, 4.0])], "Read it again."),
-        ((1.0, 9.0), [("You divided.", [None, 9.0])], "You divided."),
+        ((1.0, 4.0), [("You divided.", [RAISED, 4.0])], "Read it again."),
+        ((1.0, 9.0), [("You divided.", [RAISED, 9.0])], "You divided."),
         ((2.001, 4.001), [], judging._ROUNDED_HINT),
         ((2.001, 5.0), [], "Read it again."),
     ],

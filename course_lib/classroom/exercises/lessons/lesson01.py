@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from course_lib.classroom.exercises.framework import Case, Exercise, Mistake, answer_exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise
 
 
 def parameter_ratio(num_parameters: int, num_examples: int) -> float:
@@ -79,10 +78,6 @@ def _ratio_inputs(seed: int) -> list[Case]:
     return [{"num_parameters": p, "num_examples": n} for p, n in pairs]
 
 
-_ROUNDED = (
-    "The ratio is rounded. Return it as it is: BERT's P/N in pre-training is about 0.033, and would be lost."
-)
-
 _PARAMETER_RATIO = Exercise(
     name="01.parameter_ratio",
     task="Return P/N, the number of parameters per training example, without rounding.",
@@ -90,34 +85,37 @@ _PARAMETER_RATIO = Exercise(
     reference=parameter_ratio,
     inputs=_ratio_inputs,
     hint="P/N is one division: how many parameters are there for each example?",
-    mistakes=(
-        Mistake(
-            "inverted",
-            "You have N/P. In P/N the parameters stand above and the examples below.",
-            lambda num_parameters, num_examples: num_examples / num_parameters,
-        ),
-        Mistake(
-            "integer division",
-            "// cuts off what stands behind the point. Use / for a ratio.",
-            lambda num_parameters, num_examples: num_parameters // num_examples,
-        ),
-        Mistake(
-            "rounded to a whole number",
-            _ROUNDED,
-            lambda num_parameters, num_examples: round(num_parameters / num_examples),
-        ),
-        Mistake(
-            "rounded to one decimal",
-            _ROUNDED,
-            lambda num_parameters, num_examples: round(num_parameters / num_examples, 1),
-        ),
-        Mistake(
-            "rounded to two decimals",
-            _ROUNDED,
-            lambda num_parameters, num_examples: round(num_parameters / num_examples, 2),
-        ),
-    ),
 )
+
+
+@_PARAMETER_RATIO.mistakes.add
+def _inverted(num_parameters, num_examples):
+    """You have N/P. In P/N the parameters stand above and the examples below."""
+    return num_examples / num_parameters
+
+
+@_PARAMETER_RATIO.mistakes.add
+def _integer_division(num_parameters, num_examples):
+    """// cuts off what stands behind the point. Use / for a ratio."""
+    return num_parameters // num_examples
+
+
+@_PARAMETER_RATIO.mistakes.add
+def _rounded_to_a_whole_number(num_parameters, num_examples):
+    """The ratio is rounded. Return it as it is: BERT's P/N in pre-training is about 0.033, and would be lost."""
+    return round(num_parameters / num_examples)
+
+
+@_PARAMETER_RATIO.mistakes.add
+def _rounded_to_one_decimal(num_parameters, num_examples):
+    """The ratio is rounded. Return it as it is: BERT's P/N in pre-training is about 0.033, and would be lost."""
+    return round(num_parameters / num_examples, 1)
+
+
+@_PARAMETER_RATIO.mistakes.add
+def _rounded_to_two_decimals(num_parameters, num_examples):
+    """The ratio is rounded. Return it as it is: BERT's P/N in pre-training is about 0.033, and would be lost."""
+    return round(num_parameters / num_examples, 2)
 
 
 # --- 01.polynomial_errors
@@ -163,32 +161,6 @@ def _fit(case: Case, *sets: str) -> Polynomial:
     return Polynomial.fit(x, y, case["degree"])
 
 
-def _fit_on_heldout(**case: Any) -> tuple[float, ...]:
-    return tuple(_mean_squared(errors) for errors in _errors(_fit(case, "heldout"), case))
-
-
-def _fit_on_both(**case: Any) -> tuple[float, ...]:
-    return tuple(_mean_squared(errors) for errors in _errors(_fit(case, "train", "heldout"), case))
-
-
-def _fit_on_each(**case: Any) -> tuple[float, float]:
-    train_errors, _ = _errors(_fit(case, "train"), case)
-    _, heldout_errors = _errors(_fit(case, "heldout"), case)
-    return _mean_squared(train_errors), _mean_squared(heldout_errors)
-
-
-def _root_of_mean(**case: Any) -> tuple[float, ...]:
-    return tuple(float(np.sqrt(_mean_squared(errors))) for errors in _errors(_fit(case, "train"), case))
-
-
-def _sum_of_squares(**case: Any) -> tuple[float, ...]:
-    return tuple(float(np.sum(errors**2)) for errors in _errors(_fit(case, "train"), case))
-
-
-def _mean_absolute(**case: Any) -> tuple[float, ...]:
-    return tuple(float(np.mean(np.abs(errors))) for errors in _errors(_fit(case, "train"), case))
-
-
 _POLYNOMIAL_ERRORS = Exercise(
     name="01.polynomial_errors",
     task="Fit a polynomial to the training points by least squares, and return the mean squared errors "
@@ -200,46 +172,51 @@ _POLYNOMIAL_ERRORS = Exercise(
     tolerance=1e-4,
     hint="Fit once, on the training points only. Then take the mean of the squared differences between "
     "prediction and y, first on the training points, then on the held-out ones.",
-    mistakes=(
-        Mistake(
-            "fitted on held-out",
-            "The polynomial is fitted to the held-out points. They must stay unseen: fit to the training "
-            "points.",
-            _fit_on_heldout,
-        ),
-        Mistake(
-            "fitted on both",
-            "The fit has seen the held-out points, too. Fit to the training points alone.",
-            _fit_on_both,
-        ),
-        Mistake(
-            "fitted twice",
-            "There are two fits here, one a set. Fit once, on the training points, and measure both errors "
-            "with it.",
-            _fit_on_each,
-        ),
-        Mistake(
-            "root of the mean",
-            "These are roots of the mean squared errors. Leave out the root.",
-            _root_of_mean,
-        ),
-        Mistake(
-            "sum",
-            "The squared errors are added up. Take their mean, so that sets of different size compare.",
-            _sum_of_squares,
-        ),
-        Mistake(
-            "absolute errors",
-            "These are mean absolute errors. Square the differences before you take the mean.",
-            _mean_absolute,
-        ),
-        Mistake(
-            "wrong order",
-            "The two errors are right, but in the wrong order: the training error comes first.",
-            lambda **case: polynomial_errors(**case)[::-1],
-        ),
-    ),
 )
+
+
+@_POLYNOMIAL_ERRORS.mistakes.add
+def _fitted_on_held_out(**case):
+    """The polynomial is fitted to the held-out points. They must stay unseen: fit to the training points."""
+    return tuple(_mean_squared(errors) for errors in _errors(_fit(case, "heldout"), case))
+
+
+@_POLYNOMIAL_ERRORS.mistakes.add
+def _fitted_on_both(**case):
+    """The fit has seen the held-out points, too. Fit to the training points alone."""
+    return tuple(_mean_squared(errors) for errors in _errors(_fit(case, "train", "heldout"), case))
+
+
+@_POLYNOMIAL_ERRORS.mistakes.add
+def _fitted_twice(**case):
+    """There are two fits here, one a set. Fit once, on the training points, and measure both errors with it."""
+    train_errors, _ = _errors(_fit(case, "train"), case)
+    _, heldout_errors = _errors(_fit(case, "heldout"), case)
+    return _mean_squared(train_errors), _mean_squared(heldout_errors)
+
+
+@_POLYNOMIAL_ERRORS.mistakes.add
+def _root_of_the_mean(**case):
+    """These are roots of the mean squared errors. Leave out the root."""
+    return tuple(float(np.sqrt(_mean_squared(errors))) for errors in _errors(_fit(case, "train"), case))
+
+
+@_POLYNOMIAL_ERRORS.mistakes.add
+def _sum(**case):
+    """The squared errors are added up. Take their mean, so that sets of different size compare."""
+    return tuple(float(np.sum(errors**2)) for errors in _errors(_fit(case, "train"), case))
+
+
+@_POLYNOMIAL_ERRORS.mistakes.add
+def _absolute_errors(**case):
+    """These are mean absolute errors. Square the differences before you take the mean."""
+    return tuple(float(np.mean(np.abs(errors))) for errors in _errors(_fit(case, "train"), case))
+
+
+@_POLYNOMIAL_ERRORS.mistakes.add
+def _wrong_order(**case):
+    """The two errors are right, but in the wrong order: the training error comes first."""
+    return polynomial_errors(**case)[::-1]
 
 
 # --- 01.select_degree
@@ -268,13 +245,6 @@ def _drawn_errors(rng: np.random.Generator) -> list[float]:
     return [round(float(error), 3) for error in (rng.permutation(6) + rng.uniform(0.1, 0.9, 6)) / 5]
 
 
-def _last_on_ties(
-    degrees: Sequence[int], train_errors: Sequence[float], heldout_errors: Sequence[float]
-) -> int:
-    best = min(heldout_errors)
-    return [d for d, error in zip(degrees, heldout_errors, strict=True) if error == best][-1]
-
-
 _SELECT_DEGREE = Exercise(
     name="01.select_degree",
     task="Return the degree with the least held-out error, and the smallest such degree on ties.",
@@ -283,41 +253,45 @@ _SELECT_DEGREE = Exercise(
     inputs=_degree_inputs,
     hint="Find the least held-out error, then the smallest of the degrees that reach it. "
     "The degrees need not be sorted.",
-    mistakes=(
-        Mistake(
-            "by training error",
-            "This is the degree of least training error. It favours the overfitted model: use the held-out "
-            "errors.",
-            lambda degrees, train_errors, heldout_errors: degrees[int(np.argmin(train_errors))],
-        ),
-        Mistake(
-            "index",
-            "This is the position in the list. Return the degree that stands at this position.",
-            lambda degrees, train_errors, heldout_errors: int(np.argmin(heldout_errors)),
-        ),
-        Mistake(
-            "largest error",
-            "This is the degree of the largest held-out error. Look for the least.",
-            lambda degrees, train_errors, heldout_errors: degrees[int(np.argmax(heldout_errors))],
-        ),
-        Mistake(
-            "largest degree",
-            "This is always the largest degree, whatever the errors are. Let the held-out errors decide.",
-            lambda degrees, train_errors, heldout_errors: max(degrees),
-        ),
-        Mistake(
-            "last on ties",
-            "Of several equally good degrees this takes the last. Take the smallest: the simpler model.",
-            _last_on_ties,
-        ),
-        Mistake(
-            "first on ties",
-            "Of several equally good degrees this takes the first in the list. The list need not be sorted: "
-            "take the smallest.",
-            lambda degrees, train_errors, heldout_errors: degrees[int(np.argmin(heldout_errors))],
-        ),
-    ),
 )
+
+
+@_SELECT_DEGREE.mistakes.add
+def _by_training_error(degrees, train_errors, heldout_errors):
+    """This is the degree of least training error. It favours the overfitted model: use the held-out errors."""
+    return degrees[int(np.argmin(train_errors))]
+
+
+@_SELECT_DEGREE.mistakes.add
+def _index(degrees, train_errors, heldout_errors):
+    """This is the position in the list. Return the degree that stands at this position."""
+    return int(np.argmin(heldout_errors))
+
+
+@_SELECT_DEGREE.mistakes.add
+def _largest_error(degrees, train_errors, heldout_errors):
+    """This is the degree of the largest held-out error. Look for the least."""
+    return degrees[int(np.argmax(heldout_errors))]
+
+
+@_SELECT_DEGREE.mistakes.add
+def _largest_degree(degrees, train_errors, heldout_errors):
+    """This is always the largest degree, whatever the errors are. Let the held-out errors decide."""
+    return max(degrees)
+
+
+@_SELECT_DEGREE.mistakes.add
+def _last_on_ties_degree(degrees, train_errors, heldout_errors):
+    """Of several equally good degrees this takes the last. Take the smallest: the simpler model."""
+    best = min(heldout_errors)
+    return [d for d, error in zip(degrees, heldout_errors, strict=True) if error == best][-1]
+
+
+@_SELECT_DEGREE.mistakes.add
+def _first_on_ties(degrees, train_errors, heldout_errors):
+    """Of several equally good degrees this takes the first in the list. The list need not be sorted: take the
+    smallest."""
+    return degrees[int(np.argmin(heldout_errors))]
 
 
 # --- 01.examples_for_ratio
@@ -337,5 +311,3 @@ _EXAMPLES_FOR_RATIO = answer_exercise(
         400: "That is 20,000/50. The ratio counts parameters for each example: divide the parameters.",
     },
 )
-
-EXERCISES: tuple[Exercise, ...] = (_PARAMETER_RATIO, _POLYNOMIAL_ERRORS, _SELECT_DEGREE, _EXAMPLES_FOR_RATIO)

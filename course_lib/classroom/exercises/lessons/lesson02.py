@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom.checking.showing import show
-from course_lib.classroom.exercises.framework import Case, Exercise, Mistake
+from course_lib.classroom.exercises.framework import Case, Exercise
 
 Weights = Mapping[str, np.ndarray]
 
@@ -118,12 +118,6 @@ def _descent_inputs(seed: int) -> list[Case]:
     return [dict(zip(names, case, strict=True)) for case in cases]
 
 
-def _first_gradient_only(
-    gradient: Callable[[Any], Any], start: Any, learning_rate: float, num_steps: int
-) -> np.ndarray:
-    return gradient_descent(lambda w: gradient(start), start, learning_rate, num_steps)
-
-
 _GRADIENT_DESCENT = Exercise(
     name="02.gradient_descent",
     task="Take num_steps steps against the gradient, and return all points as one array, the start first: "
@@ -133,50 +127,49 @@ _GRADIENT_DESCENT = Exercise(
     inputs=_descent_inputs,
     hint="Each step is w = w - learning_rate * gradient(w), with the gradient at the newest point. "
     "Collect the start and the point after every step, then make one array of them.",
-    mistakes=(
-        Mistake(
-            "ascent",
-            "The steps go up the slope. Subtract the gradient, do not add it.",
-            lambda gradient, start, learning_rate, num_steps: gradient_descent(
-                gradient, start, -learning_rate, num_steps
-            ),
-        ),
-        Mistake(
-            "start left out",
-            "The start is missing. Put it first, so that there are num_steps + 1 points.",
-            lambda **case: gradient_descent(**case)[1:],
-        ),
-        Mistake(
-            "one gradient for all steps",
-            "Every step uses the gradient at the start. Compute it anew at each point you reach.",
-            _first_gradient_only,
-        ),
-        Mistake(
-            "one step too few",
-            "The last point is missing. num_steps steps give num_steps + 1 points.",
-            lambda **case: gradient_descent(**case)[:-1],
-        ),
-        Mistake(
-            "one step too many",
-            "There is one step too many. num_steps steps give num_steps + 1 points, the start included.",
-            lambda gradient, start, learning_rate, num_steps: gradient_descent(
-                gradient, start, learning_rate, num_steps + 1
-            ),
-        ),
-        Mistake(
-            "last point only",
-            "This is the last point only. Return all points on the way, from the start on.",
-            lambda **case: gradient_descent(**case)[-1],
-        ),
-        Mistake(
-            "learning rate left out",
-            "The steps are whole gradients. Multiply the gradient by the learning rate.",
-            lambda gradient, start, learning_rate, num_steps: gradient_descent(
-                gradient, start, 1.0, num_steps
-            ),
-        ),
-    ),
 )
+
+
+@_GRADIENT_DESCENT.mistakes.add
+def _ascent(gradient, start, learning_rate, num_steps):
+    """The steps go up the slope. Subtract the gradient, do not add it."""
+    return gradient_descent(gradient, start, -learning_rate, num_steps)
+
+
+@_GRADIENT_DESCENT.mistakes.add
+def _start_left_out(**case):
+    """The start is missing. Put it first, so that there are num_steps + 1 points."""
+    return gradient_descent(**case)[1:]
+
+
+@_GRADIENT_DESCENT.mistakes.add
+def _one_gradient_for_all_steps(gradient, start, learning_rate, num_steps):
+    """Every step uses the gradient at the start. Compute it anew at each point you reach."""
+    return gradient_descent(lambda w: gradient(start), start, learning_rate, num_steps)
+
+
+@_GRADIENT_DESCENT.mistakes.add
+def _one_step_too_few(**case):
+    """The last point is missing. num_steps steps give num_steps + 1 points."""
+    return gradient_descent(**case)[:-1]
+
+
+@_GRADIENT_DESCENT.mistakes.add
+def _one_step_too_many(gradient, start, learning_rate, num_steps):
+    """There is one step too many. num_steps steps give num_steps + 1 points, the start included."""
+    return gradient_descent(gradient, start, learning_rate, num_steps + 1)
+
+
+@_GRADIENT_DESCENT.mistakes.add
+def _last_point_only(**case):
+    """This is the last point only. Return all points on the way, from the start on."""
+    return gradient_descent(**case)[-1]
+
+
+@_GRADIENT_DESCENT.mistakes.add
+def _learning_rate_left_out(gradient, start, learning_rate, num_steps):
+    """The steps are whole gradients. Multiply the gradient by the learning rate."""
+    return gradient_descent(gradient, start, 1.0, num_steps)
 
 
 # --- 02.largest_stable_step
@@ -203,30 +196,32 @@ _LARGEST_STABLE_STEP = Exercise(
     inputs=_curvature_inputs,
     hint="Along a direction of curvature h, a step multiplies the distance from the optimum by "
     "1 - learning_rate * h. When does this leave the range from -1 to 1, and in which direction first?",
-    mistakes=(
-        Mistake(
-            "fastest step",
-            "This step reaches the optimum of the steepest direction at once. A larger one still converges: "
-            "how far may it overshoot?",
-            lambda curvatures: 1 / np.max(curvatures),
-        ),
-        Mistake(
-            "flattest direction",
-            "This is the limit of the flattest direction. The steepest one diverges long before.",
-            lambda curvatures: 2 / np.min(curvatures),
-        ),
-        Mistake(
-            "mean curvature",
-            "A mean over the directions does not help: one direction that diverges is enough.",
-            lambda curvatures: 2 / np.mean(curvatures),
-        ),
-        Mistake(
-            "inverted",
-            "The fraction stands on its head. The steeper the bowl, the smaller the step must be.",
-            lambda curvatures: np.max(curvatures) / 2,
-        ),
-    ),
 )
+
+
+@_LARGEST_STABLE_STEP.mistakes.add
+def _fastest_step(curvatures):
+    """This step reaches the optimum of the steepest direction at once. A larger one still converges: how far
+    may it overshoot?"""
+    return 1 / np.max(curvatures)
+
+
+@_LARGEST_STABLE_STEP.mistakes.add
+def _flattest_direction(curvatures):
+    """This is the limit of the flattest direction. The steepest one diverges long before."""
+    return 2 / np.min(curvatures)
+
+
+@_LARGEST_STABLE_STEP.mistakes.add
+def _mean_curvature(curvatures):
+    """A mean over the directions does not help: one direction that diverges is enough."""
+    return 2 / np.mean(curvatures)
+
+
+@_LARGEST_STABLE_STEP.mistakes.add
+def _inverted(curvatures):
+    """The fraction stands on its head. The steeper the bowl, the smaller the step must be."""
+    return np.max(curvatures) / 2
 
 
 # --- 02.flip_share
@@ -253,35 +248,38 @@ _FLIP_SHARE = Exercise(
     inputs=_prediction_inputs,
     hint="Compare each row with the row before it. T rows give T - 1 comparisons; "
     "of each, take the mean over the n predictions.",
-    mistakes=(
-        Mistake(
-            "against the first checkpoint",
-            "Every checkpoint is compared with the first. Compare it with the one just before.",
-            lambda predictions: np.mean(predictions[1:] != predictions[0], axis=1),
-        ),
-        Mistake(
-            "counts",
-            "These are counts. Divide by the number of predictions to get shares.",
-            lambda predictions: np.sum(predictions[1:] != predictions[:-1], axis=1),
-        ),
-        Mistake(
-            "mean over everything",
-            "This is one mean over all steps. Keep one share for each step: take the mean over axis 1 only.",
-            lambda predictions: np.mean(predictions[1:] != predictions[:-1]),
-        ),
-        Mistake(
-            "share that stayed",
-            "This is the share that stayed the same. Count the predictions that differ.",
-            lambda predictions: np.mean(predictions[1:] == predictions[:-1], axis=1),
-        ),
-        Mistake(
-            "mean over the steps",
-            "The mean runs over the checkpoints and leaves one number for each prediction. "
-            "Take it over axis 1, the predictions.",
-            lambda predictions: np.mean(predictions[1:] != predictions[:-1], axis=0),
-        ),
-    ),
 )
+
+
+@_FLIP_SHARE.mistakes.add
+def _against_the_first_checkpoint(predictions):
+    """Every checkpoint is compared with the first. Compare it with the one just before."""
+    return np.mean(predictions[1:] != predictions[0], axis=1)
+
+
+@_FLIP_SHARE.mistakes.add
+def _counts(predictions):
+    """These are counts. Divide by the number of predictions to get shares."""
+    return np.sum(predictions[1:] != predictions[:-1], axis=1)
+
+
+@_FLIP_SHARE.mistakes.add
+def _mean_over_everything(predictions):
+    """This is one mean over all steps. Keep one share for each step: take the mean over axis 1 only."""
+    return np.mean(predictions[1:] != predictions[:-1])
+
+
+@_FLIP_SHARE.mistakes.add
+def _share_that_stayed(predictions):
+    """This is the share that stayed the same. Count the predictions that differ."""
+    return np.mean(predictions[1:] == predictions[:-1], axis=1)
+
+
+@_FLIP_SHARE.mistakes.add
+def _mean_over_the_steps(predictions):
+    """The mean runs over the checkpoints and leaves one number for each prediction. Take it over axis 1, the
+    predictions."""
+    return np.mean(predictions[1:] != predictions[:-1], axis=0)
 
 
 # --- 02.relative_distance
@@ -312,11 +310,6 @@ def _norms(before: Weights, after: Weights) -> tuple[np.ndarray, np.ndarray]:
     return changes, np.array([_norm([before[name]]) for name in before])
 
 
-def _paired_by_order(before: Weights, after: Weights) -> float:
-    changes = [b - a for b, a in zip(before.values(), after.values(), strict=True)]
-    return _norm(changes) / _norm(list(before.values()))
-
-
 _RELATIVE_DISTANCE = Exercise(
     name="02.relative_distance",
     task="Return how far all weights together have moved, divided by the norm of the weights before.",
@@ -325,51 +318,48 @@ _RELATIVE_DISTANCE = Exercise(
     inputs=_weight_inputs,
     hint="Think of all arrays as one long vector: the root of the sum of all squared differences, "
     "divided by the root of the sum of all squares of before.",
-    mistakes=(
-        Mistake(
-            "norms added",
-            "The norms of the arrays are added up. Add up the squares over all arrays, "
-            "then take the root once.",
-            lambda before, after: np.divide(*(norms.sum() for norms in _norms(before, after))),
-        ),
-        Mistake(
-            "mean of ratios",
-            "This is the mean of one ratio for each array; a small bias counts there as much as "
-            "a large matrix. Take one ratio over all entries.",
-            lambda before, after: np.mean(np.divide(*_norms(before, after))),
-        ),
-        Mistake(
-            "sum of ratios",
-            "This is a sum of one ratio for each array. Take one ratio over all entries.",
-            lambda before, after: np.sum(np.divide(*_norms(before, after))),
-        ),
-        Mistake(
-            "not divided",
-            "This is the distance itself. Divide it by the norm of before, "
-            "so that models of any size compare.",
-            lambda before, after: _norm([after[name] - before[name] for name in before]),
-        ),
-        Mistake(
-            "root forgotten",
-            "The root is missing: this is the ratio of the sums of squares.",
-            lambda before, after: relative_distance(before, after) ** 2,
-        ),
-        Mistake(
-            "divided by after",
-            "The distance is divided by the norm of after. Divide by the norm of before, where you started.",
-            lambda before, after: relative_distance(after, before),
-        ),
-        Mistake(
-            "paired by order",
-            "The arrays are paired by their order. Pair them by name: after[name] with before[name].",
-            _paired_by_order,
-        ),
-    ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (
-    _GRADIENT_DESCENT,
-    _LARGEST_STABLE_STEP,
-    _FLIP_SHARE,
-    _RELATIVE_DISTANCE,
-)
+
+@_RELATIVE_DISTANCE.mistakes.add
+def _norms_added(before, after):
+    """The norms of the arrays are added up. Add up the squares over all arrays, then take the root once."""
+    return np.divide(*(norms.sum() for norms in _norms(before, after)))
+
+
+@_RELATIVE_DISTANCE.mistakes.add
+def _mean_of_ratios(before, after):
+    """This is the mean of one ratio for each array; a small bias counts there as much as a large matrix. Take
+    one ratio over all entries."""
+    return np.mean(np.divide(*_norms(before, after)))
+
+
+@_RELATIVE_DISTANCE.mistakes.add
+def _sum_of_ratios(before, after):
+    """This is a sum of one ratio for each array. Take one ratio over all entries."""
+    return np.sum(np.divide(*_norms(before, after)))
+
+
+@_RELATIVE_DISTANCE.mistakes.add
+def _not_divided(before, after):
+    """This is the distance itself. Divide it by the norm of before, so that models of any size compare."""
+    return _norm([after[name] - before[name] for name in before])
+
+
+@_RELATIVE_DISTANCE.mistakes.add
+def _root_forgotten(before, after):
+    """The root is missing: this is the ratio of the sums of squares."""
+    return relative_distance(before, after) ** 2
+
+
+@_RELATIVE_DISTANCE.mistakes.add
+def _divided_by_after(before, after):
+    """The distance is divided by the norm of after. Divide by the norm of before, where you started."""
+    return relative_distance(after, before)
+
+
+@_RELATIVE_DISTANCE.mistakes.add
+def _paired_by_order_distance(before, after):
+    """The arrays are paired by their order. Pair them by name: after[name] with before[name]."""
+    changes = [b - a for b, a in zip(before.values(), after.values(), strict=True)]
+    return _norm(changes) / _norm(list(before.values()))

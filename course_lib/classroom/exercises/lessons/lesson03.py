@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, Mistake
+from course_lib.classroom.exercises.framework import Case, Exercise
 
 
 def symmetric_kl(logits_p: np.ndarray, logits_q: np.ndarray) -> float:
@@ -98,39 +98,43 @@ _SYMMETRIC_KL = Exercise(
     inputs=_logit_inputs,
     hint="Take the log-softmax of both over the last axis. KL(P‖Q) of a row is the sum of p (log p - log q). "
     "Add both directions, then take the mean over the rows.",
-    mistakes=(
-        Mistake(
-            "one direction, P first",
-            "This is KL(P‖Q) alone. Add KL(Q‖P), so that neither side is the measure of the other.",
-            lambda logits_p, logits_q: np.mean(_kl(logits_p, logits_q)),
-        ),
-        Mistake(
-            "one direction, Q first",
-            "This is KL(Q‖P) alone, the other direction. SMART adds both.",
-            lambda logits_p, logits_q: np.mean(_kl(logits_q, logits_p)),
-        ),
-        Mistake(
-            "summed over the batch",
-            "The rows are summed up. Take their mean, or λ changes its meaning with the batch size.",
-            lambda logits_p, logits_q: np.sum(_kl(logits_p, logits_q) + _kl(logits_q, logits_p)),
-        ),
-        Mistake(
-            "halved",
-            "This is half of it. The two directions are added, not averaged.",
-            lambda logits_p, logits_q: symmetric_kl(logits_p, logits_q) / 2,
-        ),
-        Mistake(
-            "mean over classes too",
-            "The mean runs over the classes too. Sum over the classes, then take the mean over the rows.",
-            lambda logits_p, logits_q: symmetric_kl(logits_p, logits_q) / logits_p.shape[-1],
-        ),
-        Mistake(
-            "mixed reductions",
-            "One direction is summed over the batch and the other averaged. Use the mean for both.",
-            lambda logits_p, logits_q: np.sum(_kl(logits_p, logits_q)) + np.mean(_kl(logits_q, logits_p)),
-        ),
-    ),
 )
+
+
+@_SYMMETRIC_KL.mistakes.add
+def _one_direction_p_first(logits_p, logits_q):
+    """This is KL(P‖Q) alone. Add KL(Q‖P), so that neither side is the measure of the other."""
+    return np.mean(_kl(logits_p, logits_q))
+
+
+@_SYMMETRIC_KL.mistakes.add
+def _one_direction_q_first(logits_p, logits_q):
+    """This is KL(Q‖P) alone, the other direction. SMART adds both."""
+    return np.mean(_kl(logits_q, logits_p))
+
+
+@_SYMMETRIC_KL.mistakes.add
+def _summed_over_the_batch(logits_p, logits_q):
+    """The rows are summed up. Take their mean, or λ changes its meaning with the batch size."""
+    return np.sum(_kl(logits_p, logits_q) + _kl(logits_q, logits_p))
+
+
+@_SYMMETRIC_KL.mistakes.add
+def _halved(logits_p, logits_q):
+    """This is half of it. The two directions are added, not averaged."""
+    return symmetric_kl(logits_p, logits_q) / 2
+
+
+@_SYMMETRIC_KL.mistakes.add
+def _mean_over_classes_too(logits_p, logits_q):
+    """The mean runs over the classes too. Sum over the classes, then take the mean over the rows."""
+    return symmetric_kl(logits_p, logits_q) / logits_p.shape[-1]
+
+
+@_SYMMETRIC_KL.mistakes.add
+def _mixed_reductions(logits_p, logits_q):
+    """One direction is summed over the batch and the other averaged. Use the mean for both."""
+    return np.sum(_kl(logits_p, logits_q)) + np.mean(_kl(logits_q, logits_p))
 
 
 # --- 03.project
@@ -155,35 +159,38 @@ _PROJECT = Exercise(
     inputs=_delta_inputs,
     tolerance=1e-9,
     hint="Each entry on its own: where it is beyond ±epsilon it moves to ±epsilon, else it stays.",
-    mistakes=(
-        Mistake(
-            "ε as a floor",
-            "Dividing by the norm plus epsilon makes the largest entry nearly 1, whatever epsilon is. "
-            "Epsilon is the radius, not a guard against division by zero.",
-            lambda delta, epsilon: delta / (np.max(np.abs(delta)) + epsilon),
-        ),
-        Mistake(
-            "always scaled to the border",
-            "Everything is scaled to the border. What is inside the ball stays where it is.",
-            lambda delta, epsilon: epsilon * delta / np.max(np.abs(delta)),
-        ),
-        Mistake(
-            "scaled as a whole",
-            "All entries shrink together. The nearest point of this ball is found entry by entry.",
-            lambda delta, epsilon: delta * min(1.0, epsilon / np.max(np.abs(delta))),
-        ),
-        Mistake(
-            "upper side only",
-            "Only the upper side is bounded. An entry must not fall below -epsilon either.",
-            lambda delta, epsilon: np.minimum(delta, epsilon),
-        ),
-        Mistake(
-            "sign only",
-            "Every entry goes to the border. What is inside the ball stays where it is.",
-            lambda delta, epsilon: epsilon * np.sign(delta),
-        ),
-    ),
 )
+
+
+@_PROJECT.mistakes.add
+def _ε_as_a_floor(delta, epsilon):
+    """Dividing by the norm plus epsilon makes the largest entry nearly 1, whatever epsilon is. Epsilon is the
+    radius, not a guard against division by zero."""
+    return delta / (np.max(np.abs(delta)) + epsilon)
+
+
+@_PROJECT.mistakes.add
+def _always_scaled_to_the_border(delta, epsilon):
+    """Everything is scaled to the border. What is inside the ball stays where it is."""
+    return epsilon * delta / np.max(np.abs(delta))
+
+
+@_PROJECT.mistakes.add
+def _scaled_as_a_whole(delta, epsilon):
+    """All entries shrink together. The nearest point of this ball is found entry by entry."""
+    return delta * min(1.0, epsilon / np.max(np.abs(delta)))
+
+
+@_PROJECT.mistakes.add
+def _upper_side_only(delta, epsilon):
+    """Only the upper side is bounded. An entry must not fall below -epsilon either."""
+    return np.minimum(delta, epsilon)
+
+
+@_PROJECT.mistakes.add
+def _sign_only(delta, epsilon):
+    """Every entry goes to the border. What is inside the ball stays where it is."""
+    return epsilon * np.sign(delta)
 
 
 # --- 03.ascent_step
@@ -213,55 +220,52 @@ _ASCENT_STEP = Exercise(
     inputs=_ascent_inputs,
     hint="Three things in this order: divide the gradient by its largest absolute entry, add step_size times "
     "that to delta, clip to ±epsilon.",
-    mistakes=(
-        Mistake(
-            "descent",
-            "The step goes down. R_s looks for the worst perturbation, so it goes up the gradient.",
-            lambda delta, gradient, step_size, epsilon: ascent_step(delta, gradient, -step_size, epsilon),
-        ),
-        Mistake(
-            "not normalised",
-            "The gradient is used as it is. Divide it by its largest absolute entry, or the step length "
-            "depends on how sure the model is.",
-            lambda delta, gradient, step_size, epsilon: project(delta + step_size * gradient, epsilon),
-        ),
-        Mistake(
-            "not projected",
-            "The step leaves the ball. Project after it.",
-            lambda delta, gradient, step_size, epsilon: (
-                delta + step_size * gradient / np.max(np.abs(gradient))
-            ),
-        ),
-        Mistake(
-            "start forgotten",
-            "The step starts at 0. It starts at delta.",
-            lambda delta, gradient, step_size, epsilon: ascent_step(0 * delta, gradient, step_size, epsilon),
-        ),
-        Mistake(
-            "absolute value forgotten",
-            "The gradient is divided by its largest entry with the sign. A large negative entry counts as well: "
-            "compare absolute values.",
-            lambda delta, gradient, step_size, epsilon: project(
-                delta + step_size * gradient / np.max(gradient), epsilon
-            ),
-        ),
-        Mistake(
-            "length in place of largest entry",
-            "The gradient is divided by its length over all entries. This ball is measured by the largest entry, "
-            "and so is the gradient.",
-            lambda delta, gradient, step_size, epsilon: project(
-                delta + step_size * gradient / np.linalg.norm(gradient), epsilon
-            ),
-        ),
-        Mistake(
-            "ε as a floor",
-            "Epsilon stands under the fraction, as a guard against zero. It is the radius: clip to ±epsilon.",
-            lambda delta, gradient, step_size, epsilon: (
-                (delta + step_size * gradient) / (np.max(np.abs(delta + step_size * gradient)) + epsilon)
-            ),
-        ),
-    ),
 )
+
+
+@_ASCENT_STEP.mistakes.add
+def _descent(delta, gradient, step_size, epsilon):
+    """The step goes down. R_s looks for the worst perturbation, so it goes up the gradient."""
+    return ascent_step(delta, gradient, -step_size, epsilon)
+
+
+@_ASCENT_STEP.mistakes.add
+def _not_normalised(delta, gradient, step_size, epsilon):
+    """The gradient is used as it is. Divide it by its largest absolute entry, or the step length depends on how
+    sure the model is."""
+    return project(delta + step_size * gradient, epsilon)
+
+
+@_ASCENT_STEP.mistakes.add
+def _not_projected(delta, gradient, step_size, epsilon):
+    """The step leaves the ball. Project after it."""
+    return delta + step_size * gradient / np.max(np.abs(gradient))
+
+
+@_ASCENT_STEP.mistakes.add
+def _start_forgotten(delta, gradient, step_size, epsilon):
+    """The step starts at 0. It starts at delta."""
+    return ascent_step(0 * delta, gradient, step_size, epsilon)
+
+
+@_ASCENT_STEP.mistakes.add
+def _absolute_value_forgotten(delta, gradient, step_size, epsilon):
+    """The gradient is divided by its largest entry with the sign. A large negative entry counts as well:
+    compare absolute values."""
+    return project(delta + step_size * gradient / np.max(gradient), epsilon)
+
+
+@_ASCENT_STEP.mistakes.add
+def _length_in_place_of_largest_entry(delta, gradient, step_size, epsilon):
+    """The gradient is divided by its length over all entries. This ball is measured by the largest entry, and
+    so is the gradient."""
+    return project(delta + step_size * gradient / np.linalg.norm(gradient), epsilon)
+
+
+@_ASCENT_STEP.mistakes.add
+def _ε_as_a_floor_step(delta, gradient, step_size, epsilon):
+    """Epsilon stands under the fraction, as a guard against zero. It is the radius: clip to ±epsilon."""
+    return (delta + step_size * gradient) / (np.max(np.abs(delta + step_size * gradient)) + epsilon)
 
 
 # --- 03.smoothness_gradient
@@ -295,31 +299,29 @@ _SMOOTHNESS_GRADIENT = Exercise(
     inputs=_linear_inputs,
     hint="f(x + δ) - f(x) is δ · weight: the clean input cancels. Differentiate its square, and take the mean "
     "over the batch.",
-    mistakes=(
-        Mistake(
-            "f(x) detached",
-            "f(x) is treated as a constant. In the loss of the training step the gradient flows through f(x + δ) "
-            "and through f(x); only in the search for δ is f(x) held fixed.",
-            lambda weight, embeddings, delta: (
-                2 * np.mean((delta @ weight)[:, None] * (embeddings + delta), axis=0)
-            ),
-        ),
-        Mistake(
-            "f(x + δ) detached",
-            "f(x + δ) is treated as a constant. The gradient flows through both.",
-            lambda weight, embeddings, delta: -2 * np.mean((delta @ weight)[:, None] * embeddings, axis=0),
-        ),
-        Mistake(
-            "summed over the batch",
-            "The batch is summed up. R_s is a mean over the examples.",
-            lambda weight, embeddings, delta: 2 * np.sum((delta @ weight)[:, None] * delta, axis=0),
-        ),
-        Mistake(
-            "factor 2 forgotten",
-            "A factor 2 is missing: the derivative of a square is twice what is squared.",
-            lambda weight, embeddings, delta: np.mean((delta @ weight)[:, None] * delta, axis=0),
-        ),
-    ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_SYMMETRIC_KL, _PROJECT, _ASCENT_STEP, _SMOOTHNESS_GRADIENT)
+
+@_SMOOTHNESS_GRADIENT.mistakes.add
+def _f_detached(weight, embeddings, delta):
+    """f(x) is treated as a constant. In the loss of the training step the gradient flows through f(x + δ) and
+    through f(x); only in the search for δ is f(x) held fixed."""
+    return 2 * np.mean((delta @ weight)[:, None] * (embeddings + delta), axis=0)
+
+
+@_SMOOTHNESS_GRADIENT.mistakes.add
+def _f_moved_detached(weight, embeddings, delta):
+    """f(x + δ) is treated as a constant. The gradient flows through both."""
+    return -2 * np.mean((delta @ weight)[:, None] * embeddings, axis=0)
+
+
+@_SMOOTHNESS_GRADIENT.mistakes.add
+def _summed_over_the_batch_gradient(weight, embeddings, delta):
+    """The batch is summed up. R_s is a mean over the examples."""
+    return 2 * np.sum((delta @ weight)[:, None] * delta, axis=0)
+
+
+@_SMOOTHNESS_GRADIENT.mistakes.add
+def _factor_2_forgotten(weight, embeddings, delta):
+    """A factor 2 is missing: the derivative of a square is twice what is squared."""
+    return np.mean((delta @ weight)[:, None] * delta, axis=0)

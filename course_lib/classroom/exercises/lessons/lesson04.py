@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, Mistake, answer_exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise
 
 
 def proximal_step(anchor: np.ndarray, optimum: np.ndarray, curvatures: np.ndarray, mu: float) -> np.ndarray:
@@ -97,37 +97,38 @@ _PROXIMAL_STEP = Exercise(
     reference=proximal_step,
     inputs=_quadratic_inputs,
     hint="Set the derivative c (θ - optimum) + μ (θ - anchor) to zero, axis by axis, and solve for θ.",
-    mistakes=(
-        Mistake(
-            "weights swapped",
-            "The optimum and the anchor have each other's weights: the loss pulls with c, the leash with μ.",
-            lambda anchor, optimum, curvatures, mu: (mu * optimum + curvatures * anchor) / (curvatures + mu),
-        ),
-        Mistake(
-            "no leash",
-            "This is where the loss alone is smallest. The leash holds the point near the anchor.",
-            lambda anchor, optimum, curvatures, mu: optimum + 0 * anchor,
-        ),
-        Mistake(
-            "gradient step",
-            "This is one gradient step with step size 1/μ from the anchor, and it can step over the optimum. "
-            "Solve for the minimum instead.",
-            lambda anchor, optimum, curvatures, mu: anchor - curvatures * (anchor - optimum) / mu,
-        ),
-        Mistake(
-            "leash without ½",
-            "The leash pulls twice as hard as it should: it is ½ μ times the squared distance.",
-            lambda anchor, optimum, curvatures, mu: proximal_step(anchor, optimum, curvatures, 2 * mu),
-        ),
-        Mistake(
-            "curvatures averaged",
-            "All axes move by the same share. Each axis has a curvature of its own.",
-            lambda anchor, optimum, curvatures, mu: proximal_step(
-                anchor, optimum, np.full_like(curvatures, np.mean(curvatures)), mu
-            ),
-        ),
-    ),
 )
+
+
+@_PROXIMAL_STEP.mistakes.add
+def _weights_swapped(anchor, optimum, curvatures, mu):
+    """The optimum and the anchor have each other's weights: the loss pulls with c, the leash with μ."""
+    return (mu * optimum + curvatures * anchor) / (curvatures + mu)
+
+
+@_PROXIMAL_STEP.mistakes.add
+def _no_leash(anchor, optimum, curvatures, mu):
+    """This is where the loss alone is smallest. The leash holds the point near the anchor."""
+    return optimum + 0 * anchor
+
+
+@_PROXIMAL_STEP.mistakes.add
+def _gradient_step(anchor, optimum, curvatures, mu):
+    """This is one gradient step with step size 1/μ from the anchor, and it can step over the optimum. Solve for
+    the minimum instead."""
+    return anchor - curvatures * (anchor - optimum) / mu
+
+
+@_PROXIMAL_STEP.mistakes.add
+def _leash_without_a_half(anchor, optimum, curvatures, mu):
+    """The leash pulls twice as hard as it should: it is ½ μ times the squared distance."""
+    return proximal_step(anchor, optimum, curvatures, 2 * mu)
+
+
+@_PROXIMAL_STEP.mistakes.add
+def _curvatures_averaged(anchor, optimum, curvatures, mu):
+    """All axes move by the same share. Each axis has a curvature of its own."""
+    return proximal_step(anchor, optimum, np.full_like(curvatures, np.mean(curvatures)), mu)
 
 
 # --- 04.momentum_anchor
@@ -151,40 +152,44 @@ _MOMENTUM_ANCHOR = Exercise(
     reference=momentum_anchor,
     inputs=_weight_inputs,
     hint="Start with a copy of weights[0]. For each later row: anchor = (1 - beta) * row + beta * anchor.",
-    mistakes=(
-        Mistake(
-            "teacher by reference",
-            "The anchor equals the newest weights, as a teacher does that was stored by reference and not "
-            "copied: then D_Breg is 0 for ever.",
-            lambda weights, beta: weights[-1],
-        ),
-        Mistake(
-            "teacher never updated",
-            "The anchor still stands where it started. Move it a little with every update.",
-            lambda weights, beta: weights[0],
-        ),
-        Mistake(
-            "β and 1 - β swapped",
-            "The shares are swapped: β is the share of the old anchor that is kept.",
-            lambda weights, beta: momentum_anchor(weights, 1 - beta),
-        ),
-        Mistake(
-            "starts at zero",
-            "The anchor starts at 0. It starts at the weights before training.",
-            lambda weights, beta: momentum_anchor(np.concatenate([0 * weights[:1], weights[1:]]), beta),
-        ),
-        Mistake(
-            "plain average",
-            "This is the plain mean of all weights. With momentum older weights count less and less.",
-            lambda weights, beta: np.mean(weights, axis=0),
-        ),
-        Mistake(
-            "last update left out",
-            "The newest weights are missing. The anchor moves after every update, the last one too.",
-            lambda weights, beta: momentum_anchor(weights[:-1], beta),
-        ),
-    ),
 )
+
+
+@_MOMENTUM_ANCHOR.mistakes.add
+def _teacher_by_reference(weights, beta):
+    """The anchor equals the newest weights, as a teacher does that was stored by reference and not copied: then
+    D_Breg is 0 for ever."""
+    return weights[-1]
+
+
+@_MOMENTUM_ANCHOR.mistakes.add
+def _teacher_never_updated(weights, beta):
+    """The anchor still stands where it started. Move it a little with every update."""
+    return weights[0]
+
+
+@_MOMENTUM_ANCHOR.mistakes.add
+def _β_and_one_minus_β_swapped(weights, beta):
+    """The shares are swapped: β is the share of the old anchor that is kept."""
+    return momentum_anchor(weights, 1 - beta)
+
+
+@_MOMENTUM_ANCHOR.mistakes.add
+def _starts_at_zero(weights, beta):
+    """The anchor starts at 0. It starts at the weights before training."""
+    return momentum_anchor(np.concatenate([0 * weights[:1], weights[1:]]), beta)
+
+
+@_MOMENTUM_ANCHOR.mistakes.add
+def _plain_average(weights, beta):
+    """This is the plain mean of all weights. With momentum older weights count less and less."""
+    return np.mean(weights, axis=0)
+
+
+@_MOMENTUM_ANCHOR.mistakes.add
+def _last_update_left_out(weights, beta):
+    """The newest weights are missing. The anchor moves after every update, the last one too."""
+    return momentum_anchor(weights[:-1], beta)
 
 
 # --- 04.weight_left
@@ -213,40 +218,37 @@ _WEIGHT_LEFT = Exercise(
     inputs=_schedule_inputs,
     tolerance=1e-6,
     hint="Each update multiplies the share of the start by the β that holds then. How many updates have which β?",
-    mistakes=(
-        Mistake(
-            "early β throughout",
-            "The first β is used for all updates. After num_early of them late_beta holds.",
-            lambda beta, late_beta, num_early, num_updates: beta**num_updates,
-        ),
-        Mistake(
-            "late β throughout",
-            "late_beta is used for all updates. For the first num_early of them beta holds.",
-            lambda beta, late_beta, num_early, num_updates: late_beta**num_updates,
-        ),
-        Mistake(
-            "early updates counted twice",
-            "num_early of the updates are counted twice: late_beta holds for the rest only.",
-            lambda beta, late_beta, num_early, num_updates: (
-                beta ** min(num_early, num_updates) * late_beta**num_updates
-            ),
-        ),
-        Mistake(
-            "what is new",
-            "This is the share of the trained weights. The question is for the share of the start.",
-            lambda beta, late_beta, num_early, num_updates: (
-                1 - weight_left(beta, late_beta, num_early, num_updates)
-            ),
-        ),
-        Mistake(
-            "run shorter than the early part",
-            "With fewer updates than num_early, only as many count as there were.",
-            lambda beta, late_beta, num_early, num_updates: (
-                beta**num_early * late_beta ** max(0, num_updates - num_early)
-            ),
-        ),
-    ),
 )
+
+
+@_WEIGHT_LEFT.mistakes.add
+def _early_β_throughout(beta, late_beta, num_early, num_updates):
+    """The first β is used for all updates. After num_early of them late_beta holds."""
+    return beta**num_updates
+
+
+@_WEIGHT_LEFT.mistakes.add
+def _late_β_throughout(beta, late_beta, num_early, num_updates):
+    """late_beta is used for all updates. For the first num_early of them beta holds."""
+    return late_beta**num_updates
+
+
+@_WEIGHT_LEFT.mistakes.add
+def _early_updates_counted_twice(beta, late_beta, num_early, num_updates):
+    """num_early of the updates are counted twice: late_beta holds for the rest only."""
+    return beta ** min(num_early, num_updates) * late_beta**num_updates
+
+
+@_WEIGHT_LEFT.mistakes.add
+def _what_is_new(beta, late_beta, num_early, num_updates):
+    """This is the share of the trained weights. The question is for the share of the start."""
+    return 1 - weight_left(beta, late_beta, num_early, num_updates)
+
+
+@_WEIGHT_LEFT.mistakes.add
+def _run_shorter_than_the_early_part(beta, late_beta, num_early, num_updates):
+    """With fewer updates than num_early, only as many count as there were."""
+    return beta**num_early * late_beta ** max(0, num_updates - num_early)
 
 
 # --- 04.expected_calibration_error
@@ -300,38 +302,36 @@ _CALIBRATION_ERROR = Exercise(
     inputs=_confidence_inputs,
     hint="Put each example into bin int(confidence * num_bins), a confidence of 1 into the last. In each bin take "
     "|mean of is_right - mean of confidence| times its number of examples; sum up and divide by n.",
-    mistakes=(
-        Mistake(
-            "one bin",
-            "All examples are in one bin, so too sure and not sure enough cancel out. Take the gap bin by bin.",
-            lambda confidence, is_right, num_bins: abs(np.mean(is_right) - np.mean(confidence)),
-        ),
-        Mistake(
-            "bins not weighted",
-            "Every bin counts the same. Weight each by its share of the examples.",
-            lambda confidence, is_right, num_bins: np.mean(
-                [
-                    abs(np.mean(right) - np.mean(sure))
-                    for sure, right in _per_bin(confidence, is_right, num_bins)
-                ]
-            ),
-        ),
-        Mistake(
-            "example by example",
-            "The gap is taken for each example. Average inside a bin first: one example is right or wrong, and "
-            "only a bin has an accuracy.",
-            lambda confidence, is_right, num_bins: np.mean(np.abs(is_right - confidence)),
-        ),
-        Mistake(
-            "largest bin gap",
-            "This is the largest gap of any bin, another measure. Take the weighted mean.",
-            lambda confidence, is_right, num_bins: max(
-                abs(np.mean(right) - np.mean(sure))
-                for sure, right in _per_bin(confidence, is_right, num_bins)
-            ),
-        ),
-    ),
 )
+
+
+@_CALIBRATION_ERROR.mistakes.add
+def _one_bin(confidence, is_right, num_bins):
+    """All examples are in one bin, so too sure and not sure enough cancel out. Take the gap bin by bin."""
+    return abs(np.mean(is_right) - np.mean(confidence))
+
+
+@_CALIBRATION_ERROR.mistakes.add
+def _bins_not_weighted(confidence, is_right, num_bins):
+    """Every bin counts the same. Weight each by its share of the examples."""
+    return np.mean(
+        [abs(np.mean(right) - np.mean(sure)) for sure, right in _per_bin(confidence, is_right, num_bins)]
+    )
+
+
+@_CALIBRATION_ERROR.mistakes.add
+def _example_by_example(confidence, is_right, num_bins):
+    """The gap is taken for each example. Average inside a bin first: one example is right or wrong, and only a
+    bin has an accuracy."""
+    return np.mean(np.abs(is_right - confidence))
+
+
+@_CALIBRATION_ERROR.mistakes.add
+def _largest_bin_gap(confidence, is_right, num_bins):
+    """This is the largest gap of any bin, another measure. Take the weighted mean."""
+    return max(
+        abs(np.mean(right) - np.mean(sure)) for sure, right in _per_bin(confidence, is_right, num_bins)
+    )
 
 
 # --- 04.useless_refresh
@@ -347,12 +347,4 @@ _USELESS_REFRESH = answer_exercise(
         "inf": "An anchor that is never refreshed stays at θ₀, and the model moves away from it.",
         "all": "With a larger S the model has moved on when the term is taken. Only one S makes it zero.",
     },
-)
-
-EXERCISES: tuple[Exercise, ...] = (
-    _PROXIMAL_STEP,
-    _MOMENTUM_ANCHOR,
-    _WEIGHT_LEFT,
-    _CALIBRATION_ERROR,
-    _USELESS_REFRESH,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, Mistake
+from course_lib.classroom.exercises.framework import Case, Exercise
 
 
 def stored_bytes(num_virtual_tokens: int, width: int, num_tasks: int) -> int:
@@ -97,29 +97,31 @@ _STORED_BYTES = Exercise(
     reference=stored_bytes,
     inputs=_bytes_inputs,
     hint="A prompt is a matrix of num_virtual_tokens rows and width columns. How many bytes has one number?",
-    mistakes=(
-        Mistake(
-            "numbers, not bytes",
-            "This counts numbers. In float32 each takes four bytes.",
-            lambda num_virtual_tokens, width, num_tasks: num_virtual_tokens * width * num_tasks,
-        ),
-        Mistake(
-            "one task",
-            "This is one prompt. Every task has one of its own.",
-            lambda num_virtual_tokens, width, num_tasks: 4 * num_virtual_tokens * width,
-        ),
-        Mistake(
-            "bits",
-            "32 is the number of bits. A byte has eight of them.",
-            lambda num_virtual_tokens, width, num_tasks: 32 * num_virtual_tokens * width * num_tasks,
-        ),
-        Mistake(
-            "one number a row",
-            "A virtual token is a whole row of numbers, as wide as a word embedding.",
-            lambda num_virtual_tokens, width, num_tasks: 4 * num_virtual_tokens * num_tasks,
-        ),
-    ),
 )
+
+
+@_STORED_BYTES.mistakes.add
+def _numbers_not_bytes(num_virtual_tokens, width, num_tasks):
+    """This counts numbers. In float32 each takes four bytes."""
+    return num_virtual_tokens * width * num_tasks
+
+
+@_STORED_BYTES.mistakes.add
+def _one_task(num_virtual_tokens, width, num_tasks):
+    """This is one prompt. Every task has one of its own."""
+    return 4 * num_virtual_tokens * width
+
+
+@_STORED_BYTES.mistakes.add
+def _bits(num_virtual_tokens, width, num_tasks):
+    """32 is the number of bits. A byte has eight of them."""
+    return 32 * num_virtual_tokens * width * num_tasks
+
+
+@_STORED_BYTES.mistakes.add
+def _one_number_a_row(num_virtual_tokens, width, num_tasks):
+    """A virtual token is a whole row of numbers, as wide as a word embedding."""
+    return 4 * num_virtual_tokens * num_tasks
 
 
 # --- 05.prepend
@@ -149,34 +151,37 @@ _PREPEND = Exercise(
     reference=prepend,
     inputs=_prepend_inputs,
     hint="Give every text a copy of the prompt, then join the two along the axis of the tokens.",
-    mistakes=(
-        Mistake(
-            "behind the text",
-            "The prompt stands behind the texts. It belongs in front, where every token can look at it.",
-            lambda prompt, embeddings: np.concatenate([embeddings, _in_front(prompt, embeddings)], axis=1),
-        ),
-        Mistake(
-            "added to the text",
-            "The prompt is added to the words. It gets places of its own.",
-            lambda prompt, embeddings: embeddings + prompt,
-        ),
-        Mistake(
-            "joined along the batch",
-            "The prompt became further texts. Join along the axis of the tokens.",
-            lambda prompt, embeddings: np.concatenate([_in_front(prompt, embeddings), embeddings], axis=0),
-        ),
-        Mistake(
-            "joined along the width",
-            "The rows became wider. Join along the axis of the tokens.",
-            lambda prompt, embeddings: np.concatenate([_in_front(prompt, embeddings), embeddings], axis=2),
-        ),
-        Mistake(
-            "first row repeated",
-            "Every virtual token is the prompt's first row. Each has a row of its own.",
-            lambda prompt, embeddings: prepend(np.repeat(prompt[:1], len(prompt), axis=0), embeddings),
-        ),
-    ),
 )
+
+
+@_PREPEND.mistakes.add
+def _behind_the_text(prompt, embeddings):
+    """The prompt stands behind the texts. It belongs in front, where every token can look at it."""
+    return np.concatenate([embeddings, _in_front(prompt, embeddings)], axis=1)
+
+
+@_PREPEND.mistakes.add
+def _added_to_the_text(prompt, embeddings):
+    """The prompt is added to the words. It gets places of its own."""
+    return embeddings + prompt
+
+
+@_PREPEND.mistakes.add
+def _joined_along_the_batch(prompt, embeddings):
+    """The prompt became further texts. Join along the axis of the tokens."""
+    return np.concatenate([_in_front(prompt, embeddings), embeddings], axis=0)
+
+
+@_PREPEND.mistakes.add
+def _joined_along_the_width(prompt, embeddings):
+    """The rows became wider. Join along the axis of the tokens."""
+    return np.concatenate([_in_front(prompt, embeddings), embeddings], axis=2)
+
+
+@_PREPEND.mistakes.add
+def _first_row_repeated(prompt, embeddings):
+    """Every virtual token is the prompt's first row. Each has a row of its own."""
+    return prepend(np.repeat(prompt[:1], len(prompt), axis=0), embeddings)
 
 
 # --- 05.answer_column
@@ -205,33 +210,31 @@ _ANSWER_COLUMN = Exercise(
     reference=answer_column,
     inputs=_mask_inputs,
     hint="The output at a text's last token says what comes next. Where does that token stand behind the prompt?",
-    mistakes=(
-        Mistake(
-            "last column",
-            "The last column is padding in all but the longest rows. Count each row's own tokens.",
-            lambda attention_mask, num_virtual_tokens: np.full(
-                len(attention_mask), num_virtual_tokens + attention_mask.shape[1] - 1
-            ),
-        ),
-        Mistake(
-            "virtual tokens forgotten",
-            "The prompt stands in front and moves every token to the right.",
-            lambda attention_mask, num_virtual_tokens: attention_mask.sum(axis=1) - 1,
-        ),
-        Mistake(
-            "one too far",
-            "One too far: the output at the last token already says what comes behind it.",
-            lambda attention_mask, num_virtual_tokens: num_virtual_tokens + attention_mask.sum(axis=1),
-        ),
-        Mistake(
-            "padding counted",
-            "This counts what the row is filled up with. The mask is 1 where the text is.",
-            lambda attention_mask, num_virtual_tokens: (
-                num_virtual_tokens + (1 - attention_mask).sum(axis=1) - 1
-            ),
-        ),
-    ),
 )
+
+
+@_ANSWER_COLUMN.mistakes.add
+def _last_column(attention_mask, num_virtual_tokens):
+    """The last column is padding in all but the longest rows. Count each row's own tokens."""
+    return np.full(len(attention_mask), num_virtual_tokens + attention_mask.shape[1] - 1)
+
+
+@_ANSWER_COLUMN.mistakes.add
+def _virtual_tokens_forgotten(attention_mask, num_virtual_tokens):
+    """The prompt stands in front and moves every token to the right."""
+    return attention_mask.sum(axis=1) - 1
+
+
+@_ANSWER_COLUMN.mistakes.add
+def _one_too_far(attention_mask, num_virtual_tokens):
+    """One too far: the output at the last token already says what comes behind it."""
+    return num_virtual_tokens + attention_mask.sum(axis=1)
+
+
+@_ANSWER_COLUMN.mistakes.add
+def _padding_counted(attention_mask, num_virtual_tokens):
+    """This counts what the row is filled up with. The mask is 1 where the text is."""
+    return num_virtual_tokens + (1 - attention_mask).sum(axis=1) - 1
 
 
 # --- 05.answer_loss
@@ -259,41 +262,43 @@ _ANSWER_LOSS = Exercise(
     reference=answer_loss,
     inputs=_loss_inputs,
     hint="Pick the label words' logits first. Then take -log softmax of them, at the right label.",
-    mistakes=(
-        Mistake(
-            "plain exponentials",
-            "Right for small logits. np.exp of 1,000 is infinite: subtract the largest logit first.",
-            lambda logits, label_ids, label: float(
-                np.log(np.exp(logits[label_ids]).sum()) - logits[label_ids[label]]
-            ),
-        ),
-        Mistake(
-            "whole vocabulary",
-            "The softmax runs over the whole vocabulary. Only the label words compete.",
-            lambda logits, label_ids, label: _cross_entropy(logits, label_ids[label]),
-        ),
-        Mistake(
-            "label taken for a token",
-            "The label is the number of a label word, not that of a token.",
-            lambda logits, label_ids, label: _cross_entropy(logits, label),
-        ),
-        Mistake(
-            "sign",
-            "This is the log-probability. The loss is its negative.",
-            lambda logits, label_ids, label: -answer_loss(logits, label_ids, label),
-        ),
-        Mistake(
-            "bits",
-            "This is in bits. Use the natural logarithm.",
-            lambda logits, label_ids, label: answer_loss(logits, label_ids, label) / np.log(2),
-        ),
-        Mistake(
-            "the logit alone",
-            "This is a logit without its softmax: it says nothing of the other label words.",
-            lambda logits, label_ids, label: -float(logits[label_ids[label]]),
-        ),
-    ),
 )
+
+
+@_ANSWER_LOSS.mistakes.add
+def _plain_exponentials(logits, label_ids, label):
+    """Right for small logits. np.exp of 1,000 is infinite: subtract the largest logit first."""
+    return float(np.log(np.exp(logits[label_ids]).sum()) - logits[label_ids[label]])
+
+
+@_ANSWER_LOSS.mistakes.add
+def _whole_vocabulary(logits, label_ids, label):
+    """The softmax runs over the whole vocabulary. Only the label words compete."""
+    return _cross_entropy(logits, label_ids[label])
+
+
+@_ANSWER_LOSS.mistakes.add
+def _label_taken_for_a_token(logits, label_ids, label):
+    """The label is the number of a label word, not that of a token."""
+    return _cross_entropy(logits, label)
+
+
+@_ANSWER_LOSS.mistakes.add
+def _sign(logits, label_ids, label):
+    """This is the log-probability. The loss is its negative."""
+    return -answer_loss(logits, label_ids, label)
+
+
+@_ANSWER_LOSS.mistakes.add
+def _bits_loss(logits, label_ids, label):
+    """This is in bits. Use the natural logarithm."""
+    return answer_loss(logits, label_ids, label) / np.log(2)
+
+
+@_ANSWER_LOSS.mistakes.add
+def _the_logit_alone(logits, label_ids, label):
+    """This is a logit without its softmax: it says nothing of the other label words."""
+    return -float(logits[label_ids[label]])
 
 
 # --- 05.random_rows
@@ -324,39 +329,34 @@ _RANDOM_ROWS = Exercise(
     reference=random_rows,
     inputs=_rows_inputs,
     hint="Scale each column of the noise by that column's standard deviation, then move it to the column's mean.",
-    mistakes=(
-        Mistake(
-            "plain noise",
-            "N(0, 1) lies far from real word embeddings, whose entries are much smaller.",
-            lambda table, noise: noise,
-        ),
-        Mistake(
-            "one scale for all columns",
-            "The columns differ in scale: use the mean and the standard deviation of each.",
-            lambda table, noise: table.mean() + table.std() * noise,
-        ),
-        Mistake(
-            "mean forgotten",
-            "The scale is right. The columns' means are not zero.",
-            lambda table, noise: table.std(axis=0) * noise,
-        ),
-        Mistake(
-            "variance",
-            "This scales by the variance. The standard deviation is its root.",
-            lambda table, noise: table.mean(axis=0) + table.var(axis=0) * noise,
-        ),
-        Mistake(
-            "the same row again",
-            "All rows are the same. Virtual tokens that begin alike stay alike.",
-            lambda table, noise: random_rows(table, np.repeat(noise[:1], len(noise), axis=0)),
-        ),
-    ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (
-    _STORED_BYTES,
-    _PREPEND,
-    _ANSWER_COLUMN,
-    _ANSWER_LOSS,
-    _RANDOM_ROWS,
-)
+
+@_RANDOM_ROWS.mistakes.add
+def _plain_noise(table, noise):
+    """N(0, 1) lies far from real word embeddings, whose entries are much smaller."""
+    return noise
+
+
+@_RANDOM_ROWS.mistakes.add
+def _one_scale_for_all_columns(table, noise):
+    """The columns differ in scale: use the mean and the standard deviation of each."""
+    return table.mean() + table.std() * noise
+
+
+@_RANDOM_ROWS.mistakes.add
+def _mean_forgotten(table, noise):
+    """The scale is right. The columns' means are not zero."""
+    return table.std(axis=0) * noise
+
+
+@_RANDOM_ROWS.mistakes.add
+def _variance(table, noise):
+    """This scales by the variance. The standard deviation is its root."""
+    return table.mean(axis=0) + table.var(axis=0) * noise
+
+
+@_RANDOM_ROWS.mistakes.add
+def _the_same_row_again(table, noise):
+    """All rows are the same. Virtual tokens that begin alike stay alike."""
+    return random_rows(table, np.repeat(noise[:1], len(noise), axis=0))

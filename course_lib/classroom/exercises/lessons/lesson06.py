@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, Mistake
+from course_lib.classroom.exercises.framework import Case, Exercise
 
 
 def pair_label(first: tuple[str, int], second: tuple[str, int]) -> int:
@@ -122,45 +122,50 @@ _PAIR_LABEL = Exercise(
     reference=pair_label,
     inputs=_pair_inputs,
     hint="Look at the documents first, then at how far the positions lie apart.",
-    mistakes=(
-        Mistake(
-            "next sentence only",
-            "Only the next sentence counts. The previous one is a neighbour as well.",
-            lambda first, second: 2 if first[0] != second[0] else 0 if second[1] - first[1] == 1 else 1,
-        ),
-        Mistake(
-            "positions of two documents",
-            "Positions are compared across documents. Position 4 of another text is no neighbour of position 3.",
-            lambda first, second: 0 if abs(first[1] - second[1]) == 1 else 1 if first[0] == second[0] else 2,
-        ),
-        Mistake(
-            "yes and no exchanged",
-            "The labels count from yes (0) over maybe (1) to no (2).",
-            lambda first, second: 2 - pair_label(first, second),
-        ),
-        Mistake(
-            "same document is enough",
-            "All of one document count as neighbours. Sentences that do not touch are a class of their own.",
-            lambda first, second: _with(1, 0, first, second),
-        ),
-        Mistake(
-            "two classes",
-            "Sentences of one document that do not touch count as two documents. They are the class in between.",
-            lambda first, second: _with(1, 2, first, second),
-        ),
-        Mistake(
-            "position 0 forgotten",
-            "A sentence at position 0 counts as none. In Python 0 is false: compare positions, and do not test "
-            "them as true or false.",
-            lambda first, second: pair_label(first, second) if first[1] and second[1] else 2,
-        ),
-        Mistake(
-            "within two sentences",
-            "A sentence lies between these two. Neighbours touch.",
-            lambda first, second: 2 if first[0] != second[0] else 0 if abs(first[1] - second[1]) <= 2 else 1,
-        ),
-    ),
 )
+
+
+@_PAIR_LABEL.mistakes.add
+def _next_sentence_only(first, second):
+    """Only the next sentence counts. The previous one is a neighbour as well."""
+    return 2 if first[0] != second[0] else 0 if second[1] - first[1] == 1 else 1
+
+
+@_PAIR_LABEL.mistakes.add
+def _positions_of_two_documents(first, second):
+    """Positions are compared across documents. Position 4 of another text is no neighbour of position 3."""
+    return 0 if abs(first[1] - second[1]) == 1 else 1 if first[0] == second[0] else 2
+
+
+@_PAIR_LABEL.mistakes.add
+def _yes_and_no_exchanged(first, second):
+    """The labels count from yes (0) over maybe (1) to no (2)."""
+    return 2 - pair_label(first, second)
+
+
+@_PAIR_LABEL.mistakes.add
+def _same_document_is_enough(first, second):
+    """All of one document count as neighbours. Sentences that do not touch are a class of their own."""
+    return _with(1, 0, first, second)
+
+
+@_PAIR_LABEL.mistakes.add
+def _two_classes(first, second):
+    """Sentences of one document that do not touch count as two documents. They are the class in between."""
+    return _with(1, 2, first, second)
+
+
+@_PAIR_LABEL.mistakes.add
+def _position_0_forgotten(first, second):
+    """A sentence at position 0 counts as none. In Python 0 is false: compare positions, and do not test them as
+    true or false."""
+    return pair_label(first, second) if first[1] and second[1] else 2
+
+
+@_PAIR_LABEL.mistakes.add
+def _within_two_sentences(first, second):
+    """A sentence lies between these two. Neighbours touch."""
+    return 2 if first[0] != second[0] else 0 if abs(first[1] - second[1]) <= 2 else 1
 
 
 # --- 06.answer_place
@@ -188,34 +193,37 @@ _ANSWER_PLACE = Exercise(
     reference=answer_place,
     inputs=_order_inputs,
     hint="order[i] is the option shown at place i. Which place shows the right one?",
-    mistakes=(
-        Mistake(
-            "the permutation, not its inverse",
-            "order[answer] is the option that stands where the answer stood. You need the place of the answer.",
-            lambda order, answer: int(order[answer]),
-        ),
-        Mistake(
-            "place before shuffling",
-            "That is its number before. The options were shuffled.",
-            lambda order, answer: int(answer),
-        ),
-        Mistake(
-            "counted from one",
-            "Labels count from 0: letter A is label 0.",
-            lambda order, answer: answer_place(order, answer) + 1,
-        ),
-        Mistake(
-            "always the first",
-            "The answer always stands first. A prompt learns that at once, and nothing else.",
-            lambda order, answer: 0,
-        ),
-        Mistake(
-            "counted from the end",
-            "This counts from the last place.",
-            lambda order, answer: len(order) - 1 - answer_place(order, answer),
-        ),
-    ),
 )
+
+
+@_ANSWER_PLACE.mistakes.add
+def _the_permutation_not_its_inverse(order, answer):
+    """order[answer] is the option that stands where the answer stood. You need the place of the answer."""
+    return int(order[answer])
+
+
+@_ANSWER_PLACE.mistakes.add
+def _place_before_shuffling(order, answer):
+    """That is its number before. The options were shuffled."""
+    return int(answer)
+
+
+@_ANSWER_PLACE.mistakes.add
+def _counted_from_one(order, answer):
+    """Labels count from 0: letter A is label 0."""
+    return answer_place(order, answer) + 1
+
+
+@_ANSWER_PLACE.mistakes.add
+def _always_the_first(order, answer):
+    """The answer always stands first. A prompt learns that at once, and nothing else."""
+    return 0
+
+
+@_ANSWER_PLACE.mistakes.add
+def _counted_from_the_end(order, answer):
+    """This counts from the last place."""
+    return len(order) - 1 - answer_place(order, answer)
 
 
 # --- 06.pseudo_labels
@@ -253,40 +261,37 @@ _PSEUDO_LABELS = Exercise(
     reference=pseudo_labels,
     inputs=_probability_inputs,
     hint="Find each sentence's most probable label, look up the threshold of that label, then compare.",
-    mistakes=(
-        Mistake(
-            "nothing left out",
-            "Every sentence keeps its label. Those that the labeller is unsure of are to be left out.",
-            lambda probabilities, thresholds: probabilities.argmax(axis=1),
-        ),
-        Mistake(
-            "first threshold for all",
-            "One threshold is used for all labels. Each label has its own.",
-            lambda probabilities, thresholds: np.where(
-                probabilities.max(axis=1) > thresholds[0], probabilities.argmax(axis=1), -1
-            ),
-        ),
-        Mistake(
-            "any label above its threshold",
-            "A label that is not the most probable one was given because its threshold is low.",
-            lambda probabilities, thresholds: np.where(
-                (probabilities > thresholds).any(axis=1), (probabilities > thresholds).argmax(axis=1), -1
-            ),
-        ),
-        Mistake(
-            "kept and left out exchanged",
-            "The sure ones are left out and the unsure ones kept.",
-            lambda probabilities, thresholds: np.where(
-                pseudo_labels(probabilities, thresholds) < 0, probabilities.argmax(axis=1), -1
-            ),
-        ),
-        Mistake(
-            "left out as label 0",
-            "What is left out becomes label 0, a real label. Mark it with -1.",
-            lambda probabilities, thresholds: np.maximum(pseudo_labels(probabilities, thresholds), 0),
-        ),
-    ),
 )
+
+
+@_PSEUDO_LABELS.mistakes.add
+def _nothing_left_out(probabilities, thresholds):
+    """Every sentence keeps its label. Those that the labeller is unsure of are to be left out."""
+    return probabilities.argmax(axis=1)
+
+
+@_PSEUDO_LABELS.mistakes.add
+def _first_threshold_for_all(probabilities, thresholds):
+    """One threshold is used for all labels. Each label has its own."""
+    return np.where(probabilities.max(axis=1) > thresholds[0], probabilities.argmax(axis=1), -1)
+
+
+@_PSEUDO_LABELS.mistakes.add
+def _any_label_above_its_threshold(probabilities, thresholds):
+    """A label that is not the most probable one was given because its threshold is low."""
+    return np.where((probabilities > thresholds).any(axis=1), (probabilities > thresholds).argmax(axis=1), -1)
+
+
+@_PSEUDO_LABELS.mistakes.add
+def _kept_and_left_out_exchanged(probabilities, thresholds):
+    """The sure ones are left out and the unsure ones kept."""
+    return np.where(pseudo_labels(probabilities, thresholds) < 0, probabilities.argmax(axis=1), -1)
+
+
+@_PSEUDO_LABELS.mistakes.add
+def _left_out_as_label_0(probabilities, thresholds):
+    """What is left out becomes label 0, a real label. Mark it with -1."""
+    return np.maximum(pseudo_labels(probabilities, thresholds), 0)
 
 
 # --- 06.draw_balanced
@@ -313,41 +318,43 @@ _DRAW_BALANCED = Exercise(
     reference=draw_balanced,
     inputs=_draw_inputs,
     hint="Go through the rows in the given order and take one while its class is not full.",
-    mistakes=(
-        Mistake(
-            "not balanced",
-            "The first rows are taken whatever their class. Each class has a number of its own.",
-            lambda labels, order, num_each: order[: num_each * len(np.unique(labels))],
-        ),
-        Mistake(
-            "capped at the smallest class",
-            "Every class is cut down to the size of the smallest. Only a class that has too few gives fewer.",
-            lambda labels, order, num_each: draw_balanced(
-                labels, order, min(num_each, int(np.unique(labels, return_counts=True)[1].min()))
-            ),
-        ),
-        Mistake(
-            "order not used",
-            "The rows are taken as they stand. A draw follows the order.",
-            lambda labels, order, num_each: draw_balanced(labels, np.arange(len(labels)), num_each),
-        ),
-        Mistake(
-            "sorted",
-            "The rows are right but sorted. Leave them in the order in which they come.",
-            lambda labels, order, num_each: np.sort(draw_balanced(labels, order, num_each)),
-        ),
-        Mistake(
-            "one too many of each",
-            "Each class has one row too many.",
-            lambda labels, order, num_each: draw_balanced(labels, order, num_each + 1),
-        ),
-        Mistake(
-            "labels, not rows",
-            "These are the labels of the rows. Give the row numbers.",
-            lambda labels, order, num_each: labels[draw_balanced(labels, order, num_each)],
-        ),
-    ),
 )
+
+
+@_DRAW_BALANCED.mistakes.add
+def _not_balanced(labels, order, num_each):
+    """The first rows are taken whatever their class. Each class has a number of its own."""
+    return order[: num_each * len(np.unique(labels))]
+
+
+@_DRAW_BALANCED.mistakes.add
+def _capped_at_the_smallest_class(labels, order, num_each):
+    """Every class is cut down to the size of the smallest. Only a class that has too few gives fewer."""
+    return draw_balanced(labels, order, min(num_each, int(np.unique(labels, return_counts=True)[1].min())))
+
+
+@_DRAW_BALANCED.mistakes.add
+def _order_not_used(labels, order, num_each):
+    """The rows are taken as they stand. A draw follows the order."""
+    return draw_balanced(labels, np.arange(len(labels)), num_each)
+
+
+@_DRAW_BALANCED.mistakes.add
+def _sorted(labels, order, num_each):
+    """The rows are right but sorted. Leave them in the order in which they come."""
+    return np.sort(draw_balanced(labels, order, num_each))
+
+
+@_DRAW_BALANCED.mistakes.add
+def _one_too_many_of_each(labels, order, num_each):
+    """Each class has one row too many."""
+    return draw_balanced(labels, order, num_each + 1)
+
+
+@_DRAW_BALANCED.mistakes.add
+def _labels_not_rows(labels, order, num_each):
+    """These are the labels of the rows. Give the row numbers."""
+    return labels[draw_balanced(labels, order, num_each)]
 
 
 # --- 06.paired_error
@@ -377,41 +384,34 @@ _PAIRED_ERROR = Exercise(
     reference=paired_error,
     inputs=_accuracy_inputs,
     hint="Take the difference for each seed first. Then it is the standard error of one list of numbers.",
-    mistakes=(
-        Mistake(
-            "not paired",
-            "The two methods are treated as if their seeds had nothing in common. Take differences first.",
-            lambda ours, theirs: float(
-                np.sqrt(ours.var(ddof=1) / len(ours) + theirs.var(ddof=1) / len(ours))
-            ),
-        ),
-        Mistake(
-            "n below",
-            "With n below, the spread of few numbers comes out too small. Use n - 1.",
-            lambda ours, theirs: float((ours - theirs).std() / np.sqrt(len(ours))),
-        ),
-        Mistake(
-            "standard deviation",
-            "This is the spread of single differences. That of their mean is smaller, by the root of n.",
-            lambda ours, theirs: float((ours - theirs).std(ddof=1)),
-        ),
-        Mistake(
-            "divided by n",
-            "This divides by n. The error of a mean shrinks with the root of n.",
-            lambda ours, theirs: float((ours - theirs).std(ddof=1) / len(ours)),
-        ),
-        Mistake(
-            "the mean itself",
-            "This is the mean difference. The question is how sure it is.",
-            lambda ours, theirs: float((ours - theirs).mean()),
-        ),
-    ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (
-    _PAIR_LABEL,
-    _ANSWER_PLACE,
-    _PSEUDO_LABELS,
-    _DRAW_BALANCED,
-    _PAIRED_ERROR,
-)
+
+@_PAIRED_ERROR.mistakes.add
+def _not_paired(ours, theirs):
+    """The two methods are treated as if their seeds had nothing in common. Take differences first."""
+    return float(np.sqrt(ours.var(ddof=1) / len(ours) + theirs.var(ddof=1) / len(ours)))
+
+
+@_PAIRED_ERROR.mistakes.add
+def _n_below(ours, theirs):
+    """With n below, the spread of few numbers comes out too small. Use n - 1."""
+    return float((ours - theirs).std() / np.sqrt(len(ours)))
+
+
+@_PAIRED_ERROR.mistakes.add
+def _standard_deviation(ours, theirs):
+    """This is the spread of single differences. That of their mean is smaller, by the root of n."""
+    return float((ours - theirs).std(ddof=1))
+
+
+@_PAIRED_ERROR.mistakes.add
+def _divided_by_n(ours, theirs):
+    """This divides by n. The error of a mean shrinks with the root of n."""
+    return float((ours - theirs).std(ddof=1) / len(ours))
+
+
+@_PAIRED_ERROR.mistakes.add
+def _the_mean_itself(ours, theirs):
+    """This is the mean difference. The question is how sure it is."""
+    return float((ours - theirs).mean())

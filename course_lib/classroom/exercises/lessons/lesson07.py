@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, Mistake
+from course_lib.classroom.exercises.framework import Case, Exercise
 
 
 def label_log_probability(log_probabilities: np.ndarray, token_ids: np.ndarray) -> float:
@@ -72,6 +72,55 @@ def shared_prefix_speedup(prefix_tokens: int, item_tokens: np.ndarray) -> float:
     return float((len(item_tokens) * prefix_tokens + total) / (prefix_tokens + total))
 
 
+# --- 07.choose_label
+
+
+def _choice_inputs(seed: int) -> list[Case]:
+    rng = np.random.default_rng(seed)
+    cases = [
+        (np.array([5.0, 1.0, 2.0, 0.5]), np.array([1, 2])),
+        (np.array([0.1, 3.0, -1.0, 9.0, 2.0]), np.array([4, 1])),
+        (np.round(rng.normal(0, 2, 8), 1), np.array([6, 3, 0])),
+        (np.array([1.0, -2.0, -1.0]), np.array([1, 2])),
+        (np.array([0.0, 1.5, 9.0, 1.5]), np.array([3, 1, 0])),  # equal: the first
+    ]
+    return [dict(zip(("logits", "label_ids"), case, strict=True)) for case in cases]
+
+
+_CHOOSE_LABEL = Exercise(
+    name="07.choose_label",
+    task="Return the number of the label whose word has the largest logit, of equal ones the first.",
+    kind="function",
+    reference=choose_label,
+    inputs=_choice_inputs,
+    hint="Look at the logits of the label words alone, and give the place in label_ids, not the token.",
+)
+
+
+@_CHOOSE_LABEL.mistakes.add
+def _argmax_over_the_vocabulary(logits, label_ids):
+    """The largest logit of the whole vocabulary need not be a label word. Compare the labels only."""
+    return int(np.argmax(logits))
+
+
+@_CHOOSE_LABEL.mistakes.add
+def _token_not_label(logits, label_ids):
+    """This is the token of the best label. Give the label's own number."""
+    return int(label_ids[np.argmax(logits[label_ids])])
+
+
+@_CHOOSE_LABEL.mistakes.add
+def _least_probable(logits, label_ids):
+    """This is the label with the smallest logit."""
+    return int(np.argmin(logits[label_ids]))
+
+
+@_CHOOSE_LABEL.mistakes.add
+def _largest_token_number(logits, label_ids):
+    """The token numbers are compared. Compare the logits at those tokens."""
+    return int(np.argmax(label_ids))
+
+
 # --- 07.label_log_probability
 
 
@@ -96,83 +145,37 @@ _LABEL_LOG_PROBABILITY = Exercise(
     reference=label_log_probability,
     inputs=_log_probability_inputs,
     hint="From each row pick the entry of that row's token, then combine the logs of independent steps.",
-    mistakes=(
-        Mistake(
-            "first token only",
-            "Only the first token counts. Labels that begin alike could then never be told apart.",
-            lambda log_probabilities, token_ids: log_probabilities[0, token_ids[0]],
-        ),
-        Mistake(
-            "last token only",
-            "Only the last token counts. The probability of a label is that of all its tokens.",
-            lambda log_probabilities, token_ids: log_probabilities[-1, token_ids[-1]],
-        ),
-        Mistake(
-            "mean over the tokens",
-            "The tokens are averaged. The log of a product of probabilities is the sum of their logs.",
-            lambda log_probabilities, token_ids: (
-                label_log_probability(log_probabilities, token_ids) / len(token_ids)
-            ),
-        ),
-        Mistake(
-            "probability, not its log",
-            "This is the probability. Leave it as a log: products of small numbers run out of digits.",
-            lambda log_probabilities, token_ids: np.exp(label_log_probability(log_probabilities, token_ids)),
-        ),
-        Mistake(
-            "every pair of row and token",
-            "Every token is looked up in every row. Token t belongs to row t alone.",
-            lambda log_probabilities, token_ids: np.sum(log_probabilities[:, token_ids]),
-        ),
-    ),
 )
 
 
-# --- 07.choose_label
+@_LABEL_LOG_PROBABILITY.mistakes.add
+def _first_token_only(log_probabilities, token_ids):
+    """Only the first token counts. Labels that begin alike could then never be told apart."""
+    return log_probabilities[0, token_ids[0]]
 
 
-def _choice_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    cases = [
-        (np.array([5.0, 1.0, 2.0, 0.5]), np.array([1, 2])),
-        (np.array([0.1, 3.0, -1.0, 9.0, 2.0]), np.array([4, 1])),
-        (np.round(rng.normal(0, 2, 8), 1), np.array([6, 3, 0])),
-        (np.array([1.0, -2.0, -1.0]), np.array([1, 2])),
-        (np.array([0.0, 1.5, 9.0, 1.5]), np.array([3, 1, 0])),  # equal: the first
-    ]
-    return [dict(zip(("logits", "label_ids"), case, strict=True)) for case in cases]
+@_LABEL_LOG_PROBABILITY.mistakes.add
+def _last_token_only(log_probabilities, token_ids):
+    """Only the last token counts. The probability of a label is that of all its tokens."""
+    return log_probabilities[-1, token_ids[-1]]
 
 
-_CHOOSE_LABEL = Exercise(
-    name="07.choose_label",
-    task="Return the number of the label whose word has the largest logit, of equal ones the first.",
-    kind="function",
-    reference=choose_label,
-    inputs=_choice_inputs,
-    hint="Look at the logits of the label words alone, and give the place in label_ids, not the token.",
-    mistakes=(
-        Mistake(
-            "argmax over the vocabulary",
-            "The largest logit of the whole vocabulary need not be a label word. Compare the labels only.",
-            lambda logits, label_ids: int(np.argmax(logits)),
-        ),
-        Mistake(
-            "token, not label",
-            "This is the token of the best label. Give the label's own number.",
-            lambda logits, label_ids: int(label_ids[np.argmax(logits[label_ids])]),
-        ),
-        Mistake(
-            "least probable",
-            "This is the label with the smallest logit.",
-            lambda logits, label_ids: int(np.argmin(logits[label_ids])),
-        ),
-        Mistake(
-            "largest token number",
-            "The token numbers are compared. Compare the logits at those tokens.",
-            lambda logits, label_ids: int(np.argmax(label_ids)),
-        ),
-    ),
-)
+@_LABEL_LOG_PROBABILITY.mistakes.add
+def _mean_over_the_tokens(log_probabilities, token_ids):
+    """The tokens are averaged. The log of a product of probabilities is the sum of their logs."""
+    return label_log_probability(log_probabilities, token_ids) / len(token_ids)
+
+
+@_LABEL_LOG_PROBABILITY.mistakes.add
+def _probability_not_its_log(log_probabilities, token_ids):
+    """This is the probability. Leave it as a log: products of small numbers run out of digits."""
+    return np.exp(label_log_probability(log_probabilities, token_ids))
+
+
+@_LABEL_LOG_PROBABILITY.mistakes.add
+def _every_pair_of_row_and_token(log_probabilities, token_ids):
+    """Every token is looked up in every row. Token t belongs to row t alone."""
+    return np.sum(log_probabilities[:, token_ids])
 
 
 # --- 07.contextual_calibration
@@ -201,36 +204,37 @@ _CONTEXTUAL_CALIBRATION = Exercise(
     reference=contextual_calibration,
     inputs=_calibration_inputs,
     hint="A label that the model likes anyway has to earn more.",
-    mistakes=(
-        Mistake(
-            "upside down",
-            "The fraction is upside down: the probability with content stands above.",
-            lambda probabilities, content_free: content_free / probabilities,
-        ),
-        Mistake(
-            "multiplied",
-            "Multiplying makes the favourite label stronger still. Divide.",
-            lambda probabilities, content_free: probabilities * content_free,
-        ),
-        Mistake(
-            "subtracted",
-            "The probabilities are subtracted. Contextual calibration divides.",
-            lambda probabilities, content_free: probabilities - content_free,
-        ),
-        Mistake(
-            "not calibrated",
-            "These are the probabilities as they came. Divide by those without content.",
-            lambda probabilities, content_free: probabilities,
-        ),
-        Mistake(
-            "made to sum to one",
-            "The scores are made to sum to 1. The choice is the same, but the scores asked for are the plain ratios.",
-            lambda probabilities, content_free: (
-                (probabilities / content_free) / np.sum(probabilities / content_free, axis=1, keepdims=True)
-            ),
-        ),
-    ),
 )
+
+
+@_CONTEXTUAL_CALIBRATION.mistakes.add
+def _upside_down(probabilities, content_free):
+    """The fraction is upside down: the probability with content stands above."""
+    return content_free / probabilities
+
+
+@_CONTEXTUAL_CALIBRATION.mistakes.add
+def _multiplied(probabilities, content_free):
+    """Multiplying makes the favourite label stronger still. Divide."""
+    return probabilities * content_free
+
+
+@_CONTEXTUAL_CALIBRATION.mistakes.add
+def _subtracted(probabilities, content_free):
+    """The probabilities are subtracted. Contextual calibration divides."""
+    return probabilities - content_free
+
+
+@_CONTEXTUAL_CALIBRATION.mistakes.add
+def _not_calibrated(probabilities, content_free):
+    """These are the probabilities as they came. Divide by those without content."""
+    return probabilities
+
+
+@_CONTEXTUAL_CALIBRATION.mistakes.add
+def _made_to_sum_to_one(probabilities, content_free):
+    """The scores are made to sum to 1. The choice is the same, but the scores asked for are the plain ratios."""
+    return (probabilities / content_free) / np.sum(probabilities / content_free, axis=1, keepdims=True)
 
 
 # --- 07.median_predictions
@@ -257,34 +261,37 @@ _MEDIAN_PREDICTIONS = Exercise(
     reference=median_predictions,
     inputs=_log_odds_inputs,
     hint="The threshold is the middle value of the test set's own log-odds; no label is needed for it.",
-    mistakes=(
-        Mistake(
-            "threshold zero",
-            "The threshold is 0, as without calibration. Take the median of the log-odds.",
-            lambda log_odds: (log_odds > 0).astype(int),
-        ),
-        Mistake(
-            "threshold at the mean",
-            "The threshold is the mean, which one extreme value can pull away. Take the median.",
-            lambda log_odds: (log_odds > np.mean(log_odds)).astype(int),
-        ),
-        Mistake(
-            "median counted as above",
-            "An item at the median itself gets label 1. Only those above it do: > and not >=.",
-            lambda log_odds: (log_odds >= np.median(log_odds)).astype(int),
-        ),
-        Mistake(
-            "labels swapped",
-            "The labels are swapped: above the median is label 1.",
-            lambda log_odds: (log_odds < np.median(log_odds)).astype(int),
-        ),
-        Mistake(
-            "always one label",
-            "Every item has the same label. About half of them lie above the median.",
-            lambda log_odds: np.ones(len(log_odds), dtype=int),
-        ),
-    ),
 )
+
+
+@_MEDIAN_PREDICTIONS.mistakes.add
+def _threshold_zero(log_odds):
+    """The threshold is 0, as without calibration. Take the median of the log-odds."""
+    return (log_odds > 0).astype(int)
+
+
+@_MEDIAN_PREDICTIONS.mistakes.add
+def _threshold_at_the_mean(log_odds):
+    """The threshold is the mean, which one extreme value can pull away. Take the median."""
+    return (log_odds > np.mean(log_odds)).astype(int)
+
+
+@_MEDIAN_PREDICTIONS.mistakes.add
+def _median_counted_as_above(log_odds):
+    """An item at the median itself gets label 1. Only those above it do: > and not >=."""
+    return (log_odds >= np.median(log_odds)).astype(int)
+
+
+@_MEDIAN_PREDICTIONS.mistakes.add
+def _labels_swapped(log_odds):
+    """The labels are swapped: above the median is label 1."""
+    return (log_odds < np.median(log_odds)).astype(int)
+
+
+@_MEDIAN_PREDICTIONS.mistakes.add
+def _always_one_label(log_odds):
+    """Every item has the same label. About half of them lie above the median."""
+    return np.ones(len(log_odds), dtype=int)
 
 
 # --- 07.shared_prefix_speedup
@@ -307,38 +314,28 @@ _SHARED_PREFIX_SPEEDUP = Exercise(
     reference=shared_prefix_speedup,
     inputs=_prefix_inputs,
     hint="Count the tokens of all whole prompts, then those of one prefix and all items, and divide.",
-    mistakes=(
-        Mistake(
-            "prefix free of charge",
-            "Below, only the items are counted. The prefix has to be read once, too.",
-            lambda prefix_tokens, item_tokens: (
-                (len(item_tokens) * prefix_tokens + np.sum(item_tokens)) / np.sum(item_tokens)
-            ),
-        ),
-        Mistake(
-            "number of items",
-            "This would hold if the items had no tokens of their own.",
-            lambda prefix_tokens, item_tokens: float(len(item_tokens)),
-        ),
-        Mistake(
-            "upside down",
-            "The fraction is upside down: the whole prompts stand above.",
-            lambda prefix_tokens, item_tokens: 1 / shared_prefix_speedup(prefix_tokens, item_tokens),
-        ),
-        Mistake(
-            "items left out above",
-            "Only prefixes are counted above. Whole prompts hold the items' tokens, too.",
-            lambda prefix_tokens, item_tokens: (
-                len(item_tokens) * prefix_tokens / (prefix_tokens + np.sum(item_tokens))
-            ),
-        ),
-    ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (
-    _CHOOSE_LABEL,
-    _LABEL_LOG_PROBABILITY,
-    _CONTEXTUAL_CALIBRATION,
-    _MEDIAN_PREDICTIONS,
-    _SHARED_PREFIX_SPEEDUP,
-)
+
+@_SHARED_PREFIX_SPEEDUP.mistakes.add
+def _prefix_free_of_charge(prefix_tokens, item_tokens):
+    """Below, only the items are counted. The prefix has to be read once, too."""
+    return (len(item_tokens) * prefix_tokens + np.sum(item_tokens)) / np.sum(item_tokens)
+
+
+@_SHARED_PREFIX_SPEEDUP.mistakes.add
+def _number_of_items(prefix_tokens, item_tokens):
+    """This would hold if the items had no tokens of their own."""
+    return float(len(item_tokens))
+
+
+@_SHARED_PREFIX_SPEEDUP.mistakes.add
+def _upside_down_speedup(prefix_tokens, item_tokens):
+    """The fraction is upside down: the whole prompts stand above."""
+    return 1 / shared_prefix_speedup(prefix_tokens, item_tokens)
+
+
+@_SHARED_PREFIX_SPEEDUP.mistakes.add
+def _items_left_out_above(prefix_tokens, item_tokens):
+    """Only prefixes are counted above. Whole prompts hold the items' tokens, too."""
+    return len(item_tokens) * prefix_tokens / (prefix_tokens + np.sum(item_tokens))

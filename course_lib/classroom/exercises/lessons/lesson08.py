@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, Mistake, answer_exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise
 
 
 def h_accuracy(predictions: np.ndarray, hypothesis_labels: np.ndarray) -> float:
@@ -64,29 +64,31 @@ _H_ACCURACY = Exercise(
     reference=h_accuracy,
     inputs=_accuracy_inputs,
     hint="Keep the items whose label under the hypothesis is 0 or 1; then take the mean of 'is the same'.",
-    mistakes=(
-        Mistake(
-            "items that do not count are wrong answers",
-            "Items to which the hypothesis does not apply count as wrong here. Leave them out of the mean.",
-            lambda predictions, hypothesis_labels: np.mean(predictions == hypothesis_labels),
-        ),
-        Mistake(
-            "share of label 1",
-            "This is how often the model says 1, whatever the hypothesis says.",
-            lambda predictions, hypothesis_labels: np.mean(predictions[hypothesis_labels != -1]),
-        ),
-        Mistake(
-            "share that disagrees",
-            "This is the share of items on which the two differ: the other hypothesis's accuracy.",
-            lambda predictions, hypothesis_labels: 1 - h_accuracy(predictions, hypothesis_labels),
-        ),
-        Mistake(
-            "a count",
-            "This is a number of items. Divide by how many the hypothesis applies to.",
-            lambda predictions, hypothesis_labels: np.sum(predictions == hypothesis_labels),
-        ),
-    ),
 )
+
+
+@_H_ACCURACY.mistakes.add
+def _items_that_do_not_count_are_wrong_answers(predictions, hypothesis_labels):
+    """Items to which the hypothesis does not apply count as wrong here. Leave them out of the mean."""
+    return np.mean(predictions == hypothesis_labels)
+
+
+@_H_ACCURACY.mistakes.add
+def _share_of_label_1(predictions, hypothesis_labels):
+    """This is how often the model says 1, whatever the hypothesis says."""
+    return np.mean(predictions[hypothesis_labels != -1])
+
+
+@_H_ACCURACY.mistakes.add
+def _share_that_disagrees(predictions, hypothesis_labels):
+    """This is the share of items on which the two differ: the other hypothesis's accuracy."""
+    return 1 - h_accuracy(predictions, hypothesis_labels)
+
+
+@_H_ACCURACY.mistakes.add
+def _a_count(predictions, hypothesis_labels):
+    """This is a number of items. Divide by how many the hypothesis applies to."""
+    return np.sum(predictions == hypothesis_labels)
 
 
 # --- 08.h1_from_halves
@@ -106,29 +108,31 @@ _H1_FROM_HALVES = Exercise(
     reference=h1_from_halves,
     inputs=_half_inputs,
     hint="In each half ask what h1 says and how often the model says that; then take the mean of the two.",
-    mistakes=(
-        Mistake(
-            "mean of the shares",
-            "On the (0, 1) half h1 says 0, so there the model follows h1 when it does not say 1.",
-            lambda share_10, share_01: (share_10 + share_01) / 2,
-        ),
-        Mistake(
-            "h2-accuracy",
-            "This is h2-accuracy: the halves have changed roles.",
-            lambda share_10, share_01: (share_01 + 1 - share_10) / 2,
-        ),
-        Mistake(
-            "first half only",
-            "Only the (1, 0) half counts here. A model that always says 1 would be perfect.",
-            lambda share_10, share_01: share_10,
-        ),
-        Mistake(
-            "difference of the shares",
-            "The difference runs from -1 to 1. h-accuracy is a share: half of each half.",
-            lambda share_10, share_01: share_10 - share_01,
-        ),
-    ),
 )
+
+
+@_H1_FROM_HALVES.mistakes.add
+def _mean_of_the_shares(share_10, share_01):
+    """On the (0, 1) half h1 says 0, so there the model follows h1 when it does not say 1."""
+    return (share_10 + share_01) / 2
+
+
+@_H1_FROM_HALVES.mistakes.add
+def _h2_accuracy(share_10, share_01):
+    """This is h2-accuracy: the halves have changed roles."""
+    return (share_01 + 1 - share_10) / 2
+
+
+@_H1_FROM_HALVES.mistakes.add
+def _first_half_only(share_10, share_01):
+    """Only the (1, 0) half counts here. A model that always says 1 would be perfect."""
+    return share_10
+
+
+@_H1_FROM_HALVES.mistakes.add
+def _difference_of_the_shares(share_10, share_01):
+    """The difference runs from -1 to 1. h-accuracy is a share: half of each half."""
+    return share_10 - share_01
 
 
 # --- 08.underspecified_rows
@@ -154,29 +158,31 @@ _UNDERSPECIFIED_ROWS = Exercise(
     reference=underspecified_rows,
     inputs=_row_inputs,
     hint="np.flatnonzero gives the numbers of the rows where a condition holds; -1 is no label.",
-    mistakes=(
-        Mistake(
-            "rows without a label kept",
-            "Rows where a hypothesis does not apply (-1) are kept. They can neither agree nor differ.",
-            lambda h1, h2: (np.flatnonzero(h1 == h2), np.flatnonzero(h1 != h2)),
-        ),
-        Mistake(
-            "swapped",
-            "The two are swapped: demonstrations are where both agree, the test set where they differ.",
-            lambda h1, h2: underspecified_rows(h1, h2)[::-1],
-        ),
-        Mistake(
-            "demonstrations of label 1 only",
-            "Only rows with label 1 are taken as demonstrations. Both labels have to be shown.",
-            lambda h1, h2: (np.flatnonzero((h1 == 1) & (h2 == 1)), underspecified_rows(h1, h2)[1]),
-        ),
-        Mistake(
-            "half of the test set",
-            "Only the rows with (h1, h2) = (1, 0) are in the test set. It needs (0, 1) too, to be balanced.",
-            lambda h1, h2: (underspecified_rows(h1, h2)[0], np.flatnonzero((h1 == 1) & (h2 == 0))),
-        ),
-    ),
 )
+
+
+@_UNDERSPECIFIED_ROWS.mistakes.add
+def _rows_without_a_label_kept(h1, h2):
+    """Rows where a hypothesis does not apply (-1) are kept. They can neither agree nor differ."""
+    return (np.flatnonzero(h1 == h2), np.flatnonzero(h1 != h2))
+
+
+@_UNDERSPECIFIED_ROWS.mistakes.add
+def _swapped(h1, h2):
+    """The two are swapped: demonstrations are where both agree, the test set where they differ."""
+    return underspecified_rows(h1, h2)[::-1]
+
+
+@_UNDERSPECIFIED_ROWS.mistakes.add
+def _demonstrations_of_label_1_only(h1, h2):
+    """Only rows with label 1 are taken as demonstrations. Both labels have to be shown."""
+    return (np.flatnonzero((h1 == 1) & (h2 == 1)), underspecified_rows(h1, h2)[1])
+
+
+@_UNDERSPECIFIED_ROWS.mistakes.add
+def _half_of_the_test_set(h1, h2):
+    """Only the rows with (h1, h2) = (1, 0) are in the test set. It needs (0, 1) too, to be balanced."""
+    return (underspecified_rows(h1, h2)[0], np.flatnonzero((h1 == 1) & (h2 == 0)))
 
 
 # --- 08.standard_error
@@ -200,34 +206,37 @@ _STANDARD_ERROR = Exercise(
     reference=standard_error,
     inputs=_agreement_inputs,
     hint="Take each set's mean. Divide their standard deviation (ddof=1) by the root of the number of sets.",
-    mistakes=(
-        Mistake(
-            "items as the unit",
-            "Every item counts as a witness of its own. Items behind the same demonstrations are not independent.",
-            lambda agrees: agrees.std(ddof=1) / np.sqrt(agrees.size),
-        ),
-        Mistake(
-            "standard deviation",
-            "This is how far single sets differ. The mean of several sets is steadier: divide by a root.",
-            lambda agrees: agrees.mean(axis=1).std(ddof=1),
-        ),
-        Mistake(
-            "divided by n, not n - 1",
-            "The standard deviation of a few sets divides by their number less one: ddof=1.",
-            lambda agrees: agrees.mean(axis=1).std() / np.sqrt(len(agrees)),
-        ),
-        Mistake(
-            "over items, not sets",
-            "The mean is taken for each item over the sets. Take it for each set over its items.",
-            lambda agrees: agrees.mean(axis=0).std(ddof=1) / np.sqrt(agrees.shape[1]),
-        ),
-        Mistake(
-            "without the root",
-            "The standard deviation is divided by the number of sets. Divide by its square root.",
-            lambda agrees: agrees.mean(axis=1).std(ddof=1) / len(agrees),
-        ),
-    ),
 )
+
+
+@_STANDARD_ERROR.mistakes.add
+def _items_as_the_unit(agrees):
+    """Every item counts as a witness of its own. Items behind the same demonstrations are not independent."""
+    return agrees.std(ddof=1) / np.sqrt(agrees.size)
+
+
+@_STANDARD_ERROR.mistakes.add
+def _standard_deviation(agrees):
+    """This is how far single sets differ. The mean of several sets is steadier: divide by a root."""
+    return agrees.mean(axis=1).std(ddof=1)
+
+
+@_STANDARD_ERROR.mistakes.add
+def _divided_by_n_not_n_less_one(agrees):
+    """The standard deviation of a few sets divides by their number less one: ddof=1."""
+    return agrees.mean(axis=1).std() / np.sqrt(len(agrees))
+
+
+@_STANDARD_ERROR.mistakes.add
+def _over_items_not_sets(agrees):
+    """The mean is taken for each item over the sets. Take it for each set over its items."""
+    return agrees.mean(axis=0).std(ddof=1) / np.sqrt(agrees.shape[1])
+
+
+@_STANDARD_ERROR.mistakes.add
+def _without_the_root(agrees):
+    """The standard deviation is divided by the number of sets. Divide by its square root."""
+    return agrees.mean(axis=1).std(ddof=1) / len(agrees)
 
 
 _CONSTANT_MODEL = answer_exercise(
@@ -241,12 +250,4 @@ _CONSTANT_MODEL = answer_exercise(
         50: "Give it as a share between 0 and 1.",
         0.25: "There are two kinds of test items here, not four: (1, 0) and (0, 1), as many of each.",
     },
-)
-
-EXERCISES: tuple[Exercise, ...] = (
-    _H_ACCURACY,
-    _H1_FROM_HALVES,
-    _UNDERSPECIFIED_ROWS,
-    _STANDARD_ERROR,
-    _CONSTANT_MODEL,
 )

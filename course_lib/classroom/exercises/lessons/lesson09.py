@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, Mistake, answer_exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise
 
 
 def intended_change(h1_before: float, h1_after: float, direction: str) -> float:
@@ -64,29 +64,31 @@ _INTENDED_CHANGE = Exercise(
     reference=intended_change,
     inputs=_change_inputs,
     hint="Towards h1 it is after minus before. What is it for 1 - h1-accuracy?",
-    mistakes=(
-        Mistake(
-            "always towards h1",
-            "The direction is not looked at. Towards h2, a fall of h1-accuracy is a success.",
-            lambda h1_before, h1_after, direction: h1_after - h1_before,
-        ),
-        Mistake(
-            "upside down",
-            "The sign is the wrong way round: after minus before for the feature that is meant.",
-            lambda h1_before, h1_after, direction: -intended_change(h1_before, h1_after, direction),
-        ),
-        Mistake(
-            "size only",
-            "The sign is lost. An intervention may backfire, and then the change is negative.",
-            lambda h1_before, h1_after, direction: abs(h1_after - h1_before),
-        ),
-        Mistake(
-            "accuracy afterwards",
-            "This is the h-accuracy afterwards. Take away what it was before.",
-            lambda h1_before, h1_after, direction: h1_after if direction == "h1" else 1 - h1_after,
-        ),
-    ),
 )
+
+
+@_INTENDED_CHANGE.mistakes.add
+def _always_towards_h1(h1_before, h1_after, direction):
+    """The direction is not looked at. Towards h2, a fall of h1-accuracy is a success."""
+    return h1_after - h1_before
+
+
+@_INTENDED_CHANGE.mistakes.add
+def _upside_down(h1_before, h1_after, direction):
+    """The sign is the wrong way round: after minus before for the feature that is meant."""
+    return -intended_change(h1_before, h1_after, direction)
+
+
+@_INTENDED_CHANGE.mistakes.add
+def _size_only(h1_before, h1_after, direction):
+    """The sign is lost. An intervention may backfire, and then the change is negative."""
+    return abs(h1_after - h1_before)
+
+
+@_INTENDED_CHANGE.mistakes.add
+def _accuracy_afterwards(h1_before, h1_after, direction):
+    """This is the h-accuracy afterwards. Take away what it was before."""
+    return h1_after if direction == "h1" else 1 - h1_after
 
 
 # --- 09.explained_demonstrations
@@ -111,37 +113,34 @@ _EXPLAINED_DEMONSTRATIONS = Exercise(
     reference=explained_demonstrations,
     inputs=_explanation_inputs,
     hint="explanations[0] goes with label 0 and explanations[1] with label 1, wherever the text stands.",
-    mistakes=(
-        Mistake(
-            "chosen by place",
-            "The explanations take turns. Choose each by the label of its own demonstration.",
-            lambda texts, labels, explanations: [
-                f"{text} {explanations[place % 2]} Label: {label}"
-                for place, (text, label) in enumerate(zip(texts, labels, strict=True))
-            ],
-        ),
-        Mistake(
-            "swapped",
-            "The explanations are swapped: label 0 gets the sentence for label 1.",
-            lambda texts, labels, explanations: explained_demonstrations(texts, labels, explanations[::-1]),
-        ),
-        Mistake(
-            "the same for all",
-            "All demonstrations have the explanation of label 1, also those of label 0.",
-            lambda texts, labels, explanations: [
-                f"{text} {explanations[1]} Label: {label}" for text, label in zip(texts, labels, strict=True)
-            ],
-        ),
-        Mistake(
-            "behind the label",
-            "The explanation comes behind the label. A reason that follows the answer cannot lead to it.",
-            lambda texts, labels, explanations: [
-                f"{text} Label: {label} {explanations[label]}"
-                for text, label in zip(texts, labels, strict=True)
-            ],
-        ),
-    ),
 )
+
+
+@_EXPLAINED_DEMONSTRATIONS.mistakes.add
+def _chosen_by_place(texts, labels, explanations):
+    """The explanations take turns. Choose each by the label of its own demonstration."""
+    return [
+        f"{text} {explanations[place % 2]} Label: {label}"
+        for place, (text, label) in enumerate(zip(texts, labels, strict=True))
+    ]
+
+
+@_EXPLAINED_DEMONSTRATIONS.mistakes.add
+def _swapped(texts, labels, explanations):
+    """The explanations are swapped: label 0 gets the sentence for label 1."""
+    return explained_demonstrations(texts, labels, explanations[::-1])
+
+
+@_EXPLAINED_DEMONSTRATIONS.mistakes.add
+def _the_same_for_all(texts, labels, explanations):
+    """All demonstrations have the explanation of label 1, also those of label 0."""
+    return [f"{text} {explanations[1]} Label: {label}" for text, label in zip(texts, labels, strict=True)]
+
+
+@_EXPLAINED_DEMONSTRATIONS.mistakes.add
+def _behind_the_label(texts, labels, explanations):
+    """The explanation comes behind the label. A reason that follows the answer cannot lead to it."""
+    return [f"{text} Label: {label} {explanations[label]}" for text, label in zip(texts, labels, strict=True)]
 
 
 # --- 09.disambiguating_labels
@@ -169,29 +168,31 @@ _DISAMBIGUATING_LABELS = Exercise(
     reference=disambiguating_labels,
     inputs=_labels_inputs,
     hint="Find the rows first. Then look up the labels of h1 or of h2 at those rows.",
-    mistakes=(
-        Mistake(
-            "always labelled by h1",
-            "The labels are h1's in both directions. Towards h2 they must be h2's.",
-            lambda h1, h2, direction: disambiguating_labels(h1, h2, "h1"),
-        ),
-        Mistake(
-            "labelled by the other feature",
-            "The labels are those of the feature that is not meant.",
-            lambda h1, h2, direction: disambiguating_labels(h1, h2, "h2" if direction == "h1" else "h1"),
-        ),
-        Mistake(
-            "rows that agree",
-            "These are the rows on which both agree. They leave the question open.",
-            lambda h1, h2, direction: (np.flatnonzero(h1 == h2), h1[h1 == h2]),
-        ),
-        Mistake(
-            "labels of all rows",
-            "There is a label for every row. Give those of the chosen rows only.",
-            lambda h1, h2, direction: (np.flatnonzero(h1 != h2), h1 if direction == "h1" else h2),
-        ),
-    ),
 )
+
+
+@_DISAMBIGUATING_LABELS.mistakes.add
+def _always_labelled_by_h1(h1, h2, direction):
+    """The labels are h1's in both directions. Towards h2 they must be h2's."""
+    return disambiguating_labels(h1, h2, "h1")
+
+
+@_DISAMBIGUATING_LABELS.mistakes.add
+def _labelled_by_the_other_feature(h1, h2, direction):
+    """The labels are those of the feature that is not meant."""
+    return disambiguating_labels(h1, h2, "h2" if direction == "h1" else "h1")
+
+
+@_DISAMBIGUATING_LABELS.mistakes.add
+def _rows_that_agree(h1, h2, direction):
+    """These are the rows on which both agree. They leave the question open."""
+    return (np.flatnonzero(h1 == h2), h1[h1 == h2])
+
+
+@_DISAMBIGUATING_LABELS.mistakes.add
+def _labels_of_all_rows(h1, h2, direction):
+    """There is a label for every row. Give those of the chosen rows only."""
+    return (np.flatnonzero(h1 != h2), h1 if direction == "h1" else h2)
 
 
 # --- 09.paired_change
@@ -220,32 +221,34 @@ _PAIRED_CHANGE = Exercise(
     reference=paired_change,
     inputs=_paired_inputs,
     hint="One difference a set; then their mean, and their standard deviation (ddof=1) over the root of n.",
-    mistakes=(
-        Mistake(
-            "not paired",
-            "The error treats before and after as different sets. Subtract set by set first.",
-            lambda before, after: (np.mean(after - before), _unpaired_error(before, after)),
-        ),
-        Mistake(
-            "upside down",
-            "The difference is the wrong way round: after minus before.",
-            lambda before, after: paired_change(after, before),
-        ),
-        Mistake(
-            "standard deviation",
-            "The second number is how far single sets differ. Divide it by the root of their number.",
-            lambda before, after: (np.mean(after - before), np.std(after - before, ddof=1)),
-        ),
-        Mistake(
-            "divided by n, not n - 1",
-            "The standard deviation of a few differences divides by their number less one: ddof=1.",
-            lambda before, after: (
-                np.mean(after - before),
-                np.std(after - before) / np.sqrt(len(before)),
-            ),
-        ),
-    ),
 )
+
+
+@_PAIRED_CHANGE.mistakes.add
+def _not_paired(before, after):
+    """The error treats before and after as different sets. Subtract set by set first."""
+    return (np.mean(after - before), _unpaired_error(before, after))
+
+
+@_PAIRED_CHANGE.mistakes.add
+def _upside_down_change(before, after):
+    """The difference is the wrong way round: after minus before."""
+    return paired_change(after, before)
+
+
+@_PAIRED_CHANGE.mistakes.add
+def _standard_deviation(before, after):
+    """The second number is how far single sets differ. Divide it by the root of their number."""
+    return (np.mean(after - before), np.std(after - before, ddof=1))
+
+
+@_PAIRED_CHANGE.mistakes.add
+def _divided_by_n_not_n_less_one(before, after):
+    """The standard deviation of a few differences divides by their number less one: ddof=1."""
+    return (
+        np.mean(after - before),
+        np.std(after - before) / np.sqrt(len(before)),
+    )
 
 
 _PUBLISHED_CHANGE = answer_exercise(
@@ -259,12 +262,4 @@ _PUBLISHED_CHANGE = answer_exercise(
         0.919: "Give it in points of a hundred.",
         92.9: "The two h1-accuracies are added. Take the difference.",
     },
-)
-
-EXERCISES: tuple[Exercise, ...] = (
-    _INTENDED_CHANGE,
-    _EXPLAINED_DEMONSTRATIONS,
-    _DISAMBIGUATING_LABELS,
-    _PAIRED_CHANGE,
-    _PUBLISHED_CHANGE,
 )
