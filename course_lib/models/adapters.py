@@ -13,9 +13,9 @@ from course_lib.errors import CourseError
 from course_lib.models.loaded import ModelAndTokenizer, loading_trouble, quietly
 
 
-def is_adapter(source: Any) -> bool:
-    """Say whether a source is a folder that PEFT wrote: an adapter's weights without the model's."""
-    folder = Path(str(source)).expanduser()
+def is_adapter(model_source: Any) -> bool:
+    """Say whether a model source is a folder that PEFT wrote: an adapter's weights without the model's."""
+    folder = Path(str(model_source)).expanduser()
     return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
 
 

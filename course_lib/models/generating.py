@@ -45,11 +45,11 @@ def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: int =
     return vectors
 
 
-def complete(language_model: ModelAndTokenizer, prompt: str, *, max_new_tokens: int = 20) -> str:
+def complete(loaded: ModelAndTokenizer, prompt: str, *, max_new_tokens: int = 20) -> str:
     """Continue a text with the most probable token, again and again.
 
     Args:
-        language_model: a causal language model.
+        loaded: a causal language model.
         prompt: the text to continue.
         max_new_tokens: how many tokens at most.
 
@@ -59,21 +59,19 @@ def complete(language_model: ModelAndTokenizer, prompt: str, *, max_new_tokens: 
     Raises:
         CourseError: if the prompt is empty.
     """
-    ids = _prompt_ids(language_model, prompt)
-    model: Any = language_model.model
+    ids = _prompt_ids(loaded, prompt)
+    model: Any = loaded.model
     output = model.generate(**ids, max_new_tokens=max_new_tokens, do_sample=False)
-    return str(
-        language_model.tokenizer.decode(output[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)
-    )
+    return str(loaded.tokenizer.decode(output[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
 def next_token_probabilities(
-    language_model: ModelAndTokenizer, prompt: str, *, num_tokens: int = 10
+    loaded: ModelAndTokenizer, prompt: str, *, num_tokens: int = 10
 ) -> list[tuple[str, float]]:
     """Compute the most probable next tokens of a text.
 
     Args:
-        language_model: a causal language model.
+        loaded: a causal language model.
         prompt: the text to continue.
         num_tokens: how many.
 
@@ -84,13 +82,13 @@ def next_token_probabilities(
         CourseError: if the prompt is empty.
     """
     with torch.inference_mode():
-        logits = language_model.model(**_prompt_ids(language_model, prompt)).logits[0, -1]
+        logits = loaded.model(**_prompt_ids(loaded, prompt)).logits[0, -1]
     top = logits.float().softmax(dim=-1).topk(num_tokens)
-    tokens = [str(language_model.tokenizer.decode([token])) for token in top.indices.tolist()]
+    tokens = [str(loaded.tokenizer.decode([token])) for token in top.indices.tolist()]
     return list(zip(tokens, top.values.tolist(), strict=True))
 
 
-def _prompt_ids(language_model: ModelAndTokenizer, prompt: str) -> Any:
+def _prompt_ids(loaded: ModelAndTokenizer, prompt: str) -> Any:
     if not prompt:
         raise CourseError("The prompt is empty.", given=prompt, mend="Write the beginning of a sentence.")
-    return language_model.tokenizer(prompt, return_tensors="pt").to(language_model.model.device)
+    return loaded.tokenizer(prompt, return_tensors="pt").to(loaded.model.device)

@@ -37,11 +37,11 @@ def floating_dtype(dtype: str | torch.dtype) -> torch.dtype:
 
 
 @contextlib.contextmanager
-def loading_trouble(source: str) -> Iterator[None]:
+def loading_trouble(model_source: str) -> Iterator[None]:
     """Turn what libraries say of a model that they cannot load into one error with a mend.
 
     Args:
-        source: what is being loaded.
+        model_source: what is being loaded.
 
     Raises:
         CourseError: in place of theirs.
@@ -54,7 +54,7 @@ def loading_trouble(source: str) -> Iterator[None]:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CourseError(
             f"The model could not be loaded: {first_line}",
-            given=source,
+            given=model_source,
             mend="Use 'embedded', a folder written by `save_pretrained` (model and tokenizer), or a hub id "
             "(spelt owner/name, with a network or in the hub's local cache).",
         ) from error

@@ -1,6 +1,6 @@
 """Loading: the embedded models, any `transformers` model id, or a folder.
 
-A source is "embedded" (the course's own model, out of the cache), a folder, or a hub id. Weights are
+A model source is "embedded" (the course's own model, out of the cache), a folder, or a hub id. Weights are
 read from safetensors only; no code that comes with a model is ever run.
 """
 
@@ -31,31 +31,49 @@ from course_lib.runs.hardware import choose_device, warn_of_slow_bfloat16
 
 # Without any of these `transformers` would make up an empty tokenizer.
 TOKENIZER_FILES = ("tokenizer*", "vocab*", "spiece*", "*.spm")
+# What a model's folder must hold: one file of each of these, or else the problem and its mend.
+_NEEDED_FILES = (
+    (
+        ("config.json",),
+        "This folder holds no model: it has no config.json.",
+        "Give the folder that `model.save_pretrained` wrote.",
+    ),
+    (
+        ("*.safetensors",),
+        "This folder holds no safetensors weights; pickled weights are never loaded.",
+        "Save the model again with `model.save_pretrained(folder)`, which writes safetensors.",
+    ),
+    (
+        TOKENIZER_FILES,
+        "This folder holds no tokenizer.",
+        "Save it there too, with `tokenizer.save_pretrained(folder)`.",
+    ),
+)
 
 
-def load_encoder(source: str = EMBEDDED, *, device: str | None = None) -> ModelAndTokenizer:
+def load_encoder(model_source: str = EMBEDDED, *, device: str | None = None) -> ModelAndTokenizer:
     """Load a pre-trained text encoder, in float32 and evaluation mode.
 
     Args:
-        source: "embedded" (all-MiniLM-L6-v2, 22.7M parameters), a folder, or a hub id.
+        model_source: "embedded" (all-MiniLM-L6-v2, 22.7M parameters), a folder, or a hub id.
         device: see `choose_device`.
 
     Returns:
         The model, which maps token ids [B, T] to hidden states [B, T, D], and its tokenizer.
 
     Raises:
-        CourseError: if the source is no model, or cannot be fetched.
+        CourseError: if it is no model, or cannot be fetched.
     """
-    return _load(AutoModel, source, embedded_encoder, device=device)
+    return _load(AutoModel, model_source, embedded_encoder, device=device)
 
 
 def load_classifier(
-    source: str = EMBEDDED, *, num_labels: int, seed: int = 0, device: str | None = None
+    model_source: str = EMBEDDED, *, num_labels: int, seed: int = 0, device: str | None = None
 ) -> ModelAndTokenizer:
     """Load a pre-trained encoder with a fresh classification head, in float32.
 
     Args:
-        source: "embedded", a folder, or a hub id.
+        model_source: "embedded", a folder, or a hub id.
         num_labels: number of classes; 1 makes a regression head.
         seed: seed of the head's random weights.
         device: see `choose_device`.
@@ -64,7 +82,7 @@ def load_classifier(
         The model, which maps token ids [B, T] to logits [B, num_labels], and its tokenizer.
 
     Raises:
-        CourseError: if the source is no model, or cannot be fetched, or num_labels is not positive.
+        CourseError: if it is no model, or cannot be fetched, or num_labels is not positive.
     """
     check_seed(seed)
     if not isinstance(num_labels, int) or num_labels < 1:
@@ -78,7 +96,7 @@ def load_classifier(
         torch.random.default_generator.manual_seed(seed)
         return _load(
             AutoModelForSequenceClassification,
-            source,
+            model_source,
             embedded_encoder,
             device=device,
             fresh_head=True,
@@ -87,12 +105,12 @@ def load_classifier(
 
 
 def load_language_model(
-    source: str = EMBEDDED, *, dtype: str | torch.dtype = "float32", device: str | None = None
+    model_source: str = EMBEDDED, *, dtype: str | torch.dtype = "float32", device: str | None = None
 ) -> ModelAndTokenizer:
     """Load a pre-trained causal language model, in evaluation mode.
 
     Args:
-        source: "embedded" (SmolLM2-135M-Instruct, 134.5M parameters), a folder, or a hub id.
+        model_source: "embedded" (SmolLM2-135M-Instruct, 134.5M parameters), a folder, or a hub id.
         dtype: "float32", "bfloat16", "float16", or the torch dtype.
         device: see `choose_device`.
 
@@ -101,10 +119,14 @@ def load_language_model(
         has a padding token and pads on the right. Where bfloat16 is asked for and not native, a warning says so.
 
     Raises:
-        CourseError: if the source is no model, or cannot be fetched, or the dtype is unknown.
+        CourseError: if it is no model, or cannot be fetched, or the dtype is unknown.
     """
     loaded = _load(
-        AutoModelForCausalLM, source, embedded_language_model, device=device, dtype=floating_dtype(dtype)
+        AutoModelForCausalLM,
+        model_source,
+        embedded_language_model,
+        device=device,
+        dtype=floating_dtype(dtype),
     )
     warn_of_slow_bfloat16(loaded.model.dtype, loaded.model.device.type)
     if loaded.tokenizer.pad_token is None:
@@ -115,55 +137,55 @@ def load_language_model(
 
 
 def kept_language_model(
-    source: str = EMBEDDED, *, dtype: str = "float32", device: str | None = None
+    model_source: str = EMBEDDED, *, dtype: str = "float32", device: str | None = None
 ) -> ModelAndTokenizer:
     """Load a causal language model, or return the one of the last calls if its files are still the same.
 
     Args:
-        source: "embedded", a folder, or a hub id.
+        model_source: "embedded", a folder, or a hub id.
         dtype: "float32", "bfloat16" or "float16".
         device: see `choose_device`.
 
     Raises:
         CourseError: as `load_language_model`.
     """
-    return _kept_language_model(source, dtype, device, _files_state(source))
+    return _kept_language_model(model_source, dtype, device, _files_state(model_source))
 
 
 @functools.lru_cache(maxsize=2)
 def _kept_language_model(
-    source: str, dtype: str, device: str | None, files: tuple[Any, ...]
+    model_source: str, dtype: str, device: str | None, files: tuple[Any, ...]
 ) -> ModelAndTokenizer:
-    return load_language_model(source, dtype=dtype, device=device)
+    return load_language_model(model_source, dtype=dtype, device=device)
 
 
-def _files_state(source: str) -> tuple[Any, ...]:
+def _files_state(model_source: str) -> tuple[Any, ...]:
     """Return what tells a folder's files from those that stood there before; () for what is no folder."""
-    folder = Path(str(source)).expanduser()
-    if source == EMBEDDED or not folder.is_dir():
+    folder = Path(str(model_source)).expanduser()
+    if model_source == EMBEDDED or not folder.is_dir():
         return ()
     states = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
     own = tuple((str(path), state.st_ino, state.st_size, state.st_mtime_ns) for path, state in states)
-    return (*own, *(_files_state(base_of(folder)) if is_adapter(source) else ()))
+    return (*own, *(_files_state(base_of(folder)) if is_adapter(model_source) else ()))
 
 
 def _load(
     auto_class: Any,
-    source: str,
+    model_source: str,
     embedded_folder: Callable[[], Path],
     *,
     device: str | None,
     fresh_head: bool = False,
     **model_options: Any,
 ) -> ModelAndTokenizer:
-    if is_adapter(source):
+    if is_adapter(model_source):
         options = {"device": device, "fresh_head": fresh_head, **model_options}
         return load_adapter(
-            Path(source).expanduser(), lambda base: _load(auto_class, base, embedded_folder, **options)
+            Path(model_source).expanduser(), lambda base: _load(auto_class, base, embedded_folder, **options)
         )
     chosen = choose_device(device)
-    where = str(embedded_folder()) if source == EMBEDDED else _folder_or_hub_id(source)
-    with loading_trouble(source), quietly():
+    where = str(embedded_folder()) if model_source == EMBEDDED else _folder_or_hub_id(model_source)
+    with loading_trouble(model_source), quietly():
         tokenizer = AutoTokenizer.from_pretrained(where, trust_remote_code=False)
         model, report = auto_class.from_pretrained(
             where,
@@ -172,12 +194,12 @@ def _load(
             output_loading_info=True,
             **{"dtype": "float32", **model_options},
         )
-    _refuse_missing_weights(model, report["missing_keys"], source, fresh_head)
+    _refuse_missing_weights(model, report["missing_keys"], model_source, fresh_head)
     return ModelAndTokenizer(model.to(chosen).eval(), tokenizer)
 
 
 def _refuse_missing_weights(
-    model: PreTrainedModel, missing: Iterable[str], source: str, fresh_head: bool
+    model: PreTrainedModel, missing: Iterable[str], model_source: str, fresh_head: bool
 ) -> None:
     """Refuse weights that `transformers` would draw at random, but for a head and a pooler meant to be new."""
     body = f"{model.base_model_prefix}."
@@ -188,37 +210,26 @@ def _refuse_missing_weights(
         raise CourseError(
             f"These weights are not those of a {type(model).__name__}: {len(random)} are missing, "
             f"{random[0]} for one.",
-            given=source,
+            given=model_source,
             mend="Load it with the function for its kind (encoder, classifier or language model), "
             "or take another model.",
         )
 
 
-def _folder_or_hub_id(source: str) -> str:
-    source = str(source)
-    path = Path(source).expanduser()
+def _folder_or_hub_id(model_source: str) -> str:
+    model_source = str(model_source)
+    path = Path(model_source).expanduser()
     if not path.exists():
-        if os.sep in source and (source.startswith((".", "~", os.sep)) or source.count("/") > 1):
+        if os.sep in model_source and (
+            model_source.startswith((".", "~", os.sep)) or model_source.count("/") > 1
+        ):
             raise CourseError(
-                "There is no such folder.", given=source, mend="Give a model folder, a hub id, or 'embedded'."
+                "There is no such folder.",
+                given=model_source,
+                mend="Give a model folder, a hub id, or 'embedded'.",
             )
-        return source
-    if not (path / "config.json").is_file():
-        raise CourseError(
-            "This folder holds no model: it has no config.json.",
-            given=source,
-            mend="Give the folder that `model.save_pretrained` wrote.",
-        )
-    if not any(path.glob("*.safetensors")):
-        raise CourseError(
-            "This folder holds no safetensors weights; pickled weights are never loaded.",
-            given=source,
-            mend="Save the model again with `model.save_pretrained(folder)`, which writes safetensors.",
-        )
-    if not any(file for pattern in TOKENIZER_FILES for file in path.glob(pattern)):
-        raise CourseError(
-            "This folder holds no tokenizer.",
-            given=source,
-            mend="Save it there too, with `tokenizer.save_pretrained(folder)`.",
-        )
+        return model_source
+    for patterns, problem, mend in _NEEDED_FILES:
+        if not any(file for pattern in patterns for file in path.glob(pattern)):
+            raise CourseError(problem, given=model_source, mend=mend)
     return str(path)
