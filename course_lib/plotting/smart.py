@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -208,8 +209,9 @@ def anchor_shares(axes: Axes, shares: dict[str, np.ndarray]) -> Axes:
     return axes
 
 
-# Metric -> what its axis says.
-ABLATION_METRICS = {
+Metric = Literal["accuracy", "loss", "calibration_error", "typos", "noise", "distance", "churn"]
+# What each metric's axis says.
+ABLATION_METRICS: dict[str, str] = {
     "accuracy": "accuracy",
     "loss": "loss in nats",
     "calibration_error": "calibration error",
@@ -220,8 +222,8 @@ ABLATION_METRICS = {
 }
 
 
-@border(axes=an_axes, rows=table_with("arm", "train_size"), metric=a_choice(*ABLATION_METRICS))
-def arm_intervals(axes: Axes, rows: pd.DataFrame, metric: str) -> Axes:
+@border(axes=an_axes, rows=table_with("arm", "train_size"), metric=a_choice(*get_args(Metric)))
+def arm_intervals(axes: Axes, rows: pd.DataFrame, metric: Metric) -> Axes:
     """Draw one metric of every arm, means with 95 % intervals over the seeds, a series for each N.
 
     Args:
@@ -258,7 +260,7 @@ def ablation_figure(rows: pd.DataFrame) -> Figure:
     """
     figure, axes = panels(2, 4, width=3.1, height=3.2, sharey=True)
     flat = list(axes.flat)
-    for panel, metric in zip(flat, ABLATION_METRICS, strict=False):
+    for panel, metric in zip(flat, get_args(Metric), strict=False):
         arm_intervals(panel, rows, metric)
     handles, labels = flat[0].get_legend_handles_labels()
     flat[-1].axis("off")
