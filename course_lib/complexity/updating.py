@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import Literal, TypedDict, Unpack
 
 import pandas as pd
 import torch
@@ -26,6 +26,15 @@ from course_lib.texts.sources import NLI_LABELS
 
 # Predictions are compared on this many held-out texts after every step.
 NUM_WATCHED = 48
+
+
+class Sizes(TypedDict):
+    """The sizes of a run."""
+
+    num_train: int
+    num_heldout: int
+    num_steps: int
+    num_pairs: int
 
 
 class RunRow(TypedDict):
@@ -98,37 +107,23 @@ def learning_rate_sweep(
     learning_rates: Sequence[Positive],
     seeds: Sequence[Seed],
     *,
-    num_train: Count,
-    num_heldout: Count,
-    num_steps: Count,
-    num_pairs: Count,
     progress: Flag = True,
+    **sizes: Unpack[Sizes],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Fine-tune at several learning rates and watch every step.
 
     Args:
         learning_rates: peak learning rates.
         seeds: one run each.
-        num_train: training texts.
-        num_heldout: held-out texts.
-        num_steps: optimizer steps.
-        num_pairs: caption pairs for what is forgotten.
         progress: whether to show progress bars.
+        **sizes: num_train, num_heldout, num_steps and num_pairs of `learning_rate_run`.
 
     Returns:
         A table with a row for each run, and one with a row for each step of each run; see
         `learning_rate_run`.
     """
-    rows = run_table(
-        learning_rate_run,
-        [{"learning_rate": rate, "seed": seed} for seed in seeds for rate in learning_rates],
-        num_train=num_train,
-        num_heldout=num_heldout,
-        num_steps=num_steps,
-        num_pairs=num_pairs,
-        progress=progress,
-    )
-    return split_run_rows(rows)
+    tasks = [{"learning_rate": rate, "seed": seed} for seed in seeds for rate in learning_rates]
+    return split_run_rows(run_table(learning_rate_run, tasks, progress=progress, **sizes))
 
 
 @border(rows=with_columns("kind"))
