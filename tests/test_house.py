@@ -429,7 +429,9 @@ def unread_annotations(module: ModuleType) -> list[str]:
         owner = inspect.unwrap(one) if callable(one) else one
         said = [str(hint) for hint in getattr(owner, "__annotations__", {}).values()]
         words = {word for hint in said for word in re.findall(r"[\w.]+", hint)}
-        if words & CHECKED_TYPES and not annotated_checks(owner):
+        # another class may have such a name
+        meant = {word for word in words & CHECKED_TYPES if not isinstance(vars(module).get(word), type)}
+        if meant and not annotated_checks(owner):
             found.append(f"{module.__name__}.{owner.__qualname__}")
     return found
 

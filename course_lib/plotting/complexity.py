@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from course_lib.checks.arrays import check_numbers
-from course_lib.checks.calls import an_axes, border, optional
+from course_lib.checks.calls import Check, an_axes, border, optional
 from course_lib.checks.tables import table_with
 from course_lib.checks.types import Text
 from course_lib.checks.values import check_callable, check_choice, check_same_length, mapping_to
@@ -33,7 +33,7 @@ RATE_MEASURES = ("accuracy", "distance", "late_flip_share", "retrieval_before", 
 RATE_RUNS = table_with("learning_rate", "seed", finite=RATE_MEASURES)
 
 
-_POINTS = {"x": check_numbers, "y": check_numbers, "truth": check_callable}
+_POINTS: dict[str, Check] = {"x": check_numbers, "y": check_numbers, "truth": check_callable}
 
 
 @border(axes=an_axes, **_POINTS, curve=check_callable)

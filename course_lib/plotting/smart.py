@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -61,8 +61,9 @@ def decision(
     axes.contourf(first, second, probabilities, levels=21, cmap="PuOr", vmin=0, vmax=1)
     axes.contour(first, second, probabilities, levels=[0.5], colors="black", linewidths=1.2)
     for label, (face, edge) in enumerate((("white", "black"), ("black", "white"))):
-        style = {"s": 30, "marker": MARKERS[label], "facecolor": face, "edgecolors": edge}
-        axes.scatter(*points[labels == label].T, label=f"class {label}", **style)
+        style: dict[str, Any] = {"s": 30, "marker": MARKERS[label], "facecolor": face, "edgecolors": edge}
+        x, y = points[labels == label].T
+        axes.scatter(x, y, label=f"class {label}", **style)
     axes.grid(visible=False)
     axes.set(xlabel="input x₁", ylabel="input x₂", title=title)
     return axes
@@ -118,8 +119,9 @@ def ascent(
     corners = epsilon * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]])
     axes.plot(*corners.T, color=COLOURS[2], label=f"ball, ε = {epsilon:g}")
     for number, (name, stop) in enumerate(path.items()):
-        style = {"color": COLOURS[number], "marker": MARKERS[number], "edgecolors": "white"}
-        axes.scatter(*stop.tolist(), s=70, zorder=3, label=name, **style)
+        style: dict[str, Any] = {"color": COLOURS[number], "marker": MARKERS[number], "edgecolors": "white"}
+        x, y = stop.tolist()
+        axes.scatter(x, y, s=70, zorder=3, label=name, **style)
     arrow = {"arrowstyle": "->", "color": COLOURS[1]}
     for before, after in pairwise(path.values()):
         axes.annotate("", xy=tuple(after), xytext=tuple(before), arrowprops=arrow)
