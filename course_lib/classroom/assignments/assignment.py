@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import inspect
 import json
-import textwrap
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
-    "AS_GIVEN",
     "Assignment",
     "Case",
     "Measured",
@@ -34,12 +31,10 @@ __all__ = [
     "Task",
     "Variant",
     "assignment_names",
-    "first_problem",
     "load_assignment",
     "load_rubric",
     "read_rubric",
     "rubric_of",
-    "shown_source",
 ]
 
 # What a notebook may import unless its assignment says otherwise, and what pip installs for it.
@@ -58,8 +53,6 @@ MAX_MARKS = 1000
 # How far numbers may be apart: other roundings of double precision pass, six decimal places and floats of half the
 # precision do not.
 TOLERANCE = 1e-9
-# How the hint to a planted bug begins where it was handed in again.
-AS_GIVEN = "This behaves as the function that you were given. "
 
 
 @dataclass(frozen=True)
@@ -82,7 +75,7 @@ class Variant:
 
     Args:
         name: a few words; the rubric says it.
-        texts: what the source's placeholders `<<name>>` stand for in this form.
+        texts: what the source's placeholders `<<function.name>>` stand for in this form, by name.
         reference: the right implementation, with the learner's parameters by name. An open task has none.
         mistakes: usual wrong implementations, with the same parameters. The one that gives the learner's
             results gives the hint.
@@ -91,7 +84,7 @@ class Variant:
     name: str
     texts: Mapping[str, str] = field(default_factory=dict)
     reference: Callable[..., Any] | None = None
-    mistakes: tuple[Mistake, ...] = ()
+    mistakes: Sequence[Mistake] = ()
 
 
 @dataclass(frozen=True)
@@ -199,8 +192,11 @@ class Assignment:
         Returns:
             The texts of the tasks' variants, `form`, and `imports`: what a notebook may import.
         """
-        chosen = [task.variant(secret_seed) for task in self.tasks]
-        texts = {name: text for variant in chosen for name, text in variant.texts.items()}
+        texts = {
+            f"{task.function}.{name}": text
+            for task in self.tasks
+            for name, text in task.variant(secret_seed).texts.items()
+        }
         *names, last = (f"`{name}`" for name in self.packages)
         imports = f"{', '.join(names)} and {last}" if names else last
         return {**texts, "form": self.form(secret_seed), "imports": imports}
@@ -334,23 +330,3 @@ def _refused_rubric(problem: str, given: object) -> CourseError:
     return CourseError(
         problem, given=given, mend=f"Change it in {RUBRIC}, or take the file as it was written."
     )
-
-
-def first_problem(problems: Iterable[str]) -> str:
-    """Give the first problem there is, for a property's message; empty if there is none.
-
-    Args:
-        problems: one for each thing that was looked at, empty where it is right.
-    """
-    return next(filter(None, problems), "")
-
-
-def shown_source(function: Callable[..., Any], name: str) -> str:
-    """Give the source of a planted bug as the notebook shows it.
-
-    Args:
-        function: its parameters bear no annotations.
-        name: what the notebook calls it.
-    """
-    source = textwrap.dedent(inspect.getsource(function)).replace(function.__name__, name)
-    return source.replace("  # type: ignore[no-untyped-def]", "").rstrip()

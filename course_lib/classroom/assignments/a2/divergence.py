@@ -1,0 +1,238 @@
+"""Another measure of how far two outputs are apart, at a temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from course_lib.classroom.assignments.assignment import (
+    Case,
+    Mistake,
+    Task,
+    Variant,
+)
+from course_lib.classroom.assignments.building import log_softmax
+
+
+def _kl(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
+    return np.sum(np.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+Rows = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+
+
+def _jensen_shannon(log_p: np.ndarray, log_q: np.ndarray, temperature: float) -> np.ndarray:
+    log_m = np.logaddexp(log_p, log_q) - np.log(2)
+    return (_kl(log_p, log_m) + _kl(log_q, log_m)) / 2
+
+
+def _one_half(log_p: np.ndarray, log_q: np.ndarray, temperature: float) -> np.ndarray:
+    return _kl(log_p, np.logaddexp(log_p, log_q) - np.log(2))
+
+
+def _to_geometric_mean(log_p: np.ndarray, log_q: np.ndarray, temperature: float) -> np.ndarray:
+    log_m = log_softmax((log_p + log_q) / 2)
+    return (_kl(log_p, log_m) + _kl(log_q, log_m)) / 2
+
+
+def _both_directions(log_p: np.ndarray, log_q: np.ndarray, temperature: float) -> np.ndarray:
+    return temperature**2 * (_kl(log_p, log_q) + _kl(log_q, log_p))
+
+
+def _hellinger(log_p: np.ndarray, log_q: np.ndarray, temperature: float) -> np.ndarray:
+    return np.sum((np.exp(log_p / 2) - np.exp(log_q / 2)) ** 2, axis=-1) / 2
+
+
+def _diverged(
+    logits_p: np.ndarray,
+    logits_q: np.ndarray,
+    temperature: float,
+    *,
+    rows: Rows,
+    log_softmax: Callable[[np.ndarray], np.ndarray] = log_softmax,
+    factor: float = 1,
+) -> float:
+    log_p, log_q = (log_softmax(np.asarray(logits) / temperature) for logits in (logits_p, logits_q))
+    return factor * float(np.mean(rows(log_p, log_q, temperature)))
+
+
+def _overflowing(logits: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        return np.log(np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+def _overflowed(logits_p: np.ndarray, logits_q: np.ndarray, temperature: float, *, rows: Rows) -> float:
+    with np.errstate(all="ignore"):
+        return _diverged(logits_p, logits_q, temperature, rows=rows, log_softmax=_overflowing)
+
+
+def _divergence_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    cases = [
+        (np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]), np.array([[0.8, 0.1, -0.9], [0.2, 0.7, 0.1]]), 1.0),
+        (np.array([[2000.0, 0.0], [0.0, -1800.0]]), np.array([[1990.0, 1990.0], [-3.0, -1801.0]]), 1.0),
+        (np.ones((2, 2)), np.ones((2, 2)), 0.5),
+        # Logits far below 0, rows of different heights, one row, one class.
+        (np.array([[-2000.0, -2001.0]]), np.array([[-3000.0, -2999.0]]), 1.0),
+        (np.array([[1000.0, 998.0], [0.5, -0.25]]), np.array([[2.0, 1.0], [-1000.0, -999.0]]), 2.0),
+        (np.array([[0.5, -0.5, 1.5]]), np.array([[0.25, 1.0, -1.0]]), 0.25),
+        (np.array([[3.0], [-1.0]]), np.array([[2.0], [5.0]]), 2.0),
+    ]
+    for shape, temperature in (((4, 3), 2.0), ((3, 5), 0.5), ((5, 2), round(float(rng.uniform(2.5, 4)), 2))):
+        cases.append(
+            (np.round(rng.normal(0, 2, shape), 2), np.round(rng.normal(0, 2, shape), 2), temperature)
+        )
+    return [Case({"logits_p": p, "logits_q": q, "temperature": t}) for p, q, t in cases]
+
+
+def _divergence_variant(
+    name: str, rows: Rows, formula: str, code: str, factors: Sequence[Mistake], *, scaled: bool = False
+) -> Variant:
+    right = partial(_diverged, rows=rows)
+    value = right(np.array([[1.0, 0.0, -1.0]]), np.array([[0.8, 0.1, -0.9]]), 2.0)
+    texts = {"name": name, "formula": formula, "code": code, "value": f"{value:.6f}"}
+    return Variant(
+        name,
+        texts,
+        right,
+        (
+            Mistake(
+                "summed over the batch",
+                "The rows are summed up. Take their mean, or λ changes its meaning with the batch size.",
+                lambda logits_p, logits_q, temperature: (
+                    right(logits_p, logits_q, temperature) * len(logits_p)
+                ),
+            ),
+            Mistake(
+                "mean over classes",
+                "The mean runs over the classes too. Sum over the classes, then take the mean over the rows.",
+                lambda logits_p, logits_q, temperature: (
+                    right(logits_p, logits_q, temperature) / np.shape(logits_p)[1]
+                ),
+            ),
+            Mistake(
+                "multiplied",
+                "The logits are multiplied by the temperature. A higher temperature makes a distribution flatter.",
+                lambda logits_p, logits_q, temperature: _diverged(
+                    np.asarray(logits_p) * temperature**2,
+                    np.asarray(logits_q) * temperature**2,
+                    temperature,
+                    rows=rows,
+                ),
+            ),
+            Mistake(
+                "temperature left out",
+                "The temperature has no effect on the distributions.",
+                lambda logits_p, logits_q, temperature: (
+                    right(logits_p, logits_q, 1.0) * (temperature**2 if scaled else 1)
+                ),
+            ),
+            Mistake(
+                "overflow",
+                "Right, but for large logits the exponential overflows: subtract each row's largest logit first, and "
+                "stay with logarithms.",
+                partial(_overflowed, rows=rows),
+            ),
+            *factors,
+        ),
+    )
+
+
+DIVERGENCE = Task(
+    name="a2.divergence",
+    title="Another divergence, at a temperature",
+    marks=4,
+    cases=_divergence_cases,
+    variants=(
+        _divergence_variant(
+            "the Jensen–Shannon divergence",
+            _jensen_shannon,
+            r"\ell(P, Q) = \tfrac{1}{2} KL(P \| M) + \tfrac{1}{2} KL(Q \| M), \qquad M = \tfrac{1}{2}(P + Q)",
+            "log_m = np.logaddexp(log_p, log_q) - np.log(2)\n"
+            "rows = (np.exp(log_p) * (log_p - log_m) + np.exp(log_q) * (log_q - log_m)) / 2",
+            (
+                Mistake(
+                    "not halved",
+                    "This is twice as much. Both halves enter with ½.",
+                    partial(_diverged, rows=_jensen_shannon, factor=2),
+                ),
+                Mistake(
+                    "bits",
+                    "This is in bits. Take the natural logarithm: the answer is in nats.",
+                    partial(_diverged, rows=_jensen_shannon, factor=1 / np.log(2)),
+                ),
+                Mistake(
+                    "one half only",
+                    "This is KL(P‖M) alone, so P and Q are not treated alike.",
+                    partial(_diverged, rows=_one_half),
+                ),
+                Mistake(
+                    "mean of logits",
+                    "M is made of the means of logits. It is the mean of the two distributions.",
+                    partial(_diverged, rows=_to_geometric_mean),
+                ),
+            ),
+        ),
+        _divergence_variant(
+            "the symmetric KL divergence times the squared temperature",
+            _both_directions,
+            r"\ell(P, Q) = \tau^2 \left( KL(P \| Q) + KL(Q \| P) \right)",
+            "rows = temperature**2 * (np.exp(log_p) - np.exp(log_q)) * (log_p - log_q)",
+            (
+                Mistake(
+                    "not scaled back",
+                    "The factor τ² is missing. Without it the gradient shrinks as the temperature grows.",
+                    partial(_diverged, rows=lambda p, q, t: _kl(p, q) + _kl(q, p)),
+                ),
+                Mistake(
+                    "scaled once",
+                    "The factor is τ. It is its square.",
+                    partial(_diverged, rows=lambda p, q, t: t * (_kl(p, q) + _kl(q, p))),
+                ),
+                Mistake(
+                    "P to Q",
+                    "This is KL(P‖Q) alone. Both directions are added.",
+                    partial(_diverged, rows=lambda p, q, t: t**2 * _kl(p, q)),
+                ),
+                Mistake(
+                    "Q to P",
+                    "This is KL(Q‖P) alone. Both directions are added.",
+                    partial(_diverged, rows=lambda p, q, t: t**2 * _kl(q, p)),
+                ),
+                Mistake(
+                    "halved",
+                    "This is half of it: the two directions are added, not averaged.",
+                    partial(_diverged, rows=_both_directions, factor=0.5),
+                ),
+            ),
+            scaled=True,
+        ),
+        _divergence_variant(
+            "the squared Hellinger distance",
+            _hellinger,
+            r"\ell(P, Q) = \tfrac{1}{2} \sum_c \left( \sqrt{P_c} - \sqrt{Q_c} \right)^2",
+            "rows = (np.exp(log_p / 2) - np.exp(log_q / 2)) ** 2 / 2",
+            (
+                Mistake(
+                    "not halved",
+                    "This is twice as much: the factor ½ is missing.",
+                    partial(_diverged, rows=_hellinger, factor=2),
+                ),
+                Mistake(
+                    "root taken",
+                    "This is the distance. Its square is asked for: no root of the sum.",
+                    partial(_diverged, rows=lambda p, q, t: np.sqrt(_hellinger(p, q, t))),
+                ),
+                Mistake(
+                    "no roots",
+                    "These are squared differences of the probabilities. Their roots are compared.",
+                    partial(
+                        _diverged, rows=lambda p, q, t: np.sum((np.exp(p) - np.exp(q)) ** 2, axis=-1) / 2
+                    ),
+                ),
+            ),
+        ),
+    ),
+    hint="Log-softmax of the logits over τ, along the classes; then one number a row; then the mean over rows.",
+)

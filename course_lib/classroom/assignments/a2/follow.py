@@ -1,0 +1,212 @@
+"""A momentum anchor whose β has a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from course_lib.classroom.assignments.assignment import (
+    Case,
+    Mistake,
+    Task,
+    Variant,
+)
+
+Schedule = Callable[[float, float, float], float]
+HALF_LIFE_NAME = "a half-life that grows evenly"
+
+
+def _linear(first: float, last: float, share: float) -> float:
+    return first + (last - first) * share
+
+
+def _cosine(first: float, last: float, share: float) -> float:
+    return float(last - (last - first) * (1 + np.cos(np.pi * share)) / 2)
+
+
+def _half_life(first: float, last: float, share: float) -> float:
+    return float(0.5 ** (1 / _linear(first, last, share)))
+
+
+def _followed(
+    weights: np.ndarray,
+    first: float,
+    last: float,
+    *,
+    schedule: Schedule,
+    offset: int = 0,
+    short: int = 0,
+    newest: int = 1,
+    start: float = 1,
+    swapped: bool = False,
+) -> dict[str, Any]:
+    weights = np.asarray(weights, dtype=float)
+    num_updates = len(weights) - 1
+    anchors, share_left = [start * weights[0]], 1.0
+    for update in range(num_updates):
+        beta = schedule(first, last, (update + offset) / max(1, num_updates - short))
+        beta = 1 - beta if swapped else beta
+        anchors.append(beta * anchors[-1] + (1 - beta) * weights[update + newest])
+        share_left *= beta
+    return {"anchors": np.stack(anchors), "start_share": share_left}
+
+
+def _without_first_anchor(weights: np.ndarray, first: float, last: float, *, right: Callable) -> Any:
+    result = right(weights, first, last)
+    return {**result, "anchors": result["anchors"][1:]}
+
+
+def _newest_share(weights: np.ndarray, first: float, last: float, *, right: Callable) -> Any:
+    result = right(weights, first, last)
+    return {**result, "start_share": 1 - result["start_share"]}
+
+
+def _last_beta_power(
+    weights: np.ndarray, first: float, last: float, *, right: Callable, schedule: Schedule
+) -> Any:
+    num_updates = len(weights) - 1
+    beta = schedule(first, last, (num_updates - 1) / num_updates)
+    return {**right(weights, first, last), "start_share": beta**num_updates}
+
+
+def _follow_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    lives = variant == HALF_LIFE_NAME
+    first, last = (1.0, 3.0) if lives else (0.5, 0.9)
+    cases = [Case({"weights": np.array([[0.0], [1.0], [2.0]]), "first": first, "last": last})]
+    for num_updates, dimension in ((1, 2), (5, 3), (12, 2), (30, 1)):
+        first, last = rng.uniform([0.5, 4], [2, 12]) if lives else rng.uniform([0.5, 0.9], [0.8, 0.99])
+        cases.append(_follow_case(rng, num_updates, dimension, first, last))
+    # A schedule that falls, one that stays, and one from an end of the range.
+    borders = [(0.9, 0.4), (0.7, 0.7), (0.0, 1.0), (0.995, 0.999)]
+    if lives:
+        borders = [(3.0, 0.5), (2.0, 2.0), (0.1, 200.0), (100.0, 200.0)]
+    return [*cases, *(_follow_case(rng, 4, 2, *border) for border in borders)]
+
+
+def _follow_case(
+    rng: np.random.Generator, num_updates: int, dimension: int, first: float, last: float
+) -> Case:
+    steps = np.round(rng.normal(0, 0.3, (num_updates + 1, dimension)), 2)
+    return Case(
+        {
+            "weights": np.round(1 + np.cumsum(steps, axis=0), 2),
+            "first": round(float(first), 3),
+            "last": round(float(last), 3),
+        }
+    )
+
+
+def _follow_variant(name: str, schedule: Schedule, rule: str, code: str, *further: Mistake) -> Variant:
+    right = partial(_followed, schedule=schedule)
+    first, last = (1.0, 3.0) if name == HALF_LIFE_NAME else (0.5, 0.9)
+    share = right(np.array([[0.0], [1.0], [2.0]]), first, last)["start_share"]
+    texts = {
+        "name": name,
+        "rule": rule,
+        "code": code,
+        "example": f"{first}, {last}",
+        "value": f"{share:.4f}",
+    }
+    return Variant(
+        name,
+        texts,
+        right,
+        (
+            Mistake(
+                "counted from one",
+                "The schedule is one update ahead: the first update has t = 0.",
+                partial(right, offset=1),
+            ),
+            Mistake(
+                "one update too short",
+                "The schedule reaches its end at the last update. The number of updates divides, not one less.",
+                partial(right, short=1),
+            ),
+            Mistake(
+                "constant, first",
+                "The first value holds throughout. It changes with every update.",
+                partial(right, schedule=lambda first, last, share: schedule(first, last, 0)),
+            ),
+            Mistake(
+                "constant, last",
+                "The last value holds throughout. It is only approached.",
+                partial(right, schedule=lambda first, last, share: schedule(first, last, 1)),
+            ),
+            Mistake(
+                "swapped",
+                "The shares are swapped: β is the share of the old anchor that is kept.",
+                partial(right, swapped=True),
+            ),
+            Mistake(
+                "one update behind",
+                "The anchor follows the weights from before the update. It takes in those from after it.",
+                partial(right, newest=0),
+            ),
+            Mistake(
+                "starts at zero",
+                "The anchor starts at 0. It starts at the weights before training.",
+                partial(right, start=0),
+            ),
+            Mistake(
+                "start missing",
+                "The anchor before the first update belongs to the anchors.",
+                partial(_without_first_anchor, right=right),
+            ),
+            Mistake(
+                "share of the trained",
+                "The anchors are right. The share is that of the trained weights; the start's is asked for.",
+                partial(_newest_share, right=right),
+            ),
+            Mistake(
+                "one β to the power of all",
+                "The anchors are right. The share of the start is taken as if one β had held throughout.",
+                partial(_last_beta_power, right=right, schedule=schedule),
+            ),
+            *further,
+        ),
+    )
+
+
+FOLLOW = Task(
+    name="a2.follow",
+    title="A momentum anchor whose β changes",
+    marks=3,
+    cases=_follow_cases,
+    variants=(
+        _follow_variant(
+            "a β that grows evenly",
+            _linear,
+            r"\beta_t = a + (b - a)\,\frac{t}{T}",
+            "beta = first + (last - first) * update / num_updates",
+        ),
+        _follow_variant(
+            "a β that grows along a half cosine",
+            _cosine,
+            r"\beta_t = b - (b - a)\,\frac{1 + \cos(\pi t / T)}{2}",
+            "beta = last - (last - first) * (1 + np.cos(np.pi * update / num_updates)) / 2",
+            Mistake(
+                "straight", "This β grows evenly, not along a cosine.", partial(_followed, schedule=_linear)
+            ),
+        ),
+        _follow_variant(
+            HALF_LIFE_NAME,
+            _half_life,
+            r"\beta_t = \left(\tfrac{1}{2}\right)^{1 / h_t}, \qquad h_t = a + (b - a)\,\frac{t}{T}",
+            "beta = 0.5 ** (1 / (first + (last - first) * update / num_updates))",
+            Mistake(
+                "β evenly",
+                "Here β grows evenly from one half-life's to the other's. The half-life itself does.",
+                partial(
+                    _followed,
+                    schedule=lambda first, last, share: _linear(
+                        _half_life(first, last, 0), _half_life(first, last, 1), share
+                    ),
+                ),
+            ),
+        ),
+    ),
+    hint="Write down β for each of three updates by hand. Then one update after the other, the start first.",
+)
