@@ -52,12 +52,19 @@ ROOMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ),
     ),
     "judge": (
-        tuple(
-            f"course_lib/classroom/grading/{name}.py"
-            for name in (
-                *("judging", "worker/answering", "worker/channel", "expecting", "journal", "gradebook"),
-                "sandbox/limits",
-            )
+        (
+            "course_lib/classroom/limits.py",
+            *(
+                f"course_lib/classroom/grading/{name}.py"
+                for name in (
+                    "judging",
+                    "worker/answering",
+                    "worker/channel",
+                    "expecting",
+                    "journal",
+                    "gradebook",
+                )
+            ),
         ),
         tuple(
             f"tests/classroom/grading/test_{name}.py"

@@ -1,8 +1,8 @@
 """How an assignment is declared: tasks with variants, hidden cases, references, usual mistakes and marks.
 
-An assignment is a file `assignment_NAME.py` beside this one with a constant `ASSIGNMENT`, and a source of its
-notebook, `notebooks/src/assignments/NAME.py`. The instructor's secret seed picks one variant of each task; the
-run's seed draws the hidden cases.
+An assignment is a folder beside this file: one file a task, and an `__init__` with a constant `ASSIGNMENT`. Its
+notebook's source is `notebooks/src/assignments/NAME.py`. The instructor's secret seed picks one variant of each
+task; the run's seed draws the hidden cases.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_lib.classroom.checking.explaining import Mistake
-from course_lib.classroom.grading.sandbox.limits import Limits
+from course_lib.classroom.limits import Limits
 from course_lib.errors import CourseError, unknown_name
 
 if TYPE_CHECKING:
@@ -229,8 +229,15 @@ def load_assignment(name: str) -> Assignment:
             "The graded assignments are not installed: a wheel leaves them out, since they hold the solutions.",
             mend="Clone the course's repository, run `make course` in it, and use its .venv/bin/course.",
         )
-    if name not in assignment_names():
-        raise unknown_name("assignment", name, assignment_names())
+    known = assignment_names()
+    if not known:
+        raise CourseError(
+            "An installed course holds no assignments, since they hold the solutions.",
+            given=name,
+            mend="Clone the course's repository and call `course` from its folder.",
+        )
+    if name not in known:
+        raise unknown_name("assignment", name, known)
     assignment: Assignment = importlib.import_module(f"course_lib.classroom.assignments.{name}").ASSIGNMENT
     names = [task.name for task in assignment.tasks]
     if len(set(names)) != len(names) or not all(task.startswith(f"{name}.") for task in names):

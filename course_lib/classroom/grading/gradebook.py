@@ -23,9 +23,9 @@ from course_lib.classroom.grading.reports.platforms import MarksFile, MarksFiles
 from course_lib.classroom.grading.reports.tables import safe_table, write_table
 from course_lib.classroom.grading.sandbox.course_copy import copy_course
 from course_lib.classroom.grading.sandbox.isolation import Isolation, find_isolation
-from course_lib.classroom.grading.sandbox.limits import Limits
 from course_lib.classroom.grading.sandbox.temporary import remove_left_over, temporary_folder
 from course_lib.classroom.grading.submissions import Submission, UnreadableSubmissionError, find_submissions
+from course_lib.classroom.limits import Limits
 from course_lib.errors import CourseError
 from course_lib.locations import check_writable_folder, written_whole
 

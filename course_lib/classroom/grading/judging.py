@@ -21,9 +21,9 @@ from course_lib.classroom.grading.sandbox.isolation import (
     WorkerStartError,
     WorkerTimeoutError,
 )
-from course_lib.classroom.grading.sandbox.limits import Limits
 from course_lib.classroom.grading.worker.answering import FORM, MAX_CELL_ERRORS, UNREADABLE, too_long
 from course_lib.classroom.grading.worker.channel import ChannelError, check_size, decode
+from course_lib.classroom.limits import Limits
 
 # How often a sandbox is started before a submission stays unmarked.
 _MOST_STARTS = 3

@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import jupytext
+from nbformat.v4 import new_markdown_cell
+
 from course_lib.classroom.assignments.assignment import RUBRIC, Assignment, load_assignment, rubric_of
 from course_lib.classroom.grading.worker.answering import FORM_KEY
-from course_lib.classroom.pipeline.build import checked_cells, notebook_text, with_colab, with_solutions
 from course_lib.classroom.pipeline.catalogue import SOURCE_FOLDER, course_root
+from course_lib.classroom.pipeline.cells import checked_cells, notebook_text, with_colab, with_solutions
 from course_lib.classroom.pipeline.colab import course_repository
 from course_lib.classroom.pipeline.stubs import split_exercise
 from course_lib.errors import CourseError
@@ -72,9 +75,6 @@ def build_assignment(
         CourseError: if there is no such assignment, a placeholder has no text, the source breaks the thinness
             rule, or its exercises are not the assignment's tasks.
     """
-    import jupytext
-    from nbformat.v4 import new_markdown_cell
-
     assignment = load_assignment(name)
     path = root / SOURCE_FOLDER / "assignments" / f"{name}.py"
     if not path.is_file():

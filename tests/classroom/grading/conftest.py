@@ -17,7 +17,7 @@ from course_lib.classroom.grading.expecting import PlannedTask, plan
 from course_lib.classroom.grading.judging import Report, grade_notebook
 from course_lib.classroom.grading.sandbox.course_copy import copy_course
 from course_lib.classroom.grading.sandbox.isolation import Isolation, find_isolation
-from course_lib.classroom.grading.sandbox.limits import Limits
+from course_lib.classroom.limits import Limits
 from course_lib.classroom.pipeline.assignments import build_assignment
 from course_lib.classroom.pipeline.catalogue import course_root
 

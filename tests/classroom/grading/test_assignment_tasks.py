@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from course_lib.classroom.assignments.assignment import (
-    AS_GIVEN,
     Assignment,
     Case,
     Task,
@@ -20,6 +19,7 @@ from course_lib.classroom.assignments.assignment import (
     assignment_names,
     load_assignment,
 )
+from course_lib.classroom.assignments.building import AS_GIVEN
 from course_lib.classroom.exercises import compare
 from course_lib.classroom.grading.expecting import PlannedTask
 from course_lib.classroom.grading.judging import TaskResult, _compared
@@ -33,7 +33,7 @@ BUGS = [
     for assignment in ASSIGNMENTS
     for task in assignment.tasks
     for variant in task.variants
-    if f"{task.function}.bug" in variant.texts
+    if "bug" in variant.texts
 ]
 SEEDS = range(3)
 
@@ -41,7 +41,7 @@ SEEDS = range(3)
 @pytest.mark.parametrize(("task", "variant"), BUGS)
 def test_the_function_shown_with_a_bug_runs_and_is_wrong(task: Task, variant: Variant) -> None:
     names: dict[str, Any] = {"np": np}
-    exec(variant.texts[f"{task.function}.bug"], names)
+    exec(variant.texts["bug"], names)
     shown = names[f"{task.function}_with_bug"]
     (given,) = [mistake for mistake in variant.mistakes if mistake.hint.startswith(AS_GIVEN)]
     cases = task.drawn_cases(0, variant)

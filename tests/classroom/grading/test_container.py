@@ -27,7 +27,7 @@ from course_lib.classroom.grading.sandbox.container import (
 )
 from course_lib.classroom.grading.sandbox.course_copy import copy_course
 from course_lib.classroom.grading.sandbox.isolation import find_isolation
-from course_lib.classroom.grading.sandbox.limits import Limits
+from course_lib.classroom.limits import Limits
 from course_lib.errors import CourseError
 from tests.classroom.grading.conftest import ROOT, Judge, first_assignments_judge, notebook
 from tests.classroom.grading.test_attacks import WRONG

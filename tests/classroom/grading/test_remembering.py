@@ -7,7 +7,7 @@ import pytest
 from course_lib.classroom.assignments.assignment import load_assignment
 from course_lib.classroom.grading.expecting import plan
 from course_lib.classroom.grading.sandbox.course_copy import copy_course
-from course_lib.classroom.grading.sandbox.limits import Limits
+from course_lib.classroom.limits import Limits
 from course_lib.classroom.pipeline.assignments import build_assignment
 from tests.classroom.grading.conftest import ROOT, SECRET_SEED, SEED, Judge, code_cells, notebook
 

@@ -16,10 +16,10 @@ from course_lib.classroom.grading.journal import Graded, Journal
 from course_lib.classroom.grading.sandbox import isolation as sandbox
 from course_lib.classroom.grading.sandbox.course_copy import copy_course
 from course_lib.classroom.grading.sandbox.isolation import Worker, WorkerStartError, find_isolation
-from course_lib.classroom.grading.sandbox.limits import Limits
 from course_lib.classroom.grading.sandbox.watching import Watcher
 from course_lib.classroom.grading.submissions import Submission
 from course_lib.classroom.grading.worker.timekeeping import MOST_PATIENCE, Stopwatch
+from course_lib.classroom.limits import Limits
 from tests.classroom.grading.conftest import Judge, notebook
 from tests.classroom.grading.test_attacks import only_under_bubblewrap
 

@@ -14,6 +14,7 @@ from course_lib.classroom.assignments.assignment import (
     Task,
     Variant,
 )
+from course_lib.classroom.checking.explaining import Mistakes
 
 
 def _compared(
@@ -82,6 +83,39 @@ def _rounded(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     return [(name, float(round(quotient))) for name, quotient in pairs]
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _units_mixed(right, **case):
+    """Rows of other units are among them. A ratio in words and one in images do not compare."""
+    return right(**case, mixed=True)
+
+
+@_SHARED.add
+def _rounded_2(right, **case):
+    """The quotients are rounded; return them as they are."""
+    return right(**case, whole=True)
+
+
+@_SHARED.add
+def _rounded_at_the_end(right, rows, unit):
+    """The quotients are rounded; return them as they are."""
+    return _rounded(right(rows, unit))
+
+
+@_SHARED.add
+def _reversed(right, rows, unit):
+    """The quotients are right, but the list runs the other way."""
+    return right(rows, unit)[::-1]
+
+
+@_SHARED.add
+def _ties(right, **case):
+    """Where two quotients are equal, the models are in the order of their names."""
+    return right(**case, by_name=False)
+
+
 def _model_variant(name: str, *, inverted: bool, descending: bool, texts: Mapping[str, str]) -> Variant:
     right = partial(_compared, inverted=inverted, descending=descending)
     return Variant(
@@ -94,20 +128,8 @@ def _model_variant(name: str, *, inverted: bool, descending: bool, texts: Mappin
                 "The quotient stands the other way round: look again at what is divided by what.",
                 partial(right, inverted=not inverted),
             ),
-            Mistake(
-                "units mixed",
-                "Rows of other units are among them. A ratio in words and one in images do not compare.",
-                partial(right, mixed=True),
-            ),
-            Mistake("rounded", _ROUNDED, partial(right, whole=True)),
-            Mistake("rounded at the end", _ROUNDED, lambda rows, unit: _rounded(right(rows, unit))),
+            *_SHARED.of(right),
             Mistake("other order", _OTHER_WAY, partial(right, descending=not descending)),
-            Mistake("reversed", _OTHER_WAY, lambda rows, unit: right(rows, unit)[::-1]),
-            Mistake(
-                "ties",
-                "Where two quotients are equal, the models are in the order of their names.",
-                partial(right, by_name=False),
-            ),
         ),
     )
 

@@ -14,6 +14,7 @@ from course_lib.classroom.assignments.assignment import (
     Task,
     Variant,
 )
+from course_lib.classroom.checking.explaining import Mistakes
 
 
 def _descended(
@@ -139,6 +140,15 @@ def _moved_away(**case: Any) -> dict[str, Any]:
     return {**result, "overshoot": away[0] if away else None}
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _plain(right, **case):
+    """This is plain gradient descent with a fixed step: `rate` has no effect on it."""
+    return _descended(**case, move=_constant)
+
+
 def _descent_variant(name: str, move: Callable, rule: str, code: str, wrong: Callable, hint: str) -> Variant:
     right = partial(_descended, move=move)
     return Variant(
@@ -147,11 +157,7 @@ def _descent_variant(name: str, move: Callable, rule: str, code: str, wrong: Cal
         right,
         (
             Mistake("rule", hint, partial(_descended, move=wrong)),
-            Mistake(
-                "plain",
-                "This is plain gradient descent with a fixed step: `rate` has no effect on it.",
-                partial(_descended, move=_constant),
-            ),
+            *_SHARED.of(right),
             Mistake(
                 "start missing",
                 "The start belongs to the points: after T steps there are T + 1 of them.",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
 from course_lib.classroom.assignments.assignment import (
     Case,
-    Mistake,
     Task,
     Variant,
 )
+from course_lib.classroom.checking.explaining import Mistakes
 
 
 def _gaps(train: np.ndarray, heldout: np.ndarray) -> np.ndarray:
@@ -76,6 +75,72 @@ _PAIRED = (
     "Take the difference within each seed first, then summarise the differences: both come from one run."
 )
 
+_OF_ERRORS = Mistakes()
+
+
+@_OF_ERRORS.add
+def _sign(train, heldout):
+    """The sign is turned: a gap is training minus held-out accuracy."""
+    return _standard_errors(heldout, train)
+
+
+@_OF_ERRORS.add
+def _axis(**case):
+    """The summary runs over the wrong axis: seeds are rows, training sizes are columns."""
+    return _standard_errors(**case, axis=1)
+
+
+@_OF_ERRORS.add
+def _population(**case):
+    """The standard deviation divides by S, not by S − 1: NumPy needs `ddof=1` for that."""
+    return _standard_errors(**case, ddof=0)
+
+
+@_OF_ERRORS.add
+def _deviation(**case):
+    """These are standard deviations. The standard error of a mean is smaller by √S."""
+    return _standard_errors(**case, root=False)
+
+
+@_OF_ERRORS.add
+def _one_error(**case):
+    """One standard error stands here in place of two."""
+    return _standard_errors(**case, width=1)
+
+
+@_OF_ERRORS.add
+def _unpaired(**case):
+    """Take the difference within each seed first, then summarise the differences: both come from one run."""
+    return _unpaired_errors(**case)
+
+
+_OF_QUARTILES = Mistakes()
+
+
+@_OF_QUARTILES.add
+def _sign_2(train, heldout):
+    """The sign is turned: a gap is training minus held-out accuracy."""
+    return _quartiles(heldout, train)
+
+
+@_OF_QUARTILES.add
+def _axis_2(**case):
+    """The summary runs over the wrong axis: seeds are rows, training sizes are columns."""
+    return _quartiles(**case, axis=1)
+
+
+@_OF_QUARTILES.add
+def _range(**case):
+    """These are the least and the greatest gap. Quartiles leave a quarter of the seeds out on either side."""
+    return _quartiles(**case, levels=(0, 0.5, 1))
+
+
+@_OF_QUARTILES.add
+def _unpaired_2(**case):
+    """Take the difference within each seed first, then summarise the differences: both come from one run."""
+    return _quartiles_apart(**case)
+
+
 SUMMARISE_GAPS = Task(
     name="a1.summarise_gaps",
     title="A generalization gap with its interval over seeds",
@@ -93,26 +158,7 @@ SUMMARISE_GAPS = Task(
                 "return np.stack([middle - half, middle, middle + half], axis=1)",
             },
             _standard_errors,
-            (
-                Mistake("sign", _SIGN, lambda train, heldout: _standard_errors(heldout, train)),
-                Mistake("axis", _AXIS, partial(_standard_errors, axis=1)),
-                Mistake(
-                    "population",
-                    "The standard deviation divides by S, not by S − 1: NumPy needs `ddof=1` for that.",
-                    partial(_standard_errors, ddof=0),
-                ),
-                Mistake(
-                    "deviation",
-                    "These are standard deviations. The standard error of a mean is smaller by √S.",
-                    partial(_standard_errors, root=False),
-                ),
-                Mistake(
-                    "one error",
-                    "One standard error stands here in place of two.",
-                    partial(_standard_errors, width=1),
-                ),
-                Mistake("unpaired", _PAIRED, _unpaired_errors),
-            ),
+            _OF_ERRORS,
         ),
         Variant(
             "the median and the quartiles",
@@ -123,17 +169,7 @@ SUMMARISE_GAPS = Task(
                 "code": "return np.stack(list(np.quantile(gaps, [0.25, 0.5, 0.75], axis=0)), axis=1)",
             },
             _quartiles,
-            (
-                Mistake("sign", _SIGN, lambda train, heldout: _quartiles(heldout, train)),
-                Mistake("axis", _AXIS, partial(_quartiles, axis=1)),
-                Mistake(
-                    "range",
-                    "These are the least and the greatest gap. Quartiles leave a quarter of the seeds out on "
-                    "either side.",
-                    partial(_quartiles, levels=(0, 0.5, 1)),
-                ),
-                Mistake("unpaired", _PAIRED, _quartiles_apart),
-            ),
+            _OF_QUARTILES,
         ),
     ),
     hint="Differences first, one for each seed and size; then one summary a column, three numbers a row.",

@@ -13,6 +13,7 @@ from course_lib.classroom.assignments.assignment import (
     Task,
     Variant,
 )
+from course_lib.classroom.checking.explaining import Mistakes
 
 Size = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Projection = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
@@ -172,6 +173,57 @@ def _where_it_was(
     return np.where((gradient == 0).all(axis=(1, 2), keepdims=True), delta, moved)
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _clipped(right, **case):
+    """The entries are clipped. That is the projection to the ball of the largest entry, not to this one."""
+    return right(**case, projected=lambda v, mask, e: np.clip(v, -e, e))
+
+
+@_SHARED.add
+def _not_projected(right, **case):
+    """The result can lie outside the ball: the projection is missing."""
+    return right(**case, projected=lambda v, mask, e: v)
+
+
+@_SHARED.add
+def _step_alone_projected(right, **case):
+    """Only the step is projected. It is the perturbation after the step that must lie in the ball."""
+    return _step_alone(**case, right=right)
+
+
+@_SHARED.add
+def _largest_entry(right, **case):
+    """The gradient is divided by its largest entry. Here it is normalised in the norm of the ball."""
+    return right(**case, normalised=partial(_over, _largest))
+
+
+@_SHARED.add
+def _not_normalised(right, **case):
+    """The gradient is taken as it is, so its size decides how far the step goes. Normalise it first."""
+    return right(**case, normalised=lambda gradient, mask: gradient)
+
+
+@_SHARED.add
+def _downhill(right, **case):
+    """The step goes down. The perturbation looks for the largest change, so it goes up the gradient."""
+    return right(**case, sign=-1)
+
+
+@_SHARED.add
+def _padding_moved(right, **case):
+    """Padding has a perturbation or a part in the norm. It is no token: set it to 0 first of all."""
+    return right(**case, padded=False)
+
+
+@_SHARED.add
+def _left_outside(right, **case):
+    """An example without a step is left where it was. It goes to the nearest point of the ball as well."""
+    return _where_it_was(**case, right=right)
+
+
 def _ascent_variant(
     name: str,
     size: Size,
@@ -202,50 +254,11 @@ def _ascent_variant(
                 "Everything is scaled to the border. What lies inside the ball stays where it is.",
                 partial(right, projected=lambda v, mask, e: e * v / _nonzero(size(v, mask))),
             ),
-            Mistake(
-                "clipped",
-                "The entries are clipped. That is the projection to the ball of the largest entry, not to this one.",
-                partial(right, projected=lambda v, mask, e: np.clip(v, -e, e)),
-            ),
-            Mistake(
-                "not projected",
-                "The result can lie outside the ball: the projection is missing.",
-                partial(right, projected=lambda v, mask, e: v),
-            ),
-            Mistake(
-                "step alone projected",
-                "Only the step is projected. It is the perturbation after the step that must lie in the ball.",
-                partial(_step_alone, right=right),
-            ),
-            Mistake(
-                "largest entry",
-                "The gradient is divided by its largest entry. Here it is normalised in the norm of the ball.",
-                partial(right, normalised=partial(_over, _largest)),
-            ),
-            Mistake(
-                "not normalised",
-                "The gradient is taken as it is, so its size decides how far the step goes. Normalise it first.",
-                partial(right, normalised=lambda gradient, mask: gradient),
-            ),
-            Mistake(
-                "downhill",
-                "The step goes down. The perturbation looks for the largest change, so it goes up the gradient.",
-                partial(right, sign=-1),
-            ),
-            Mistake(
-                "padding moved",
-                "Padding has a perturbation or a part in the norm. It is no token: set it to 0 first of all.",
-                partial(right, padded=False),
-            ),
+            *_SHARED.of(right),
             Mistake(
                 "no direction",
                 "Where a gradient is 0 this divides by 0. Without a direction there is no step.",
                 partial(right, normalised=partial(_over, size, guarded=False)),
-            ),
-            Mistake(
-                "left outside",
-                "An example without a step is left where it was. It goes to the nearest point of the ball as well.",
-                partial(_where_it_was, right=right),
             ),
             Mistake("other norm", other_hint, partial(right, normalised=partial(_over, other))),
             *further,
@@ -266,6 +279,34 @@ def _mean_with_padding(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 _WHOLE_BATCH = (
     "One size is taken for the whole batch. Each example has its own: it must not depend on the others."
 )
+
+_OF_ROOT_MEAN_SQUARE = Mistakes()
+
+
+@_OF_ROOT_MEAN_SQUARE.add
+def _sum_of_squares(**case):
+    """The squares are summed up. The mean over an example's entries is asked for."""
+    return _ascended(
+        **case, normalised=partial(_over, _example_length), projected=partial(_scaled, _example_length)
+    )
+
+
+@_OF_ROOT_MEAN_SQUARE.add
+def _mean_over_padding(**case):
+    """The mean counts padding too. An example's size must not depend on how far it is padded."""
+    return _ascended(
+        **case, normalised=partial(_over, _mean_with_padding), projected=partial(_scaled, _mean_with_padding)
+    )
+
+
+_OF_MAGNITUDES = Mistakes()
+
+
+@_OF_MAGNITUDES.add
+def _scaled_down(**case):
+    """The example is scaled down as a whole. That lies in the ball, but it is not the nearest point."""
+    return _ascended(**case, normalised=partial(_over, _magnitudes), projected=partial(_scaled, _magnitudes))
+
 
 ASCEND = Task(
     name="a2.ascend",
@@ -305,26 +346,7 @@ ASCEND = Task(
             },
             other=partial(_over_everything, size=_root_mean_square),
             other_hint=_WHOLE_BATCH,
-            further=(
-                Mistake(
-                    "sum of squares",
-                    "The squares are summed up. The mean over an example's entries is asked for.",
-                    partial(
-                        _ascended,
-                        normalised=partial(_over, _example_length),
-                        projected=partial(_scaled, _example_length),
-                    ),
-                ),
-                Mistake(
-                    "mean over padding",
-                    "The mean counts padding too. An example's size must not depend on how far it is padded.",
-                    partial(
-                        _ascended,
-                        normalised=partial(_over, _mean_with_padding),
-                        projected=partial(_scaled, _mean_with_padding),
-                    ),
-                ),
-            ),
+            further=_OF_ROOT_MEAN_SQUARE,
         ),
         _ascent_variant(
             "the sum of magnitudes of each example",
@@ -345,17 +367,7 @@ ASCEND = Task(
             },
             other=partial(_over_everything, size=_magnitudes),
             other_hint=_WHOLE_BATCH,
-            further=(
-                Mistake(
-                    "scaled down",
-                    "The example is scaled down as a whole. That lies in the ball, but it is not the nearest point.",
-                    partial(
-                        _ascended,
-                        normalised=partial(_over, _magnitudes),
-                        projected=partial(_scaled, _magnitudes),
-                    ),
-                ),
-            ),
+            further=_OF_MAGNITUDES,
         ),
     ),
     hint="In this order: padding to 0, the gradient over its norm, the step, and the nearest point of the ball.",

@@ -14,6 +14,7 @@ from course_lib.classroom.assignments.assignment import (
     Variant,
 )
 from course_lib.classroom.assignments.building import log_softmax
+from course_lib.classroom.checking.explaining import Mistakes
 
 
 def _kl(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
@@ -86,6 +87,21 @@ def _divergence_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     return [Case({"logits_p": p, "logits_q": q, "temperature": t}) for p, q, t in cases]
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _summed_over_the_batch(right, logits_p, logits_q, temperature):
+    """The rows are summed up. Take their mean, or λ changes its meaning with the batch size."""
+    return right(logits_p, logits_q, temperature) * len(logits_p)
+
+
+@_SHARED.add
+def _mean_over_classes(right, logits_p, logits_q, temperature):
+    """The mean runs over the classes too. Sum over the classes, then take the mean over the rows."""
+    return right(logits_p, logits_q, temperature) / np.shape(logits_p)[1]
+
+
 def _divergence_variant(
     name: str, rows: Rows, formula: str, code: str, factors: Sequence[Mistake], *, scaled: bool = False
 ) -> Variant:
@@ -97,20 +113,7 @@ def _divergence_variant(
         texts,
         right,
         (
-            Mistake(
-                "summed over the batch",
-                "The rows are summed up. Take their mean, or λ changes its meaning with the batch size.",
-                lambda logits_p, logits_q, temperature: (
-                    right(logits_p, logits_q, temperature) * len(logits_p)
-                ),
-            ),
-            Mistake(
-                "mean over classes",
-                "The mean runs over the classes too. Sum over the classes, then take the mean over the rows.",
-                lambda logits_p, logits_q, temperature: (
-                    right(logits_p, logits_q, temperature) / np.shape(logits_p)[1]
-                ),
-            ),
+            *_SHARED.of(right),
             Mistake(
                 "multiplied",
                 "The logits are multiplied by the temperature. A higher temperature makes a distribution flatter.",
@@ -139,6 +142,87 @@ def _divergence_variant(
     )
 
 
+_OF_JENSEN_SHANNON = Mistakes()
+
+
+@_OF_JENSEN_SHANNON.add
+def _not_halved(**case):
+    """This is twice as much. Both halves enter with ½."""
+    return _diverged(**case, rows=_jensen_shannon, factor=2)
+
+
+@_OF_JENSEN_SHANNON.add
+def _bits(**case):
+    """This is in bits. Take the natural logarithm: the answer is in nats."""
+    return _diverged(**case, rows=_jensen_shannon, factor=1 / np.log(2))
+
+
+@_OF_JENSEN_SHANNON.add
+def _one_half_only(**case):
+    """This is KL(P‖M) alone, so P and Q are not treated alike."""
+    return _diverged(**case, rows=_one_half)
+
+
+@_OF_JENSEN_SHANNON.add
+def _mean_of_logits(**case):
+    """M is made of the means of logits. It is the mean of the two distributions."""
+    return _diverged(**case, rows=_to_geometric_mean)
+
+
+_OF_SYMMETRIC_KL = Mistakes()
+
+
+@_OF_SYMMETRIC_KL.add
+def _not_scaled_back(**case):
+    """The factor τ² is missing. Without it the gradient shrinks as the temperature grows."""
+    return _diverged(**case, rows=lambda p, q, t: _kl(p, q) + _kl(q, p))
+
+
+@_OF_SYMMETRIC_KL.add
+def _scaled_once(**case):
+    """The factor is τ. It is its square."""
+    return _diverged(**case, rows=lambda p, q, t: t * (_kl(p, q) + _kl(q, p)))
+
+
+@_OF_SYMMETRIC_KL.add
+def _p_to_q(**case):
+    """This is KL(P‖Q) alone. Both directions are added."""
+    return _diverged(**case, rows=lambda p, q, t: t**2 * _kl(p, q))
+
+
+@_OF_SYMMETRIC_KL.add
+def _q_to_p(**case):
+    """This is KL(Q‖P) alone. Both directions are added."""
+    return _diverged(**case, rows=lambda p, q, t: t**2 * _kl(q, p))
+
+
+@_OF_SYMMETRIC_KL.add
+def _halved(**case):
+    """This is half of it: the two directions are added, not averaged."""
+    return _diverged(**case, rows=_both_directions, factor=0.5)
+
+
+_OF_HELLINGER = Mistakes()
+
+
+@_OF_HELLINGER.add
+def _not_halved_2(**case):
+    """This is twice as much: the factor ½ is missing."""
+    return _diverged(**case, rows=_hellinger, factor=2)
+
+
+@_OF_HELLINGER.add
+def _root_taken(**case):
+    """This is the distance. Its square is asked for: no root of the sum."""
+    return _diverged(**case, rows=lambda p, q, t: np.sqrt(_hellinger(p, q, t)))
+
+
+@_OF_HELLINGER.add
+def _no_roots(**case):
+    """These are squared differences of the probabilities. Their roots are compared."""
+    return _diverged(**case, rows=lambda p, q, t: np.sum((np.exp(p) - np.exp(q)) ** 2, axis=-1) / 2)
+
+
 DIVERGENCE = Task(
     name="a2.divergence",
     title="Another divergence, at a temperature",
@@ -151,61 +235,14 @@ DIVERGENCE = Task(
             r"\ell(P, Q) = \tfrac{1}{2} KL(P \| M) + \tfrac{1}{2} KL(Q \| M), \qquad M = \tfrac{1}{2}(P + Q)",
             "log_m = np.logaddexp(log_p, log_q) - np.log(2)\n"
             "rows = (np.exp(log_p) * (log_p - log_m) + np.exp(log_q) * (log_q - log_m)) / 2",
-            (
-                Mistake(
-                    "not halved",
-                    "This is twice as much. Both halves enter with ½.",
-                    partial(_diverged, rows=_jensen_shannon, factor=2),
-                ),
-                Mistake(
-                    "bits",
-                    "This is in bits. Take the natural logarithm: the answer is in nats.",
-                    partial(_diverged, rows=_jensen_shannon, factor=1 / np.log(2)),
-                ),
-                Mistake(
-                    "one half only",
-                    "This is KL(P‖M) alone, so P and Q are not treated alike.",
-                    partial(_diverged, rows=_one_half),
-                ),
-                Mistake(
-                    "mean of logits",
-                    "M is made of the means of logits. It is the mean of the two distributions.",
-                    partial(_diverged, rows=_to_geometric_mean),
-                ),
-            ),
+            _OF_JENSEN_SHANNON,
         ),
         _divergence_variant(
             "the symmetric KL divergence times the squared temperature",
             _both_directions,
             r"\ell(P, Q) = \tau^2 \left( KL(P \| Q) + KL(Q \| P) \right)",
             "rows = temperature**2 * (np.exp(log_p) - np.exp(log_q)) * (log_p - log_q)",
-            (
-                Mistake(
-                    "not scaled back",
-                    "The factor τ² is missing. Without it the gradient shrinks as the temperature grows.",
-                    partial(_diverged, rows=lambda p, q, t: _kl(p, q) + _kl(q, p)),
-                ),
-                Mistake(
-                    "scaled once",
-                    "The factor is τ. It is its square.",
-                    partial(_diverged, rows=lambda p, q, t: t * (_kl(p, q) + _kl(q, p))),
-                ),
-                Mistake(
-                    "P to Q",
-                    "This is KL(P‖Q) alone. Both directions are added.",
-                    partial(_diverged, rows=lambda p, q, t: t**2 * _kl(p, q)),
-                ),
-                Mistake(
-                    "Q to P",
-                    "This is KL(Q‖P) alone. Both directions are added.",
-                    partial(_diverged, rows=lambda p, q, t: t**2 * _kl(q, p)),
-                ),
-                Mistake(
-                    "halved",
-                    "This is half of it: the two directions are added, not averaged.",
-                    partial(_diverged, rows=_both_directions, factor=0.5),
-                ),
-            ),
+            _OF_SYMMETRIC_KL,
             scaled=True,
         ),
         _divergence_variant(
@@ -213,25 +250,7 @@ DIVERGENCE = Task(
             _hellinger,
             r"\ell(P, Q) = \tfrac{1}{2} \sum_c \left( \sqrt{P_c} - \sqrt{Q_c} \right)^2",
             "rows = (np.exp(log_p / 2) - np.exp(log_q / 2)) ** 2 / 2",
-            (
-                Mistake(
-                    "not halved",
-                    "This is twice as much: the factor ½ is missing.",
-                    partial(_diverged, rows=_hellinger, factor=2),
-                ),
-                Mistake(
-                    "root taken",
-                    "This is the distance. Its square is asked for: no root of the sum.",
-                    partial(_diverged, rows=lambda p, q, t: np.sqrt(_hellinger(p, q, t))),
-                ),
-                Mistake(
-                    "no roots",
-                    "These are squared differences of the probabilities. Their roots are compared.",
-                    partial(
-                        _diverged, rows=lambda p, q, t: np.sum((np.exp(p) - np.exp(q)) ** 2, axis=-1) / 2
-                    ),
-                ),
-            ),
+            _OF_HELLINGER,
         ),
     ),
     hint="Log-softmax of the logits over τ, along the classes; then one number a row; then the mean over rows.",

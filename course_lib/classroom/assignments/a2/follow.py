@@ -14,6 +14,7 @@ from course_lib.classroom.assignments.assignment import (
     Task,
     Variant,
 )
+from course_lib.classroom.checking.explaining import Mistakes
 
 Schedule = Callable[[float, float, float], float]
 HALF_LIFE_NAME = "a half-life that grows evenly"
@@ -99,6 +100,51 @@ def _follow_case(
     )
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _counted_from_one(right, **case):
+    """The schedule is one update ahead: the first update has t = 0."""
+    return right(**case, offset=1)
+
+
+@_SHARED.add
+def _one_update_too_short(right, **case):
+    """The schedule reaches its end at the last update. The number of updates divides, not one less."""
+    return right(**case, short=1)
+
+
+@_SHARED.add
+def _swapped(right, **case):
+    """The shares are swapped: β is the share of the old anchor that is kept."""
+    return right(**case, swapped=True)
+
+
+@_SHARED.add
+def _one_update_behind(right, **case):
+    """The anchor follows the weights from before the update. It takes in those from after it."""
+    return right(**case, newest=0)
+
+
+@_SHARED.add
+def _starts_at_zero(right, **case):
+    """The anchor starts at 0. It starts at the weights before training."""
+    return right(**case, start=0)
+
+
+@_SHARED.add
+def _start_missing(right, **case):
+    """The anchor before the first update belongs to the anchors."""
+    return _without_first_anchor(**case, right=right)
+
+
+@_SHARED.add
+def _share_of_the_trained(right, **case):
+    """The anchors are right. The share is that of the trained weights; the start's is asked for."""
+    return _newest_share(**case, right=right)
+
+
 def _follow_variant(name: str, schedule: Schedule, rule: str, code: str, *further: Mistake) -> Variant:
     right = partial(_followed, schedule=schedule)
     first, last = (1.0, 3.0) if name == HALF_LIFE_NAME else (0.5, 0.9)
@@ -115,16 +161,7 @@ def _follow_variant(name: str, schedule: Schedule, rule: str, code: str, *furthe
         texts,
         right,
         (
-            Mistake(
-                "counted from one",
-                "The schedule is one update ahead: the first update has t = 0.",
-                partial(right, offset=1),
-            ),
-            Mistake(
-                "one update too short",
-                "The schedule reaches its end at the last update. The number of updates divides, not one less.",
-                partial(right, short=1),
-            ),
+            *_SHARED.of(right),
             Mistake(
                 "constant, first",
                 "The first value holds throughout. It changes with every update.",
@@ -136,36 +173,34 @@ def _follow_variant(name: str, schedule: Schedule, rule: str, code: str, *furthe
                 partial(right, schedule=lambda first, last, share: schedule(first, last, 1)),
             ),
             Mistake(
-                "swapped",
-                "The shares are swapped: β is the share of the old anchor that is kept.",
-                partial(right, swapped=True),
-            ),
-            Mistake(
-                "one update behind",
-                "The anchor follows the weights from before the update. It takes in those from after it.",
-                partial(right, newest=0),
-            ),
-            Mistake(
-                "starts at zero",
-                "The anchor starts at 0. It starts at the weights before training.",
-                partial(right, start=0),
-            ),
-            Mistake(
-                "start missing",
-                "The anchor before the first update belongs to the anchors.",
-                partial(_without_first_anchor, right=right),
-            ),
-            Mistake(
-                "share of the trained",
-                "The anchors are right. The share is that of the trained weights; the start's is asked for.",
-                partial(_newest_share, right=right),
-            ),
-            Mistake(
                 "one β to the power of all",
                 "The anchors are right. The share of the start is taken as if one β had held throughout.",
                 partial(_last_beta_power, right=right, schedule=schedule),
             ),
             *further,
+        ),
+    )
+
+
+_OF_COSINE = Mistakes()
+
+
+@_OF_COSINE.add
+def _straight(**case):
+    """This β grows evenly, not along a cosine."""
+    return _followed(**case, schedule=_linear)
+
+
+_OF_HALF_LIFE = Mistakes()
+
+
+@_OF_HALF_LIFE.add
+def _β_evenly(**case):
+    """Here β grows evenly from one half-life's to the other's. The half-life itself does."""
+    return _followed(
+        **case,
+        schedule=lambda first, last, share: _linear(
+            _half_life(first, last, 0), _half_life(first, last, 1), share
         ),
     )
 
@@ -187,25 +222,14 @@ FOLLOW = Task(
             _cosine,
             r"\beta_t = b - (b - a)\,\frac{1 + \cos(\pi t / T)}{2}",
             "beta = last - (last - first) * (1 + np.cos(np.pi * update / num_updates)) / 2",
-            Mistake(
-                "straight", "This β grows evenly, not along a cosine.", partial(_followed, schedule=_linear)
-            ),
+            *_OF_COSINE,
         ),
         _follow_variant(
             HALF_LIFE_NAME,
             _half_life,
             r"\beta_t = \left(\tfrac{1}{2}\right)^{1 / h_t}, \qquad h_t = a + (b - a)\,\frac{t}{T}",
             "beta = 0.5 ** (1 / (first + (last - first) * update / num_updates))",
-            Mistake(
-                "β evenly",
-                "Here β grows evenly from one half-life's to the other's. The half-life itself does.",
-                partial(
-                    _followed,
-                    schedule=lambda first, last, share: _linear(
-                        _half_life(first, last, 0), _half_life(first, last, 1), share
-                    ),
-                ),
-            ),
+            *_OF_HALF_LIFE,
         ),
     ),
     hint="Write down β for each of three updates by hand. Then one update after the other, the start first.",

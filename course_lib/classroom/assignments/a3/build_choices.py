@@ -15,6 +15,7 @@ from course_lib.classroom.assignments.assignment import (
     Variant,
 )
 from course_lib.classroom.assignments.building import shown
+from course_lib.classroom.checking.explaining import Mistakes
 
 
 def _choices(
@@ -180,47 +181,72 @@ _CHOICE_EXAMPLE: dict[str, Any] = {
 _REORDERED = "The right options, but the distractors have not kept their order around the answer."
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _always_first_2(right, **case):
+    """The answer stands at one place in all examples. A prompt learns that place, and reads nothing."""
+    return right(**case, arrange=_always_first)
+
+
+@_SHARED.add
+def _counted_all(right, **case):
+    """The places are not equally frequent: a query that gives no example uses up a place."""
+    return right(**case, count_all=True)
+
+
+@_SHARED.add
+def _topic(right, **case):
+    """No distractor comes from the query's own document: the topic alone tells the answer."""
+    return right(**case, hard=False)
+
+
+@_SHARED.add
+def _later_of_two(right, **case):
+    """Of two sentences equally far from the query, the later is the distractor. The earlier is asked for."""
+    return right(**case, later=True)
+
+
+@_SHARED.add
+def _no_wrap_around(right, **case):
+    """Near the end of the list, examples have too few options. After the last document comes the first."""
+    return right(**case, wrap=False)
+
+
+@_SHARED.add
+def _repeated(right, **case):
+    """Some examples have one text as two options, so that two answers are right."""
+    return right(**case, repeats=True)
+
+
+@_SHARED.add
+def _swapped_with_the_first(right, **case):
+    """The right options, but the distractors have not kept their order around the answer."""
+    return right(**case, arrange=_swapped_with_first)
+
+
+@_SHARED.add
+def _swapped_with_the_last(right, **case):
+    """The right options, but the distractors have not kept their order around the answer."""
+    return right(**case, arrange=_swapped_with_last)
+
+
+@_SHARED.add
+def _from_one_2(right, **case):
+    """The labels count from 1."""
+    return right(**case, arrange=_from_one)
+
+
 def _choice_variant(name: str, *, step: int, to_and_fro: bool, texts: Mapping[str, str]) -> Variant:
     right = partial(_choices, step=step, to_and_fro=to_and_fro)
     mistakes = [
-        Mistake(
-            "always first",
-            "The answer stands at one place in all examples. A prompt learns that place, and reads nothing.",
-            partial(right, arrange=_always_first),
-        ),
-        Mistake(
-            "counted all",
-            "The places are not equally frequent: a query that gives no example uses up a place.",
-            partial(right, count_all=True),
-        ),
+        *_SHARED.of(right),
         Mistake(
             "other neighbour",
             "The answer is the other neighbour of the query.",
             partial(right, step=-step),
         ),
-        Mistake(
-            "topic",
-            "No distractor comes from the query's own document: the topic alone tells the answer.",
-            partial(right, hard=False),
-        ),
-        Mistake(
-            "later of two",
-            "Of two sentences equally far from the query, the later is the distractor. The earlier is asked for.",
-            partial(right, later=True),
-        ),
-        Mistake(
-            "no wrap around",
-            "Near the end of the list, examples have too few options. After the last document comes the first.",
-            partial(right, wrap=False),
-        ),
-        Mistake(
-            "repeated",
-            "Some examples have one text as two options, so that two answers are right.",
-            partial(right, repeats=True),
-        ),
-        Mistake("swapped with the first", _REORDERED, partial(right, arrange=_swapped_with_first)),
-        Mistake("swapped with the last", _REORDERED, partial(right, arrange=_swapped_with_last)),
-        Mistake("from one", "The labels count from 1.", partial(right, arrange=_from_one)),
     ]
     if to_and_fro:
         mistakes.append(

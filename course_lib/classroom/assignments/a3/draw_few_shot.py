@@ -15,6 +15,7 @@ from course_lib.classroom.assignments.assignment import (
     Variant,
 )
 from course_lib.classroom.assignments.building import shown
+from course_lib.classroom.checking.explaining import Mistakes
 
 
 def _few_shot(
@@ -149,6 +150,57 @@ _SPLIT_EXAMPLE: dict[str, Any] = {
 }
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _leak(right, **case):
+    """Rows of one group lie on both sides: what is learnt of a review by heart then counts as skill."""
+    return right(**case, by_row=True)
+
+
+@_SHARED.add
+def _unbalanced(right, **case):
+    """Where a class has too few rows, the sides are not balanced."""
+    return right(**case, balanced="not")
+
+
+@_SHARED.add
+def _each_side_alone(right, **case):
+    """Each side is balanced, but they differ in size: the scarcest class of either side decides for both."""
+    return right(**case, balanced="alone")
+
+
+@_SHARED.add
+def _file_order(right, **case):
+    """The rows are taken in the order of the file. `order` is the draw."""
+    return right(**case, ordered=False)
+
+
+@_SHARED.add
+def _by_name(right, **case):
+    """The groups take turns by name. They come in the order of the draw."""
+    return right(**case, by_name=True)
+
+
+@_SHARED.add
+def _sorted(right, **case):
+    """The right rows are in the right sides, but sorted, not in the order of the draw."""
+    return _sorted_sides(**case, right=right)
+
+
+@_SHARED.add
+def _class_by_class(right, **case):
+    """The right rows are in the right sides, but class by class, not in the order of the draw."""
+    return _sorted_sides(**case, right=right, by_class=True)
+
+
+@_SHARED.add
+def _turns_by_class(right, **case):
+    """The turns begin anew for each class, so that one group can lie on both sides. All groups take turns once."""
+    return right(**case, turns_by_class=True)
+
+
 def _split_variant(
     name: str, cycle: Sequence[str], one_each: bool, limit: str, texts: Mapping[str, str]
 ) -> Variant:
@@ -160,50 +212,10 @@ def _split_variant(
         texts,
         right,
         (
-            Mistake(
-                "leak",
-                "Rows of one group lie on both sides: what is learnt of a review by heart then counts as skill.",
-                partial(right, by_row=True),
-            ),
+            *_SHARED.of(right),
             Mistake("limit", limit, partial(right, one_each=not one_each)),
             Mistake(
-                "unbalanced",
-                "Where a class has too few rows, the sides are not balanced.",
-                partial(right, balanced="not"),
-            ),
-            Mistake(
-                "each side alone",
-                "Each side is balanced, but they differ in size: the scarcest class of either side decides for both.",
-                partial(right, balanced="alone"),
-            ),
-            Mistake(
                 "cycle", "Look again at which groups go to which side.", partial(right, cycle=other_cycle)
-            ),
-            Mistake(
-                "file order",
-                "The rows are taken in the order of the file. `order` is the draw.",
-                partial(right, ordered=False),
-            ),
-            Mistake(
-                "by name",
-                "The groups take turns by name. They come in the order of the draw.",
-                partial(right, by_name=True),
-            ),
-            Mistake(
-                "sorted",
-                "The right rows are in the right sides, but sorted, not in the order of the draw.",
-                partial(_sorted_sides, right=right),
-            ),
-            Mistake(
-                "class by class",
-                "The right rows are in the right sides, but class by class, not in the order of the draw.",
-                partial(_sorted_sides, right=right, by_class=True),
-            ),
-            Mistake(
-                "turns by class",
-                "The turns begin anew for each class, so that one group can lie on both sides. All groups take "
-                "turns once.",
-                partial(right, turns_by_class=True),
             ),
         ),
     )

@@ -15,6 +15,7 @@ from course_lib.classroom.assignments.assignment import (
     Variant,
 )
 from course_lib.classroom.assignments.building import log_softmax, shown
+from course_lib.classroom.checking.explaining import Mistakes
 
 
 def _log_softmax_unstable(logits: np.ndarray) -> np.ndarray:
@@ -155,6 +156,65 @@ _LOSS_EXAMPLE: dict[str, Any] = {
 }
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _first_token(right, **case):
+    """A word is scored by its first token alone, which two labels can share."""
+    return right(**case, first_only=True)
+
+
+@_SHARED.add
+def _label_tokens_alone(right, **case):
+    """A token's probability is one among the whole vocabulary. The labels are compared with each other
+    afterwards."""
+    return right(**case, labels_only=True)
+
+
+@_SHARED.add
+def _whole_vocabulary(right, **case):
+    """The scores are right. The loss compares each with the whole vocabulary; the labels were to be compared
+    with each other."""
+    return right(**case, vocabulary=True)
+
+
+@_SHARED.add
+def _plain_2(right, **case):
+    """The scores are right; `strength` has no effect on the loss."""
+    return right(**case, loss=_plain)
+
+
+@_SHARED.add
+def _summed(right, **case):
+    """The scores are right; the loss is summed over the examples."""
+    return right(**case, together=np.sum)
+
+
+@_SHARED.add
+def _padding_of_0(right, **case):
+    """What stands behind a word's end is counted too. The numbers there have no meaning."""
+    return right(**case, padding=(0,))
+
+
+@_SHARED.add
+def _padding_of_1(right, **case):
+    """What stands behind a word's end is counted too. The numbers there have no meaning."""
+    return right(**case, padding=(-1,))
+
+
+@_SHARED.add
+def _overflow_to_nan(right, **case):
+    """With large logits, the exponentials overflow. Adding one number to all logits must change nothing."""
+    return right(**case, log_softmax=_log_softmax_unstable)
+
+
+@_SHARED.add
+def _overflow_to_inf(right, **case):
+    """With large logits, the exponentials overflow. Adding one number to all logits must change nothing."""
+    return right(**case, log_softmax=_log_softmax_infinite)
+
+
 def _loss_variant(
     name: str, loss: Callable, mean: bool, *further: Mistake, texts: Mapping[str, str]
 ) -> Variant:
@@ -165,45 +225,33 @@ def _loss_variant(
         texts,
         right,
         (
-            Mistake(
-                "first token",
-                "A word is scored by its first token alone, which two labels can share.",
-                partial(right, first_only=True),
-            ),
+            *_SHARED.of(right),
             Mistake(
                 "other length",
                 "Look again at what several tokens of one word make together: a sum, or a mean?",
                 partial(right, mean=not mean),
             ),
-            Mistake(
-                "label tokens alone",
-                "A token's probability is one among the whole vocabulary. The labels are compared with each other "
-                "afterwards.",
-                partial(right, labels_only=True),
-            ),
-            Mistake(
-                "whole vocabulary",
-                "The scores are right. The loss compares each with the whole vocabulary; the labels were to be "
-                "compared with each other.",
-                partial(right, vocabulary=True),
-            ),
-            Mistake(
-                "plain",
-                "The scores are right; `strength` has no effect on the loss.",
-                partial(right, loss=_plain),
-            ),
-            Mistake(
-                "summed",
-                "The scores are right; the loss is summed over the examples.",
-                partial(right, together=np.sum),
-            ),
-            Mistake("padding of 0", _PADDING, partial(right, padding=(0,))),
-            Mistake("padding of -1", _PADDING, partial(right, padding=(-1,))),
-            Mistake("overflow to NaN", _OVERFLOW, partial(right, log_softmax=_log_softmax_unstable)),
-            Mistake("overflow to -inf", _OVERFLOW, partial(right, log_softmax=_log_softmax_infinite)),
             *further,
         ),
     )
+
+
+_OF_SUMS = Mistakes()
+
+
+@_OF_SUMS.add
+def _others(**case):
+    """The smoothing leaves out the right label: ε is spread over all L labels."""
+    return _label_loss(**case, loss=partial(_smoothed, others=True))
+
+
+_OF_MEANS = Mistakes()
+
+
+@_OF_MEANS.add
+def _turned(**case):
+    """The weights are turned round: a focal loss gives little weight to what is right already."""
+    return _label_loss(**case, loss=partial(_focal, turned=True), mean=True)
 
 
 LABEL_LOSS = Task(
@@ -216,11 +264,7 @@ LABEL_LOSS = Task(
             _SUMMED,
             _smoothed,
             False,
-            Mistake(
-                "others",
-                "The smoothing leaves out the right label: ε is spread over all L labels.",
-                partial(_label_loss, loss=partial(_smoothed, others=True)),
-            ),
+            *_OF_SUMS,
             texts={
                 "score": r"s_{bl} = \sum_{t} \log p_{blt}",
                 "loss": r"\ell_b = -(1 - \varepsilon) \log q_{b y_b} - \frac{\varepsilon}{L} \sum_{l} \log q_{bl}",
@@ -233,11 +277,7 @@ LABEL_LOSS = Task(
             _AVERAGED,
             _focal,
             True,
-            Mistake(
-                "turned",
-                "The weights are turned round: a focal loss gives little weight to what is right already.",
-                partial(_label_loss, loss=partial(_focal, turned=True), mean=True),
-            ),
+            *_OF_MEANS,
             texts={
                 "score": r"s_{bl} = \frac{1}{T_l} \sum_{t} \log p_{blt}",
                 "loss": r"\ell_b = -(1 - q_{b y_b})^{\gamma} \log q_{b y_b}",

@@ -16,6 +16,7 @@ from course_lib.classroom.assignments.assignment import (
     Variant,
 )
 from course_lib.classroom.assignments.building import shown
+from course_lib.classroom.checking.explaining import Mistakes
 
 
 def _ordinary(
@@ -177,6 +178,33 @@ _TIES = "Of equally frequent tokens, the lower number comes first."
 _ONE_ROW = "All rows are the same vector: the prompt starts as one row repeated."
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _special(right, **case):
+    """Special tokens are among them. Their rows stand for no text."""
+    return right(**case, with_special=True)
+
+
+@_SHARED.add
+def _unseen(right, **case):
+    """Rows of tokens that never occurred are among them. Nothing has ever trained those."""
+    return right(**case, with_unseen=True)
+
+
+@_SHARED.add
+def _median_over_all(right, **case):
+    """The median is over all rows, not over the ordinary ones."""
+    return right(**case, over_all=True)
+
+
+@_SHARED.add
+def _one_row(right, **case):
+    """All rows are the same vector: the prompt starts as one row repeated."""
+    return _mean_repeated(**case)
+
+
 def _rows_variant(
     name: str, right: Callable[..., np.ndarray], texts: Mapping[str, str], *further: Mistake
 ) -> Variant:
@@ -186,13 +214,94 @@ def _rows_variant(
         texts,
         right,
         (
-            Mistake("special", _SPECIAL, partial(right, with_special=True)),
-            Mistake("unseen", _UNSEEN, partial(right, with_unseen=True)),
-            Mistake("median over all", _OVER_ALL, partial(right, over_all=True)),
-            Mistake("one row", _ONE_ROW, _mean_repeated),
+            *_SHARED.of(right),
             *further,
         ),
     )
+
+
+_OF_NEAREST = Mistakes()
+
+
+@_OF_NEAREST.add
+def _mean(**case):
+    """This is nearest to the mean norm, which a few long rows pull away."""
+    return _nearest_to_median(**case, centre=np.mean)
+
+
+@_OF_NEAREST.add
+def _ties(**case):
+    """Of equally near rows, that with the lower number comes first."""
+    return _nearest_to_median(**case, later_first=True)
+
+
+@_OF_NEAREST.add
+def _by_number(**case):
+    """The rows are right, but in the order of their numbers."""
+    return _nearest_to_median(**case, by_number=True)
+
+
+@_OF_NEAREST.add
+def _first_rows_2(**case):
+    """These are the first ordinary rows, whatever their norm."""
+    return _first_rows(**case)
+
+
+@_OF_NEAREST.add
+def _first_of_all(**case):
+    """These are the first rows of the table. What stands at the head of a vocabulary?"""
+    return _first_rows(**case, with_special=True, with_unseen=True)
+
+
+_OF_GROUPS = Mistakes()
+
+
+@_OF_GROUPS.add
+def _not_scaled(**case):
+    """Means are shorter than what they are means of: these rows lie nearer to the origin than any word."""
+    return _group_means(**case, norm=None)
+
+
+@_OF_GROUPS.add
+def _mean_norm(**case):
+    """The directions are right, but the norm is the mean one, which a few long rows pull away."""
+    return _group_means(**case, norm=np.mean)
+
+
+@_OF_GROUPS.add
+def _unit_norm(**case):
+    """The directions are right, but the norm is 1: is that usual in this table?"""
+    return _group_means(**case, norm=lambda norms: 1.0)
+
+
+@_OF_GROUPS.add
+def _unweighted(**case):
+    """In these means a rare token counts as much as a frequent one."""
+    return _group_means(**case, weighted=False)
+
+
+@_OF_GROUPS.add
+def _rarest_first(**case):
+    """The ranking runs the other way."""
+    return _group_means(**case, ranking=partial(np.argsort, kind="stable"))
+
+
+@_OF_GROUPS.add
+def _ties_2(**case):
+    """Of equally frequent tokens, the lower number comes first."""
+    return _group_means(**case, ranking=lambda counts: np.argsort(counts, kind="stable")[::-1])
+
+
+@_OF_GROUPS.add
+def _ties_in_any_order(**case):
+    """Of equally frequent tokens, the lower number comes first."""
+    return _group_means(**case, ranking=lambda counts: np.argsort(-counts))
+
+
+@_OF_GROUPS.add
+def _ties_in_any_order_turned(**case):
+    """Of equally frequent tokens, the lower number comes first."""
+    return _group_means(**case, ranking=lambda counts: np.argsort(counts)[::-1])
 
 
 START_ROWS = Task(
@@ -211,27 +320,7 @@ START_ROWS = Task(
                 "code": "nearest = np.argsort(np.abs(norms - np.median(norms)), kind='stable')\n"
                 "return table[ids[nearest[:num_rows]]]",
             },
-            Mistake(
-                "mean",
-                "This is nearest to the mean norm, which a few long rows pull away.",
-                partial(_nearest_to_median, centre=np.mean),
-            ),
-            Mistake(
-                "ties",
-                "Of equally near rows, that with the lower number comes first.",
-                partial(_nearest_to_median, later_first=True),
-            ),
-            Mistake(
-                "by number",
-                "The rows are right, but in the order of their numbers.",
-                partial(_nearest_to_median, by_number=True),
-            ),
-            Mistake("first rows", "These are the first ordinary rows, whatever their norm.", _first_rows),
-            Mistake(
-                "first of all",
-                "These are the first rows of the table. What stands at the head of a vocabulary?",
-                partial(_first_rows, with_special=True, with_unseen=True),
-            ),
+            *_OF_NEAREST,
         ),
         _rows_variant(
             "weighted means of groups by frequency rank, scaled to the median norm",
@@ -245,45 +334,8 @@ START_ROWS = Task(
                 "rows = np.stack([np.average(table[g], axis=0, weights=counts[g]) for g in groups])\n"
                 "return rows * np.median(norms) / np.linalg.norm(rows, axis=1, keepdims=True)",
             },
-            Mistake(
-                "not scaled",
-                "Means are shorter than what they are means of: these rows lie nearer to the origin than any word.",
-                partial(_group_means, norm=None),
-            ),
-            Mistake(
-                "mean norm",
-                "The directions are right, but the norm is the mean one, which a few long rows pull away.",
-                partial(_group_means, norm=np.mean),
-            ),
-            Mistake(
-                "unit norm",
-                "The directions are right, but the norm is 1: is that usual in this table?",
-                partial(_group_means, norm=lambda norms: 1.0),
-            ),
-            Mistake(
-                "unweighted",
-                "In these means a rare token counts as much as a frequent one.",
-                partial(_group_means, weighted=False),
-            ),
-            Mistake(
-                "rarest first",
-                "The ranking runs the other way.",
-                partial(_group_means, ranking=partial(np.argsort, kind="stable")),
-            ),
-            Mistake(
-                "ties",
-                _TIES,
-                partial(_group_means, ranking=lambda counts: np.argsort(counts, kind="stable")[::-1]),
-            ),
+            *_OF_GROUPS,
             # NumPy's default order of equal values is any.
-            Mistake(
-                "ties in any order", _TIES, partial(_group_means, ranking=lambda counts: np.argsort(-counts))
-            ),
-            Mistake(
-                "ties in any order, turned",
-                _TIES,
-                partial(_group_means, ranking=lambda counts: np.argsort(counts)[::-1]),
-            ),
         ),
     ),
     hint="First the numbers of the ordinary tokens, then their rows' norms, then the rule.",

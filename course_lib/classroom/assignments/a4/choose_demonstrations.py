@@ -13,6 +13,7 @@ from course_lib.classroom.assignments.assignment import (
     Task,
     Variant,
 )
+from course_lib.classroom.checking.explaining import Mistakes
 
 Quota = dict[tuple[int, ...], int]
 Order = Callable[[dict[int, list[int]]], tuple[list[int], list[int]]]
@@ -132,6 +133,40 @@ def _feature_table(rng: np.random.Generator, num_rows: int, num_documents: int, 
     )
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _missing_as_zero(right, **case):
+    """Rows to which a feature does not apply, -1, are taken as if it were 0. They are left out."""
+    return right(**case, missing_as_zero=True)
+
+
+@_SHARED.add
+def _documents_repeated(right, **case):
+    """Two rows come from one document. A document is shown at most once."""
+    return right(**case, one_a_document=False)
+
+
+@_SHARED.add
+def _in_blocks_2(right, **case):
+    """The right rows in another order: labels take turns, 1 first. A model leans to the label it saw last."""
+    return right(**case, order=_in_blocks)
+
+
+@_SHARED.add
+def _table_order(right, **case):
+    """The right rows, but in the order of the table. Labels take turns, 1 first."""
+    return right(**case, order=_in_table_order)
+
+
+@_SHARED.add
+def _short(right, **case):
+    """Where the table holds too few rows this gives fewer demonstrations. Return None: a set that is short is
+    not balanced."""
+    return right(**case, refuses=False)
+
+
 def _demonstration_variant(name: str, texts: Mapping[str, str], *further: Mistake) -> Variant:
     right = partial(_chosen, quota_of=QUOTAS[name])
     return Variant(
@@ -139,32 +174,7 @@ def _demonstration_variant(name: str, texts: Mapping[str, str], *further: Mistak
         texts,
         right,
         (
-            Mistake(
-                "missing as zero",
-                "Rows to which a feature does not apply, -1, are taken as if it were 0. They are left out.",
-                partial(right, missing_as_zero=True),
-            ),
-            Mistake(
-                "documents repeated",
-                "Two rows come from one document. A document is shown at most once.",
-                partial(right, one_a_document=False),
-            ),
-            Mistake(
-                "in blocks",
-                "The right rows in another order: labels take turns, 1 first. A model leans to the label it saw last.",
-                partial(right, order=_in_blocks),
-            ),
-            Mistake(
-                "table order",
-                "The right rows, but in the order of the table. Labels take turns, 1 first.",
-                partial(right, order=_in_table_order),
-            ),
-            Mistake(
-                "short",
-                "Where the table holds too few rows this gives fewer demonstrations. Return None: a set that is "
-                "short is not balanced.",
-                partial(right, refuses=False),
-            ),
+            *_SHARED.of(right),
             *further,
         ),
     )
@@ -184,6 +194,21 @@ _THIRD_IGNORED = Mistake(
     "The third feature is not looked at, so it can go along with the label by chance.",
     partial(_chosen, quota_of=_agreeing),
 )
+
+_OF_HALVES = Mistakes()
+
+
+@_OF_HALVES.add
+def _underspecified(**case):
+    """All of them have h1 = h2. Half of them are to tell the two apart."""
+    return _chosen(**case, quota_of=_agreeing)
+
+
+@_OF_HALVES.add
+def _labelled_by_h2(**case):
+    """The labels are those of h2. The feature intended is h1."""
+    return _chosen(**case, quota_of=_half_disambiguate, label_of=1)
+
 
 CHOOSE_DEMONSTRATIONS = Task(
     name="a4.choose_demonstrations",
@@ -221,16 +246,7 @@ CHOOSE_DEMONSTRATIONS = Task(
                 "quota": "{(y, z): num_each // 2 for y in (0, 1) for z in (0, 1)}",
                 "cell": "(first, second)",
             },
-            Mistake(
-                "underspecified",
-                "All of them have h1 = h2. Half of them are to tell the two apart.",
-                partial(_chosen, quota_of=_agreeing),
-            ),
-            Mistake(
-                "labelled by h2",
-                "The labels are those of h2. The feature intended is h1.",
-                partial(_chosen, quota_of=_half_disambiguate, label_of=1),
-            ),
+            *_OF_HALVES,
         ),
     ),
     hint="One pass over the rows from top to bottom, with a count of what is still wanted of each kind of row.",

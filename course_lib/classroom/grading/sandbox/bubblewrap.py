@@ -7,7 +7,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from course_lib.classroom.grading.sandbox.limits import COURSE, HOME, MEBIBYTE, Limits, environment
+from course_lib.classroom.grading.sandbox.surroundings import COURSE, HOME, MEBIBYTE, environment
+from course_lib.classroom.limits import Limits
 
 _LIBRARIES = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin")
 # What Python needs of its folder, in which other things may lie too: submissions, or a checkout.

@@ -11,15 +11,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib.classroom.grading.sandbox.limits import (
-    COURSE,
-    FREE_USERS,
-    HOME,
-    MEBIBYTE,
-    Limits,
-    environment,
-)
+from course_lib.classroom.grading.sandbox.surroundings import COURSE, FREE_USERS, HOME, MEBIBYTE, environment
 from course_lib.classroom.grading.sandbox.temporary import process_runs
+from course_lib.classroom.limits import Limits
 from course_lib.errors import CourseError
 
 ENGINES = ("docker", "podman")

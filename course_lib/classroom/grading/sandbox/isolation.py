@@ -30,8 +30,8 @@ from course_lib.classroom.grading.sandbox.container import (
     remove_container,
     remove_left_over_containers,
 )
-from course_lib.classroom.grading.sandbox.limits import COURSE, FREE_USERS, MEBIBYTE, Limits, environment
 from course_lib.classroom.grading.sandbox.seccomp import seccomp_filter
+from course_lib.classroom.grading.sandbox.surroundings import COURSE, FREE_USERS, MEBIBYTE, environment
 from course_lib.classroom.grading.sandbox.temporary import temporary_folder
 from course_lib.classroom.grading.sandbox.watching import Watcher, family
 from course_lib.classroom.grading.worker.channel import (
@@ -44,6 +44,7 @@ from course_lib.classroom.grading.worker.channel import (
     to_bytes,
 )
 from course_lib.classroom.grading.worker.timekeeping import Stopwatch
+from course_lib.classroom.limits import Limits
 from course_lib.errors import CourseError
 
 # How often a waiting judge looks at what a worker holds.

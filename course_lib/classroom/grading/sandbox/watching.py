@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from course_lib.classroom.grading.sandbox.limits import HOME
+from course_lib.classroom.grading.sandbox.surroundings import HOME
 from course_lib.classroom.grading.worker.timekeeping import Stopwatch, waited_seconds
 
 

@@ -1,14 +1,8 @@
-"""What a worker may use, and what it finds around itself."""
+"""What a submission may use: an assignment says it, and the sandbox keeps it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-
-HOME = "/home/learner"
-COURSE = "/course"
-MEBIBYTE = 1 << 20
-# Users that neither Debian nor systemd gives to anyone (see systemd's table of user ids).
-FREE_USERS = range(60_600, 61_000)
 
 
 @dataclass(frozen=True)
@@ -48,21 +42,3 @@ class Limits:
             load_seconds=factor * self.load_seconds,
             total_seconds=factor * self.total_seconds,
         )
-
-
-def environment(home: str) -> dict[str, str]:
-    """Give the environment variables of a worker, and there are no others.
-
-    Args:
-        home: its home folder.
-    """
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {
-        "HOME": home,
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "MPLBACKEND": "Agg",
-        "PYTHONHASHSEED": "0",
-        "COURSE_PROGRESS": "off",
-        **one_thread,
-    }
