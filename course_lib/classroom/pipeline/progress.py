@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from types import TracebackType
 
+import rich.text
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
-from rich.text import Text
 
 
 class Pace:
@@ -117,9 +117,9 @@ class _Times(ProgressColumn):
         super().__init__()
         self.progress = progress
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: Task) -> rich.text.Text:
         """Render the column."""
-        return Text(self.progress.times(), style="dim")
+        return rich.text.Text(self.progress.times(), style="dim")
 
 
 def duration(seconds: float) -> str:

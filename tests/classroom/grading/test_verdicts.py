@@ -14,8 +14,8 @@ from course_lib.classroom.grading import judging
 from course_lib.classroom.grading.expecting import PlannedTask
 from course_lib.classroom.grading.judging import TaskResult
 from course_lib.classroom.grading.sandbox.isolation import Isolation, WorkerTimeoutError
-from course_lib.classroom.grading.sandbox.limits import Limits
 from course_lib.classroom.grading.worker.channel import ChannelError, encode
+from course_lib.classroom.limits import Limits
 
 RIGHT = [2.0, 4.0]
 MISSING = {"status": "missing"}

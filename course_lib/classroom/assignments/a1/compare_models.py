@@ -93,7 +93,7 @@ def _units_mixed(right, **case):
 
 
 @_SHARED.add
-def _rounded_2(right, **case):
+def _all_rounded(right, **case):
     """The quotients are rounded; return them as they are."""
     return right(**case, whole=True)
 
