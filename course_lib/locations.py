@@ -15,7 +15,8 @@ from pathlib import Path
 
 import platformdirs
 
-from course_lib.checks import border, check_path, check_text
+from course_lib.checks.calls import border
+from course_lib.checks.values import check_path, check_text
 from course_lib.errors import CourseError
 
 CACHE_VARIABLE = "COURSE_CACHE"

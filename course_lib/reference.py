@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import course_lib
-from course_lib.runs import ResultRecord
+from course_lib.runs.records import ResultRecord
 
 _CHAPTERS = sorted(path.parent.name for path in Path(course_lib.__file__).parent.glob("*/references.py"))
 REFERENCES: dict[str, Callable[[], ResultRecord]] = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from course_lib.checks import check_texts
+from course_lib.checks.values import check_texts
 from course_lib.errors import CourseError
 from course_lib.models.loaded import ModelAndTokenizer
 

@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from course_lib.checks import check_seed
+from course_lib.checks.values import check_seed
 from course_lib.errors import CourseError
 from course_lib.models.adapters import base_of, is_adapter, load_adapter
 from course_lib.models.embedded import embedded_encoder, embedded_language_model

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from course_lib.checks import Check, check_mapping, check_path, check_rows, not_negative
+from course_lib.checks.calls import Check
+from course_lib.checks.values import check_mapping, check_path, check_rows, not_negative
 from course_lib.errors import CourseError
 from course_lib.locations import check_writable_folder
 

@@ -13,13 +13,9 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from course_lib.checks import (
-    border,
-    check_callable,
-    check_file_name,
-    each,
-)
+from course_lib.checks.calls import border, each
 from course_lib.checks.types import Count, Flag, Text
+from course_lib.checks.values import check_callable, check_file_name
 from course_lib.errors import CourseError
 from course_lib.locations import cache_folder, check_writable_folder
 from course_lib.runs.hardware import machine_summary

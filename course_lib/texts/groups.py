@@ -18,13 +18,9 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from course_lib.checks import (
-    border,
-    check_text,
-    check_texts,
-    mapping_to,
-    with_columns,
-)
+from course_lib.checks.calls import border
+from course_lib.checks.tables import with_columns
+from course_lib.checks.values import check_text, check_texts, mapping_to
 
 SPLIT_SEED = 0
 # Two long documents that share a sentence of fewer letters and digits than this ("Yes.", "That's it.")

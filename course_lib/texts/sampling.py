@@ -10,14 +10,10 @@ from datasets import (
     Dataset,
 )
 
-from course_lib.checks import (
-    a_choice,
-    a_dataset,
-    border,
-    check_count,
-    check_numbers,
-)
+from course_lib.checks.arrays import check_numbers
+from course_lib.checks.calls import a_dataset, border
 from course_lib.checks.types import Count, NotNegative, Seed, Text
+from course_lib.checks.values import a_choice, check_count
 from course_lib.errors import CourseError
 from course_lib.texts.loading import load_texts
 

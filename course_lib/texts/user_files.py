@@ -17,7 +17,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from course_lib.checks import border, check_count, check_path, check_rows, check_text, check_texts
+from course_lib.checks.calls import border
+from course_lib.checks.values import check_count, check_path, check_rows, check_text, check_texts
 from course_lib.errors import CourseError
 
 # What a file begins with -> how it is encoded; a file without any of these is UTF-8.

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import os
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+
+from filelock import FileLock, Timeout
 
 from course_lib.classroom.grading.judging import NOT_STARTED, Report, TaskResult
 from course_lib.classroom.grading.submissions import Submission, UnreadableSubmissionError
 from course_lib.errors import CourseError
+from course_lib.runs.journal import JsonLines
 
 # A spreadsheet shows, and so saves, eleven digits of a number.
 NUM_SEEDS = 10**11
@@ -64,8 +64,6 @@ def only_run(out: Path) -> Iterator[None]:
     Raises:
         CourseError: if another run is writing this gradebook.
     """
-    from filelock import FileLock, Timeout
-
     out.parent.mkdir(parents=True, exist_ok=True)
     path = out.with_name(f".{out.name}.course-lock")
     lock = FileLock(path)
@@ -91,7 +89,7 @@ def fresh_seed() -> int:
 
 
 class Journal:
-    """The graded submissions of a run as lines of JSON; a torn last line counts as not written.
+    """The graded submissions of a run, in a file of `JsonLines`.
 
     Args:
         out: the gradebook; the journal lies beside it.
@@ -119,8 +117,8 @@ class Journal:
     ) -> None:
         self.path = out.with_name(f".{out.name}.journal")
         self.patience = patience
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
-        parsed = [entry for line in lines if (entry := _parsed(line)) is not None]
+        self.lines = JsonLines(self.path)
+        parsed = list(self.lines)
         known = parsed[0].get("setting", {}) if parsed else {}
         if seed is None:
             same = (known.get("assignment"), known.get("secret_seed")) == (assignment, secret_seed)
@@ -148,14 +146,13 @@ class Journal:
             )
 
     def __enter__(self) -> Journal:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = self.path.open("a" if self.is_resumed else "w", encoding="utf-8")
-        # After a torn line, a new one.
-        self._write({"setting": asdict(self.setting)} if not self.is_resumed else {})
+        if not self.is_resumed:
+            self.finish()
+            self.lines.append({"setting": asdict(self.setting)})
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        """Keep the journal: whoever ends the run takes it away."""
 
     def find(self, submission: Submission) -> Graded | None:
         """Give what is known of a submission, if its file is still the same, and it had time and a sandbox."""
@@ -173,20 +170,15 @@ class Journal:
 
     def append(self, graded: Graded) -> None:
         """Keep a graded submission."""
-        self._write({**asdict(graded), "patience": self.patience})
+        self.lines.append({**asdict(graded), "patience": self.patience})
 
     def mark_written(self) -> None:
         """Keep that the gradebook is about to be written, by this run."""
-        self._write({"written": True})
+        self.lines.append({"written": True})
 
     def finish(self) -> None:
         """Take the journal away: everything is written."""
         self.path.unlink(missing_ok=True)
-
-    def _write(self, entry: dict[str, Any]) -> None:
-        self.file.write("\n" + json.dumps(entry) if entry else "\n")
-        self.file.flush()
-        os.fsync(self.file.fileno())
 
 
 def _digest(submission: Submission) -> str:
@@ -194,11 +186,3 @@ def _digest(submission: Submission) -> str:
         return hashlib.sha256(submission.read()).hexdigest()
     except UnreadableSubmissionError:
         return ""
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) else None

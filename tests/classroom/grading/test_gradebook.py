@@ -305,7 +305,7 @@ def test_killed_half_way_and_resumed_the_gradebook_is_the_same(
     with journal.open("a") as file:
         file.write('\n{"label": "torn')
     kept = journal.read_text()
-    seed = json.loads(kept.splitlines()[1])["setting"]["seed"]
+    seed = json.loads(kept.splitlines()[0])["setting"]["seed"]
     resumed = grade_class(handed_in, rubric, out, patience=PATIENCE, progress=False)
     assert resumed.setting.seed == seed
     assert not journal.exists()
