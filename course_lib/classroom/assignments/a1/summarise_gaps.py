@@ -33,22 +33,10 @@ def _standard_errors(
     return np.stack([mean - half, mean, mean + half], axis=1)
 
 
-def _unpaired_errors(train: np.ndarray, heldout: np.ndarray) -> np.ndarray:
-    gaps = _gaps(train, heldout)
-    variances = np.var(train, axis=0, ddof=1) + np.var(heldout, axis=0, ddof=1)
-    half = 2 * np.sqrt(variances / len(gaps))
-    return np.stack([gaps.mean(axis=0) - half, gaps.mean(axis=0), gaps.mean(axis=0) + half], axis=1)
-
-
 def _quartiles(
     train: np.ndarray, heldout: np.ndarray, *, axis: int = 0, levels: Sequence[float] = (0.25, 0.5, 0.75)
 ) -> np.ndarray:
     return np.stack(list(np.quantile(_gaps(train, heldout), levels, axis=axis)), axis=1)
-
-
-def _quartiles_apart(train: np.ndarray, heldout: np.ndarray) -> np.ndarray:
-    levels = (0.25, 0.5, 0.75)
-    return np.stack(list(np.quantile(train, levels, axis=0) - np.quantile(heldout, levels, axis=0)), axis=1)
 
 
 def _gap_cases(rng: np.random.Generator, variant: str) -> list[Case]:
@@ -109,9 +97,12 @@ def _one_error(**case):
 
 
 @_OF_ERRORS.add
-def _unpaired(**case):
+def _unpaired(train, heldout):
     """Take the difference within each seed first, then summarise the differences: both come from one run."""
-    return _unpaired_errors(**case)
+    gaps = _gaps(train, heldout)
+    variances = np.var(train, axis=0, ddof=1) + np.var(heldout, axis=0, ddof=1)
+    half = 2 * np.sqrt(variances / len(gaps))
+    return np.stack([gaps.mean(axis=0) - half, gaps.mean(axis=0), gaps.mean(axis=0) + half], axis=1)
 
 
 _OF_QUARTILES = Mistakes()
@@ -136,9 +127,10 @@ def _range(**case):
 
 
 @_OF_QUARTILES.add
-def _unpaired_2(**case):
+def _unpaired_2(train, heldout):
     """Take the difference within each seed first, then summarise the differences: both come from one run."""
-    return _quartiles_apart(**case)
+    levels = (0.25, 0.5, 0.75)
+    return np.stack(list(np.quantile(train, levels, axis=0) - np.quantile(heldout, levels, axis=0)), axis=1)
 
 
 SUMMARISE_GAPS = Task(

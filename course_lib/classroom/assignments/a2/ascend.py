@@ -80,19 +80,6 @@ def _over(size: Size, gradient: np.ndarray, mask: np.ndarray, *, guarded: bool =
         return gradient / (_nonzero(sizes) if guarded else sizes)
 
 
-def _step_alone(
-    delta: np.ndarray,
-    gradient: np.ndarray,
-    mask: np.ndarray,
-    step_size: float,
-    epsilon: float,
-    *,
-    right: Callable[..., np.ndarray],
-) -> np.ndarray:
-    step = right(np.zeros_like(delta), gradient, mask, step_size, epsilon)
-    return delta * np.asarray(mask)[:, :, None] + step
-
-
 def _ascent_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     # ((examples, tokens, entries), real tokens, step size, radius, size of δ over the radius). The third stays
     # inside every ball.
@@ -159,20 +146,6 @@ def _ascent_case(
     )
 
 
-def _where_it_was(
-    delta: np.ndarray,
-    gradient: np.ndarray,
-    mask: np.ndarray,
-    step_size: float,
-    epsilon: float,
-    *,
-    right: Callable[..., np.ndarray],
-) -> np.ndarray:
-    delta, gradient = (values * np.asarray(mask)[:, :, None] for values in (delta, gradient))
-    moved = right(delta, gradient, mask, step_size, epsilon)
-    return np.where((gradient == 0).all(axis=(1, 2), keepdims=True), delta, moved)
-
-
 _SHARED = Mistakes()
 
 
@@ -189,9 +162,10 @@ def _not_projected(right, **case):
 
 
 @_SHARED.add
-def _step_alone_projected(right, **case):
+def _step_alone_projected(right, delta, gradient, mask, step_size, epsilon):
     """Only the step is projected. It is the perturbation after the step that must lie in the ball."""
-    return _step_alone(**case, right=right)
+    step = right(np.zeros_like(delta), gradient, mask, step_size, epsilon)
+    return delta * np.asarray(mask)[:, :, None] + step
 
 
 @_SHARED.add
@@ -219,9 +193,11 @@ def _padding_moved(right, **case):
 
 
 @_SHARED.add
-def _left_outside(right, **case):
+def _left_outside(right, delta, gradient, mask, step_size, epsilon):
     """An example without a step is left where it was. It goes to the nearest point of the ball as well."""
-    return _where_it_was(**case, right=right)
+    delta, gradient = (values * np.asarray(mask)[:, :, None] for values in (delta, gradient))
+    moved = right(delta, gradient, mask, step_size, epsilon)
+    return np.where((gradient == 0).all(axis=(1, 2), keepdims=True), delta, moved)
 
 
 def _ascent_variant(

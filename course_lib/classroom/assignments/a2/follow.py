@@ -55,16 +55,6 @@ def _followed(
     return {"anchors": np.stack(anchors), "start_share": share_left}
 
 
-def _without_first_anchor(weights: np.ndarray, first: float, last: float, *, right: Callable) -> Any:
-    result = right(weights, first, last)
-    return {**result, "anchors": result["anchors"][1:]}
-
-
-def _newest_share(weights: np.ndarray, first: float, last: float, *, right: Callable) -> Any:
-    result = right(weights, first, last)
-    return {**result, "start_share": 1 - result["start_share"]}
-
-
 def _last_beta_power(
     weights: np.ndarray, first: float, last: float, *, right: Callable, schedule: Schedule
 ) -> Any:
@@ -134,15 +124,17 @@ def _starts_at_zero(right, **case):
 
 
 @_SHARED.add
-def _start_missing(right, **case):
+def _start_missing(right, weights, first, last):
     """The anchor before the first update belongs to the anchors."""
-    return _without_first_anchor(**case, right=right)
+    result = right(weights, first, last)
+    return {**result, "anchors": result["anchors"][1:]}
 
 
 @_SHARED.add
-def _share_of_the_trained(right, **case):
+def _share_of_the_trained(right, weights, first, last):
     """The anchors are right. The share is that of the trained weights; the start's is asked for."""
-    return _newest_share(**case, right=right)
+    result = right(weights, first, last)
+    return {**result, "start_share": 1 - result["start_share"]}
 
 
 def _follow_variant(name: str, schedule: Schedule, rule: str, code: str, *further: Mistake) -> Variant:

@@ -56,13 +56,6 @@ def _first_rows(
     return np.asarray(table, dtype=float)[_ordinary(counts, special, **kept)[:num_rows]]
 
 
-def _mean_repeated(
-    table: np.ndarray, counts: np.ndarray, special: Sequence[int], num_rows: int
-) -> np.ndarray:
-    mean = np.asarray(table, dtype=float)[_ordinary(counts, special)].mean(axis=0)
-    return np.repeat(mean[None], num_rows, axis=0)
-
-
 def _most_frequent_first(counts: np.ndarray) -> np.ndarray:
     return np.argsort(-counts, kind="stable")
 
@@ -200,9 +193,10 @@ def _median_over_all(right, **case):
 
 
 @_SHARED.add
-def _one_row(right, **case):
+def _one_row(right, table, counts, special, num_rows):
     """All rows are the same vector: the prompt starts as one row repeated."""
-    return _mean_repeated(**case)
+    mean = np.asarray(table, dtype=float)[_ordinary(counts, special)].mean(axis=0)
+    return np.repeat(mean[None], num_rows, axis=0)
 
 
 def _rows_variant(
