@@ -10,7 +10,6 @@ import numpy as np
 
 from course_lib.classroom.assignments.assignment import (
     Case,
-    Mistake,
     Task,
     Variant,
 )
@@ -75,10 +74,6 @@ def _row(model: str, parameters: int, examples: int, unit: str) -> dict[str, Any
     return {"model": model, "parameters": parameters, "examples": examples, "unit": str(unit)}
 
 
-_ROUNDED = "The quotients are rounded; return them as they are."
-_OTHER_WAY = "The quotients are right, but the list runs the other way."
-
-
 def _rounded(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     return [(name, float(round(quotient))) for name, quotient in pairs]
 
@@ -116,21 +111,25 @@ def _ties(right, **case):
     return right(**case, by_name=False)
 
 
+@_SHARED.add
+def _other_way_round(right, **case):
+    """The quotient stands the other way round: look again at what is divided by what."""
+    return right(**case, inverted=not right.keywords["inverted"])
+
+
+@_SHARED.add
+def _other_order(right, **case):
+    """The quotients are right, but the list runs the other way."""
+    return right(**case, descending=not right.keywords["descending"])
+
+
 def _model_variant(name: str, *, inverted: bool, descending: bool, texts: Mapping[str, str]) -> Variant:
     right = partial(_compared, inverted=inverted, descending=descending)
     return Variant(
         name,
         texts,
         right,
-        (
-            Mistake(
-                "other way round",
-                "The quotient stands the other way round: look again at what is divided by what.",
-                partial(right, inverted=not inverted),
-            ),
-            *_SHARED.of(right),
-            Mistake("other order", _OTHER_WAY, partial(right, descending=not descending)),
-        ),
+        _SHARED.of(right),
     )
 
 

@@ -117,29 +117,6 @@ def _descent_case(rng: np.random.Generator, num_axes: int, product: float, num_s
     )
 
 
-def _without_start(**case: Any) -> dict[str, Any]:
-    result = _descended(**case)
-    return {**result, "points": result["points"][1:]}
-
-
-def _counted_from_zero(**case: Any) -> dict[str, Any]:
-    result = _descended(**case)
-    step = result["overshoot"]
-    return {**result, "overshoot": None if step is None else step - 1}
-
-
-def _zero_with_sign(**case: Any) -> dict[str, Any]:
-    result = _descended(**case)
-    return {**result, "overshoot": _overshoot(result["points"], to_zero=True)}
-
-
-def _moved_away(**case: Any) -> dict[str, Any]:
-    result = _descended(**case)
-    distances = np.linalg.norm(result["points"], axis=1)
-    away = [step for step in range(1, len(distances)) if distances[step] > distances[step - 1]]
-    return {**result, "overshoot": away[0] if away else None}
-
-
 _SHARED = Mistakes()
 
 
@@ -147,6 +124,37 @@ _SHARED = Mistakes()
 def _plain(right, **case):
     """This is plain gradient descent with a fixed step: `rate` has no effect on it."""
     return _descended(**case, move=_constant)
+
+
+@_SHARED.add
+def _start_missing(right, **case):
+    """The start belongs to the points: after T steps there are T + 1 of them."""
+    result = right(**case)
+    return {**result, "points": result["points"][1:]}
+
+
+@_SHARED.add
+def _counted_from_zero(right, **case):
+    """The points are right; the step that oversteps is counted from 1, the start being 0."""
+    result = right(**case)
+    step = result["overshoot"]
+    return {**result, "overshoot": None if step is None else step - 1}
+
+
+@_SHARED.add
+def _moved_away(right, **case):
+    """A step can overstep the minimum and still come nearer to it. Ask whether a coordinate changes its sign."""
+    result = right(**case)
+    distances = np.linalg.norm(result["points"], axis=1)
+    away = [step for step in range(1, len(distances)) if distances[step] > distances[step - 1]]
+    return {**result, "overshoot": away[0] if away else None}
+
+
+@_SHARED.add
+def _zero_has_a_sign(right, **case):
+    """A coordinate that is exactly 0 has no sign, so that a step to 0 or from 0 does not overstep."""
+    result = right(**case)
+    return {**result, "overshoot": _overshoot(result["points"], to_zero=True)}
 
 
 def _descent_variant(name: str, move: Callable, rule: str, code: str, wrong: Callable, hint: str) -> Variant:
@@ -158,27 +166,6 @@ def _descent_variant(name: str, move: Callable, rule: str, code: str, wrong: Cal
         (
             Mistake("rule", hint, partial(_descended, move=wrong)),
             *_SHARED.of(right),
-            Mistake(
-                "start missing",
-                "The start belongs to the points: after T steps there are T + 1 of them.",
-                partial(_without_start, move=move),
-            ),
-            Mistake(
-                "counted from zero",
-                "The points are right; the step that oversteps is counted from 1, the start being 0.",
-                partial(_counted_from_zero, move=move),
-            ),
-            Mistake(
-                "moved away",
-                "A step can overstep the minimum and still come nearer to it. Ask whether a coordinate changes "
-                "its sign.",
-                partial(_moved_away, move=move),
-            ),
-            Mistake(
-                "zero has a sign",
-                "A coordinate that is exactly 0 has no sign, so that a step to 0 or from 0 does not overstep.",
-                partial(_zero_with_sign, move=move),
-            ),
         ),
     )
 

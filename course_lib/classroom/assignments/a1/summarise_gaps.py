@@ -57,12 +57,6 @@ def _accuracies(rng: np.random.Generator, num_seeds: int, num_sizes: int) -> tup
     return np.round(train, 9), np.round(heldout, 9)
 
 
-_SIGN = "The sign is turned: a gap is training minus held-out accuracy."
-_AXIS = "The summary runs over the wrong axis: seeds are rows, training sizes are columns."
-_PAIRED = (
-    "Take the difference within each seed first, then summarise the differences: both come from one run."
-)
-
 _OF_ERRORS = Mistakes()
 
 
@@ -109,13 +103,13 @@ _OF_QUARTILES = Mistakes()
 
 
 @_OF_QUARTILES.add
-def _sign_2(train, heldout):
+def _sign_of_quartiles(train, heldout):
     """The sign is turned: a gap is training minus held-out accuracy."""
     return _quartiles(heldout, train)
 
 
 @_OF_QUARTILES.add
-def _axis_2(**case):
+def _axis_of_quartiles(**case):
     """The summary runs over the wrong axis: seeds are rows, training sizes are columns."""
     return _quartiles(**case, axis=1)
 
@@ -127,7 +121,7 @@ def _range(**case):
 
 
 @_OF_QUARTILES.add
-def _unpaired_2(train, heldout):
+def _unpaired_quartiles(train, heldout):
     """Take the difference within each seed first, then summarise the differences: both come from one run."""
     levels = (0.25, 0.5, 0.75)
     return np.stack(list(np.quantile(train, levels, axis=0) - np.quantile(heldout, levels, axis=0)), axis=1)

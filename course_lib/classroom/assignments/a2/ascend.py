@@ -200,6 +200,32 @@ def _left_outside(right, delta, gradient, mask, step_size, epsilon):
     return np.where((gradient == 0).all(axis=(1, 2), keepdims=True), delta, moved)
 
 
+def _size_of(right):
+    """Give the norm of a form's ball."""
+    return right.keywords["normalised"].args[0]
+
+
+@_SHARED.add
+def _ε_as_a_floor(right, **case):
+    """Epsilon is the radius of the ball. Added to a denominator, it leaves the perturbation about as large as 1,
+    whatever epsilon is."""
+    size = _size_of(right)
+    return right(**case, projected=lambda v, mask, e: v / (size(v, mask) + e))
+
+
+@_SHARED.add
+def _always_to_the_border(right, **case):
+    """Everything is scaled to the border. What lies inside the ball stays where it is."""
+    size = _size_of(right)
+    return right(**case, projected=lambda v, mask, e: e * v / _nonzero(size(v, mask)))
+
+
+@_SHARED.add
+def _no_direction(right, **case):
+    """Where a gradient is 0 this divides by 0. Without a direction there is no step."""
+    return right(**case, normalised=partial(_over, _size_of(right), guarded=False))
+
+
 def _ascent_variant(
     name: str,
     size: Size,
@@ -219,23 +245,7 @@ def _ascent_variant(
         texts,
         right,
         (
-            Mistake(
-                "ε as a floor",
-                "Epsilon is the radius of the ball. Added to a denominator, it leaves the perturbation about as "
-                "large as 1, whatever epsilon is.",
-                partial(right, projected=lambda v, mask, e: v / (size(v, mask) + e)),
-            ),
-            Mistake(
-                "always to the border",
-                "Everything is scaled to the border. What lies inside the ball stays where it is.",
-                partial(right, projected=lambda v, mask, e: e * v / _nonzero(size(v, mask))),
-            ),
             *_SHARED.of(right),
-            Mistake(
-                "no direction",
-                "Where a gradient is 0 this divides by 0. Without a direction there is no step.",
-                partial(right, normalised=partial(_over, size, guarded=False)),
-            ),
             Mistake("other norm", other_hint, partial(right, normalised=partial(_over, other))),
             *further,
         ),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
 from course_lib.classroom.assignments.assignment import (
     Case,
-    Mistake,
     Task,
     Variant,
 )
@@ -64,11 +63,6 @@ def _overflowing(logits: np.ndarray) -> np.ndarray:
         return np.log(np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True))
 
 
-def _overflowed(logits_p: np.ndarray, logits_q: np.ndarray, temperature: float, *, rows: Rows) -> float:
-    with np.errstate(all="ignore"):
-        return _diverged(logits_p, logits_q, temperature, rows=rows, log_softmax=_overflowing)
-
-
 def _divergence_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     cases = [
         (np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]), np.array([[0.8, 0.1, -0.9], [0.2, 0.7, 0.1]]), 1.0),
@@ -102,9 +96,29 @@ def _mean_over_classes(right, logits_p, logits_q, temperature):
     return right(logits_p, logits_q, temperature) / np.shape(logits_p)[1]
 
 
-def _divergence_variant(
-    name: str, rows: Rows, formula: str, code: str, factors: Sequence[Mistake], *, scaled: bool = False
-) -> Variant:
+@_SHARED.add
+def _multiplied(right, logits_p, logits_q, temperature):
+    """The logits are multiplied by the temperature. A higher temperature makes a distribution flatter."""
+    multiplied = (np.asarray(logits) * temperature**2 for logits in (logits_p, logits_q))
+    return right(*multiplied, temperature)
+
+
+@_SHARED.add
+def _temperature_left_out(right, logits_p, logits_q, temperature):
+    """The temperature has no effect on the distributions."""
+    is_scaled = right.keywords["rows"] is _both_directions
+    return right(logits_p, logits_q, 1.0) * (temperature**2 if is_scaled else 1)
+
+
+@_SHARED.add
+def _overflow(right, **case):
+    """Right, but for large logits the exponential overflows: subtract each row's largest logit first, and stay with
+    logarithms."""
+    with np.errstate(all="ignore"):
+        return right(**case, log_softmax=_overflowing)
+
+
+def _divergence_variant(name: str, rows: Rows, formula: str, code: str, factors: Mistakes) -> Variant:
     right = partial(_diverged, rows=rows)
     value = right(np.array([[1.0, 0.0, -1.0]]), np.array([[0.8, 0.1, -0.9]]), 2.0)
     texts = {"name": name, "formula": formula, "code": code, "value": f"{value:.6f}"}
@@ -114,29 +128,6 @@ def _divergence_variant(
         right,
         (
             *_SHARED.of(right),
-            Mistake(
-                "multiplied",
-                "The logits are multiplied by the temperature. A higher temperature makes a distribution flatter.",
-                lambda logits_p, logits_q, temperature: _diverged(
-                    np.asarray(logits_p) * temperature**2,
-                    np.asarray(logits_q) * temperature**2,
-                    temperature,
-                    rows=rows,
-                ),
-            ),
-            Mistake(
-                "temperature left out",
-                "The temperature has no effect on the distributions.",
-                lambda logits_p, logits_q, temperature: (
-                    right(logits_p, logits_q, 1.0) * (temperature**2 if scaled else 1)
-                ),
-            ),
-            Mistake(
-                "overflow",
-                "Right, but for large logits the exponential overflows: subtract each row's largest logit first, and "
-                "stay with logarithms.",
-                partial(_overflowed, rows=rows),
-            ),
             *factors,
         ),
     )
@@ -206,7 +197,7 @@ _OF_HELLINGER = Mistakes()
 
 
 @_OF_HELLINGER.add
-def _not_halved_2(**case):
+def _distance_not_halved(**case):
     """This is twice as much: the factor ½ is missing."""
     return _diverged(**case, rows=_hellinger, factor=2)
 
@@ -243,7 +234,6 @@ DIVERGENCE = Task(
             r"\ell(P, Q) = \tau^2 \left( KL(P \| Q) + KL(Q \| P) \right)",
             "rows = temperature**2 * (np.exp(log_p) - np.exp(log_q)) * (log_p - log_q)",
             _OF_SYMMETRIC_KL,
-            scaled=True,
         ),
         _divergence_variant(
             "the squared Hellinger distance",

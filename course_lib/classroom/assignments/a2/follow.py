@@ -55,14 +55,6 @@ def _followed(
     return {"anchors": np.stack(anchors), "start_share": share_left}
 
 
-def _last_beta_power(
-    weights: np.ndarray, first: float, last: float, *, right: Callable, schedule: Schedule
-) -> Any:
-    num_updates = len(weights) - 1
-    beta = schedule(first, last, (num_updates - 1) / num_updates)
-    return {**right(weights, first, last), "start_share": beta**num_updates}
-
-
 def _follow_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     lives = variant == HALF_LIFE_NAME
     first, last = (1.0, 3.0) if lives else (0.5, 0.9)
@@ -137,6 +129,28 @@ def _share_of_the_trained(right, weights, first, last):
     return {**result, "start_share": 1 - result["start_share"]}
 
 
+@_SHARED.add
+def _constant_first(right, **case):
+    """The first value holds throughout. It changes with every update."""
+    schedule = right.keywords["schedule"]
+    return right(**case, schedule=lambda first, last, share: schedule(first, last, 0))
+
+
+@_SHARED.add
+def _constant_last(right, **case):
+    """The last value holds throughout. It is only approached."""
+    schedule = right.keywords["schedule"]
+    return right(**case, schedule=lambda first, last, share: schedule(first, last, 1))
+
+
+@_SHARED.add
+def _one_β_to_the_power_of_all(right, weights, first, last):
+    """The anchors are right. The share of the start is taken as if one β had held throughout."""
+    num_updates = len(weights) - 1
+    beta = right.keywords["schedule"](first, last, (num_updates - 1) / num_updates)
+    return {**right(weights, first, last), "start_share": beta**num_updates}
+
+
 def _follow_variant(name: str, schedule: Schedule, rule: str, code: str, *further: Mistake) -> Variant:
     right = partial(_followed, schedule=schedule)
     first, last = (1.0, 3.0) if name == HALF_LIFE_NAME else (0.5, 0.9)
@@ -154,21 +168,6 @@ def _follow_variant(name: str, schedule: Schedule, rule: str, code: str, *furthe
         right,
         (
             *_SHARED.of(right),
-            Mistake(
-                "constant, first",
-                "The first value holds throughout. It changes with every update.",
-                partial(right, schedule=lambda first, last, share: schedule(first, last, 0)),
-            ),
-            Mistake(
-                "constant, last",
-                "The last value holds throughout. It is only approached.",
-                partial(right, schedule=lambda first, last, share: schedule(first, last, 1)),
-            ),
-            Mistake(
-                "one β to the power of all",
-                "The anchors are right. The share of the start is taken as if one β had held throughout.",
-                partial(_last_beta_power, right=right, schedule=schedule),
-            ),
             *further,
         ),
     )

@@ -10,7 +10,6 @@ import numpy as np
 
 from course_lib.classroom.assignments.assignment import (
     Case,
-    Mistake,
     Task,
     Variant,
 )
@@ -185,7 +184,7 @@ _SHARED = Mistakes()
 
 
 @_SHARED.add
-def _always_first_2(right, **case):
+def _answer_always_first(right, **case):
     """The answer stands at one place in all examples. A prompt learns that place, and reads nothing."""
     return right(**case, arrange=_always_first)
 
@@ -233,27 +232,31 @@ def _swapped_with_the_last(right, **case):
 
 
 @_SHARED.add
-def _from_one_2(right, **case):
+def _labels_from_one(right, **case):
     """The labels count from 1."""
     return right(**case, arrange=_from_one)
 
 
+@_SHARED.add
+def _other_neighbour(right, **case):
+    """The answer is the other neighbour of the query."""
+    return right(**case, step=-right.keywords["step"])
+
+
+_TO_AND_FRO = Mistakes()
+
+
+@_TO_AND_FRO.add
+def _one_way(right, **case):
+    """Look again at the second round of places."""
+    return right(**case, to_and_fro=False)
+
+
 def _choice_variant(name: str, *, step: int, to_and_fro: bool, texts: Mapping[str, str]) -> Variant:
     right = partial(_choices, step=step, to_and_fro=to_and_fro)
-    mistakes = [
-        *_SHARED.of(right),
-        Mistake(
-            "other neighbour",
-            "The answer is the other neighbour of the query.",
-            partial(right, step=-step),
-        ),
-    ]
-    if to_and_fro:
-        mistakes.append(
-            Mistake("one way", "Look again at the second round of places.", partial(right, to_and_fro=False))
-        )
     texts = {**texts, "value": shown(right(**_CHOICE_EXAMPLE))}
-    return Variant(name, texts, right, tuple(mistakes))
+    mistakes = [*_SHARED.of(right), *(_TO_AND_FRO.of(right) if to_and_fro else ())]
+    return Variant(name, texts, right, mistakes)
 
 
 BUILD_CHOICES = Task(

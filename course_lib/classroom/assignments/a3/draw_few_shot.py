@@ -201,12 +201,18 @@ def _turns_by_class(right, **case):
     return right(**case, turns_by_class=True)
 
 
+@_SHARED.add
+def _other_cycle(right, **case):
+    """Look again at which groups go to which side."""
+    alternates = len(right.keywords["cycle"]) == 2
+    return right(**case, cycle=("train", "train", "development") if alternates else ("train", "development"))
+
+
 def _split_variant(
     name: str, cycle: Sequence[str], one_each: bool, limit: str, texts: Mapping[str, str]
 ) -> Variant:
     right = partial(_few_shot, cycle=cycle, one_each=one_each)
     texts = {**texts, "value": shown(right(**_SPLIT_EXAMPLE))}
-    other_cycle = ("train", "train", "development") if len(cycle) == 2 else ("train", "development")
     return Variant(
         name,
         texts,
@@ -214,9 +220,6 @@ def _split_variant(
         (
             *_SHARED.of(right),
             Mistake("limit", limit, partial(right, one_each=not one_each)),
-            Mistake(
-                "cycle", "Look again at which groups go to which side.", partial(right, cycle=other_cycle)
-            ),
         ),
     )
 

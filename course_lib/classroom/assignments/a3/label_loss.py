@@ -180,7 +180,7 @@ def _whole_vocabulary(right, **case):
 
 
 @_SHARED.add
-def _plain_2(right, **case):
+def _strength_without_effect(right, **case):
     """The scores are right; `strength` has no effect on the loss."""
     return right(**case, loss=_plain)
 
@@ -215,6 +215,12 @@ def _overflow_to_inf(right, **case):
     return right(**case, log_softmax=_log_softmax_infinite)
 
 
+@_SHARED.add
+def _other_length(right, **case):
+    """Look again at what several tokens of one word make together: a sum, or a mean?"""
+    return right(**case, mean=not right.keywords["mean"])
+
+
 def _loss_variant(
     name: str, loss: Callable, mean: bool, *further: Mistake, texts: Mapping[str, str]
 ) -> Variant:
@@ -226,11 +232,6 @@ def _loss_variant(
         right,
         (
             *_SHARED.of(right),
-            Mistake(
-                "other length",
-                "Look again at what several tokens of one word make together: a sum, or a mean?",
-                partial(right, mean=not mean),
-            ),
             *further,
         ),
     )

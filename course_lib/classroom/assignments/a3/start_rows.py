@@ -236,7 +236,7 @@ def _by_number(**case):
 
 
 @_OF_NEAREST.add
-def _first_rows_2(**case):
+def _first_ordinary_rows(**case):
     """These are the first ordinary rows, whatever their norm."""
     return _first_rows(**case)
 
@@ -281,7 +281,7 @@ def _rarest_first(**case):
 
 
 @_OF_GROUPS.add
-def _ties_2(**case):
+def _ties_of_counts(**case):
     """Of equally frequent tokens, the lower number comes first."""
     return _group_means(**case, ranking=lambda counts: np.argsort(counts, kind="stable")[::-1])
 

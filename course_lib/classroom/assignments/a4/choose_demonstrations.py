@@ -149,7 +149,7 @@ def _documents_repeated(right, **case):
 
 
 @_SHARED.add
-def _in_blocks_2(right, **case):
+def _labels_in_blocks(right, **case):
     """The right rows in another order: labels take turns, 1 first. A model leans to the label it saw last."""
     return right(**case, order=_in_blocks)
 
