@@ -41,6 +41,20 @@ def first_problem(problems: Iterable[str]) -> str:
     return next(filter(None, problems), "")
 
 
+def with_last(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Returns a function whose argument `last` has the name that a form of the task gives it.
+
+    Args:
+        function: takes an argument `last`.
+        name: what the learner's function calls it.
+    """
+
+    def named(**case: Any) -> Any:
+        return function(last=case.pop(name), **case)
+
+    return named
+
+
 @dataclass(frozen=True)
 class Bug:
     """A mistake as changes of the right function's source; one with a form is planted in a form of the task.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 
 from course_lib.classroom.assignments.assignment import (
     Case,
-    Mistake,
     Task,
     Variant,
 )
+from course_lib.classroom.assignments.building import with_last
+from course_lib.classroom.checking.explaining import Mistakes
 
 Value = Callable[[np.ndarray, np.ndarray], Any]
 IntervalOf = Callable[[np.ndarray, Any], Sequence[float]]
@@ -48,10 +50,6 @@ def _ends_of_values(values: np.ndarray, draws: np.ndarray) -> list[float]:
     return [low, np.mean(values), high]
 
 
-def _two_errors(values: np.ndarray, draws: np.ndarray) -> list[float]:
-    return _student(values, 1.96)
-
-
 def _biased(
     predictions: np.ndarray,
     h1: np.ndarray,
@@ -72,24 +70,6 @@ def _biased(
         values.append(value(answers[here], labels[here]))
         shares.append(np.mean(answers[here] == 1))
     return {"interval": interval(np.array(values), last), "share_of_1": np.array(shares)}
-
-
-def _items_as_unit(
-    predictions: np.ndarray, h1: np.ndarray, h2: np.ndarray, critical: float
-) -> dict[str, Any]:
-    right = _biased(predictions, h1, h2, critical, value=_balanced, interval=_student)
-    kept = (h1 != -1) & (h2 != -1) & (h1 != h2) & (predictions != -1)
-    mean, error = right["interval"][1], np.std((predictions == h1)[kept], ddof=1) / np.sqrt(kept.sum())
-    return {**right, "interval": [mean - critical * error, mean, mean + critical * error]}
-
-
-def _by_name(function: Callable[..., Any], last_name: str) -> Callable[..., Any]:
-    """Give a function of four arguments the name that its variant has for the last."""
-
-    def named(predictions: Any, h1: Any, h2: Any, **last: Any) -> Any:
-        return function(predictions, h1, h2, last[last_name])
-
-    return named
 
 
 # Student's factor for each number of sets.
@@ -150,39 +130,108 @@ BALANCED_NAME = "both halves weigh the same, with Student's interval"
 PREFERENCE_NAME = "preference for h1 over h2, with a bootstrap over sets"
 
 
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _agreeing_kept(right, **case):
+    """Items with h1 = h2 are among them. They do not tell the two features apart."""
+    return right(**case, keep_agreeing=True)
+
+
+@_SHARED.add
+def _unanswered_wrong(right, **case):
+    """An item without an answer counts as a wrong one. Nothing is known of it: leave it out."""
+    return right(**case, unanswered="kept")
+
+
+@_SHARED.add
+def _unanswered_as_0(right, **case):
+    """An item without an answer counts as the answer 0. Nothing is known of it: leave it out."""
+    return right(**case, unanswered="as 0")
+
+
+@_SHARED.add
+def _h2(right, **case):
+    """These are the figures of h2. Those of h1 are asked for."""
+    return right(**case, swap=True)
+
+
 def _bias_variant(
     name: str,
     value: Value,
     interval: IntervalOf,
     texts: Mapping[str, str],
-    further: Sequence[tuple[str, str, Callable[..., Any]]],
+    further: Mistakes,
 ) -> Variant:
-    right = partial(_biased, value=value, interval=interval)
-    mistakes: list[tuple[str, str, Callable[..., Any]]] = [
-        (
-            "agreeing kept",
-            "Items with h1 = h2 are among them. They do not tell the two features apart.",
-            partial(right, keep_agreeing=True),
-        ),
-        (
-            "unanswered wrong",
-            "An item without an answer counts as a wrong one. Nothing is known of it: leave it out.",
-            partial(right, unanswered="kept"),
-        ),
-        (
-            "unanswered as 0",
-            "An item without an answer counts as the answer 0. Nothing is known of it: leave it out.",
-            partial(right, unanswered="as 0"),
-        ),
-        ("h2", "These are the figures of h2. Those of h1 are asked for.", partial(right, swap=True)),
-        *further,
-    ]
+    function, argument = partial(_biased, value=value, interval=interval), texts["argument"]
+    right = with_last(function, argument)
+    mistakes = [replace(one, function=with_last(one.function, argument)) for one in further]
     return Variant(
         name,
         texts,
-        _by_name(right, texts["argument"]),
-        tuple(Mistake(key, hint, _by_name(wrong, texts["argument"])) for key, hint, wrong in mistakes),
+        right,
+        [*_SHARED.of(right), *mistakes],
     )
+
+
+_OF_BALANCED = Mistakes()
+
+
+@_OF_BALANCED.add
+def _not_balanced(**case):
+    """The larger half of the items weighs more. Take each half's accuracy first, then their mean."""
+    return _biased(**case, value=_accuracy, interval=_student)
+
+
+@_OF_BALANCED.add
+def _population(**case):
+    """The standard deviation divides by S, not by S − 1: NumPy needs `ddof=1` for that."""
+    return _biased(**case, value=_balanced, interval=partial(_student, ddof=0))
+
+
+@_OF_BALANCED.add
+def _deviation(**case):
+    """This is the spread of single sets. The standard error of their mean is smaller by √S."""
+    return _biased(**case, value=_balanced, interval=partial(_student, root=False))
+
+
+@_OF_BALANCED.add
+def _items_as_unit(predictions, h1, h2, last):
+    """The interval takes items for independent witnesses. Items of one set share its demonstrations: the set is the
+    unit."""
+    right = _biased(predictions, h1, h2, last, value=_balanced, interval=_student)
+    kept = (h1 != -1) & (h2 != -1) & (h1 != h2) & (predictions != -1)
+    mean, error = right["interval"][1], np.std((predictions == h1)[kept], ddof=1) / np.sqrt(kept.sum())
+    return {**right, "interval": [mean - last * error, mean, mean + last * error]}
+
+
+_OF_PREFERENCE = Mistakes()
+
+
+@_OF_PREFERENCE.add
+def _accuracy_alone(**case):
+    """This is h1-accuracy. Its difference to h2-accuracy is asked for."""
+    return _biased(**case, value=_accuracy, interval=_percentile)
+
+
+@_OF_PREFERENCE.add
+def _ninety(**case):
+    """This interval leaves out 5 % on either side. It is 2.5 %."""
+    return _biased(**case, value=_preference, interval=partial(_percentile, levels=(0.05, 0.95)))
+
+
+@_OF_PREFERENCE.add
+def _not_resampled(**case):
+    """These are quantiles of the sets' own values: how sets differ, and not how sure their mean is."""
+    return _biased(**case, value=_preference, interval=_ends_of_values)
+
+
+@_OF_PREFERENCE.add
+def _standard_errors(**case):
+    """The ends are standard errors away from the mean. The quantiles of the resamples are asked for."""
+    two_errors = lambda values, draws: _student(values, 1.96)
+    return _biased(**case, value=_preference, interval=two_errors)
 
 
 BIAS_OVER_SETS = Task(
@@ -207,29 +256,7 @@ BIAS_OVER_SETS = Task(
                 "ends_code": "half = critical * np.std(values, ddof=1) / np.sqrt(len(values))\n"
                 "low, high = np.mean(values) - half, np.mean(values) + half",
             },
-            (
-                (
-                    "not balanced",
-                    "The larger half of the items weighs more. Take each half's accuracy first, then their mean.",
-                    partial(_biased, value=_accuracy, interval=_student),
-                ),
-                (
-                    "population",
-                    "The standard deviation divides by S, not by S − 1: NumPy needs `ddof=1` for that.",
-                    partial(_biased, value=_balanced, interval=partial(_student, ddof=0)),
-                ),
-                (
-                    "deviation",
-                    "This is the spread of single sets. The standard error of their mean is smaller by √S.",
-                    partial(_biased, value=_balanced, interval=partial(_student, root=False)),
-                ),
-                (
-                    "items as unit",
-                    "The interval takes items for independent witnesses. Items of one set share its demonstrations: "
-                    "the set is the unit.",
-                    _items_as_unit,
-                ),
-            ),
+            _OF_BALANCED,
         ),
         _bias_variant(
             PREFERENCE_NAME,
@@ -246,28 +273,7 @@ BIAS_OVER_SETS = Task(
                 "ends_code": "resampled = np.array(values)[draws].mean(axis=1)\n"
                 "low, high = np.quantile(resampled, [0.025, 0.975])",
             },
-            (
-                (
-                    "accuracy",
-                    "This is h1-accuracy. Its difference to h2-accuracy is asked for.",
-                    partial(_biased, value=_accuracy, interval=_percentile),
-                ),
-                (
-                    "ninety",
-                    "This interval leaves out 5 % on either side. It is 2.5 %.",
-                    partial(_biased, value=_preference, interval=partial(_percentile, levels=(0.05, 0.95))),
-                ),
-                (
-                    "not resampled",
-                    "These are quantiles of the sets' own values: how sets differ, and not how sure their mean is.",
-                    partial(_biased, value=_preference, interval=_ends_of_values),
-                ),
-                (
-                    "standard errors",
-                    "The ends are standard errors away from the mean. The quantiles of the resamples are asked for.",
-                    partial(_biased, value=_preference, interval=_two_errors),
-                ),
-            ),
+            _OF_PREFERENCE,
         ),
     ),
     hint="Which items are left in a set? Then one number a set, and only then mean and interval over the sets.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy as np
 
 from course_lib.classroom.assignments.assignment import (
     Case,
-    Mistake,
     Task,
     Variant,
 )
-from course_lib.classroom.assignments.building import log_softmax
+from course_lib.classroom.assignments.building import log_softmax, with_last
+from course_lib.classroom.checking.explaining import Mistakes
 
 Normalise = Callable[[np.ndarray], np.ndarray]
 Prior = Callable[[np.ndarray, Any, Normalise], np.ndarray]
@@ -28,10 +29,6 @@ def _geometric(values: np.ndarray, content_free: np.ndarray, normalise: Normalis
     return normalise(content_free).mean(axis=0)
 
 
-def _arithmetic(values: np.ndarray, content_free: np.ndarray, normalise: Normalise) -> np.ndarray:
-    return np.log(np.exp(normalise(content_free)).mean(axis=0))
-
-
 def _of_items(values: np.ndarray, strength: float, normalise: Normalise) -> np.ndarray:
     return strength * np.log(np.exp(normalise(values)).mean(axis=0))
 
@@ -41,7 +38,7 @@ def _at_quantile(values: np.ndarray, share: float, normalise: Normalise) -> np.n
 
 
 def _calibrated(
-    values: np.ndarray,
+    log_probabilities: np.ndarray,
     last: Any,
     *,
     prior: Prior,
@@ -51,17 +48,10 @@ def _calibrated(
     sums_to_one: bool = True,
 ) -> dict[str, np.ndarray]:
     with np.errstate(all="ignore"):
-        scores = normalise(values) - sign * prior(values, last, normalise)
+        scores = normalise(log_probabilities) - sign * prior(log_probabilities, last, normalise)
         probabilities = np.exp(normalise(scores) if sums_to_one else scores)
-    answers = (values if answered_before else probabilities).argmax(axis=1)
+    answers = (log_probabilities if answered_before else probabilities).argmax(axis=1)
     return {"probabilities": probabilities, "answers": answers}
-
-
-def _two_arguments(function: Callable[..., Any], last_name: str) -> Callable[..., Any]:
-    def named(log_probabilities: Any, **last: Any) -> Any:
-        return function(log_probabilities, last[last_name])
-
-    return named
 
 
 def _calibration_cases(rng: np.random.Generator, variant: str) -> list[Case]:
@@ -101,48 +91,106 @@ QUANTILE_NAME = "at a known share of label 1"
 LAST_ARGUMENT = {GEOMETRIC_NAME: "content_free", ITEMS_NAME: "strength", QUANTILE_NAME: "share"}
 
 
-def _calibration_variant(
-    name: str, prior: Prior, texts: Mapping[str, str], further: Sequence[tuple[str, str, Prior]]
-) -> Variant:
-    right = partial(_calibrated, prior=prior)
+_SHARED = Mistakes()
+
+
+@_SHARED.add
+def _not_calibrated(right, **case):
+    """The probabilities are those of the model, its taste for one label included."""
+    return right(**case, sign=0)
+
+
+@_SHARED.add
+def _the_wrong_way(right, **case):
+    """The taste is put in once more, and not taken out: divide, do not multiply."""
+    return right(**case, sign=-1)
+
+
+@_SHARED.add
+def _answered_before(right, **case):
+    """The probabilities are right, but the answers are read off those before the calibration."""
+    return right(**case, answered_before=True)
+
+
+@_SHARED.add
+def _do_not_sum_to_1(right, **case):
+    """The scores are right, but they do not sum to 1 over the labels."""
+    return right(**case, sums_to_one=False)
+
+
+@_SHARED.add
+def _underflow(right, **case):
+    """Right, but very small probabilities become 0: subtract each row's largest logarithm before `exp`."""
+    return right(**case, normalise=_underflowing)
+
+
+def _calibration_variant(name: str, prior: Prior, texts: Mapping[str, str], priors: Mistakes) -> Variant:
     argument = LAST_ARGUMENT[name]
-    mistakes: list[tuple[str, str, Callable[..., Any]]] = [
-        (
-            "not calibrated",
-            "The probabilities are those of the model, its taste for one label included.",
-            partial(right, sign=0),
-        ),
-        (
-            "the wrong way",
-            "The taste is put in once more, and not taken out: divide, do not multiply.",
-            partial(right, sign=-1),
-        ),
-        (
-            "answered before",
-            "The probabilities are right, but the answers are read off those before the calibration.",
-            partial(right, answered_before=True),
-        ),
-        (
-            "do not sum to 1",
-            "The scores are right, but they do not sum to 1 over the labels.",
-            partial(right, sums_to_one=False),
-        ),
-        (
-            "underflow",
-            "Right, but very small probabilities become 0: subtract each row's largest logarithm before `exp`.",
-            partial(right, normalise=_underflowing),
-        ),
-        *((key, hint, partial(_calibrated, prior=wrong)) for key, hint, wrong in further),
+    right = with_last(partial(_calibrated, prior=prior), argument)
+    mistakes = [
+        replace(one, function=with_last(partial(_calibrated, prior=one.function), argument)) for one in priors
     ]
     example = np.log([[0.2, 0.8], [0.4, 0.6]]) if name == GEOMETRIC_NAME else 0.5
-    value = right(np.log([[0.3, 0.6], [0.1, 0.4]]), example)["probabilities"]
+    value = right(log_probabilities=np.log([[0.3, 0.6], [0.1, 0.4]]), **{argument: example})["probabilities"]
     texts = {**texts, "argument": argument, "value": str(value.round(4).tolist())}
     return Variant(
         name,
         texts,
-        _two_arguments(right, argument),
-        tuple(Mistake(key, hint, _two_arguments(wrong, argument)) for key, hint, wrong in mistakes),
+        right,
+        [*_SHARED.of(right), *mistakes],
     )
+
+
+# Mistakes that are another prior.
+_OTHER_GEOMETRIC, _OTHER_OF_ITEMS, _OTHER_QUANTILES = Mistakes(), Mistakes(), Mistakes()
+
+
+@_OTHER_GEOMETRIC.add
+def _arithmetic(values, content_free, normalise):
+    """This is the ordinary mean of the content-free probabilities. The geometric one is asked for."""
+    return np.log(np.exp(normalise(content_free)).mean(axis=0))
+
+
+@_OTHER_GEOMETRIC.add
+def _first_input_only(values, content_free, normalise):
+    """Only the first content-free input is used. Take them all."""
+    return normalise(content_free)[0]
+
+
+@_OTHER_OF_ITEMS.add
+def _full_strength(values, strength, normalise):
+    """`strength` has no effect: the prior goes to this power."""
+    return _of_items(values, 1.0, normalise)
+
+
+@_OTHER_OF_ITEMS.add
+def _geometric_of_items(values, strength, normalise):
+    """The prior is the mean of the logarithms. Take the mean of the probabilities."""
+    return strength * normalise(values).mean(axis=0)
+
+
+@_OTHER_OF_ITEMS.add
+def _before_they_sum_to_1(values, strength, normalise):
+    """An item whose labels are all likely weighs more in this mean. Make each sum to 1 first."""
+    return strength * np.log(np.exp(values).mean(axis=0))
+
+
+@_OTHER_QUANTILES.add
+def _other_side(values, share, normalise):
+    """This share of the items gets label 0. It is that of label 1."""
+    return _at_quantile(values, 1 - share, normalise)
+
+
+@_OTHER_QUANTILES.add
+def _median(values, share, normalise):
+    """This is the median, whatever the share is."""
+    return _at_quantile(values, 0.5, normalise)
+
+
+@_OTHER_QUANTILES.add
+def _mean(values, share, normalise):
+    """The log-odds are moved by their mean. Take the quantile."""
+    return np.array([0, np.mean(values[:, 1] - values[:, 0])])
 
 
 CALIBRATE = Task(
@@ -161,18 +209,7 @@ CALIBRATE = Task(
                 "example": "np.log([[0.2, 0.8], [0.4, 0.6]])",
                 "code": "log_prior = over_labels(content_free).mean(axis=0)",
             },
-            (
-                (
-                    "arithmetic",
-                    "This is the ordinary mean of the content-free probabilities. The geometric one is asked for.",
-                    _arithmetic,
-                ),
-                (
-                    "first input only",
-                    "Only the first content-free input is used. Take them all.",
-                    lambda values, content_free, normalise: normalise(content_free)[0],
-                ),
-            ),
+            _OTHER_GEOMETRIC,
         ),
         _calibration_variant(
             ITEMS_NAME,
@@ -184,23 +221,7 @@ CALIBRATE = Task(
                 "example": "0.5",
                 "code": "log_prior = strength * np.log(np.exp(log_p).mean(axis=0))",
             },
-            (
-                (
-                    "full strength",
-                    "`strength` has no effect: the prior goes to this power.",
-                    lambda values, strength, normalise: _of_items(values, 1.0, normalise),
-                ),
-                (
-                    "geometric",
-                    "The prior is the mean of the logarithms. Take the mean of the probabilities.",
-                    lambda values, strength, normalise: strength * normalise(values).mean(axis=0),
-                ),
-                (
-                    "before they sum to 1",
-                    "An item whose labels are all likely weighs more in this mean. Make each sum to 1 first.",
-                    lambda values, strength, normalise: strength * np.log(np.exp(values).mean(axis=0)),
-                ),
-            ),
+            _OTHER_OF_ITEMS,
         ),
         _calibration_variant(
             QUANTILE_NAME,
@@ -212,23 +233,7 @@ CALIBRATE = Task(
                 "example": "0.5",
                 "code": "log_prior = np.array([0, np.quantile(log_p[:, 1] - log_p[:, 0], 1 - share)])",
             },
-            (
-                (
-                    "other side",
-                    "This share of the items gets label 0. It is that of label 1.",
-                    lambda values, share, normalise: _at_quantile(values, 1 - share, normalise),
-                ),
-                (
-                    "median",
-                    "This is the median, whatever the share is.",
-                    lambda values, share, normalise: _at_quantile(values, 0.5, normalise),
-                ),
-                (
-                    "mean",
-                    "The log-odds are moved by their mean. Take the quantile.",
-                    lambda values, share, normalise: np.array([0, np.mean(values[:, 1] - values[:, 0])]),
-                ),
-            ),
+            _OTHER_QUANTILES,
         ),
     ),
     hint="Stay with logarithms: make each row sum to 1, subtract the prior's logarithm, make it sum to 1 again.",
