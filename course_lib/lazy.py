@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 
 def lazy_face(
-    package: str, names: Mapping[str, Sequence[str]]
+    package: str, shown: str | Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Make a package's `__getattr__`, `__dir__` and `__all__`, so that importing the package imports no module.
 
-    Type checkers and editors do not see the names: the package's file imports them for these too, and hides
-    `__getattr__` from them, since with it any name would pass.
+    Type checkers and editors do not see what is loaded so: the package's file imports the names for these too, and
+    hides `__getattr__` from them, since with it any name would pass.
 
     Args:
         package: the package's `__name__`.
-        names: the names by the module in which they stand: "trainer" is a module of the package,
-            "experiments.toy" one of a package in it, and what begins with "course_lib." a module elsewhere.
+        shown: the package's `__file__`, whose imports for type checkers name the names and their modules; or the names
+            by module: "trainer" is a module of the package, "experiments.toy" one of a package in it, and what begins
+            with "course_lib." a module elsewhere.
 
     Returns:
         The three, in this order.
@@ -29,10 +32,15 @@ def lazy_face(
         if TYPE_CHECKING:
             from course_lib.smart.trainer import SmartTrainer as SmartTrainer
         else:
-            __getattr__, __dir__, __all__ = lazy_face(__name__, {"trainer": ["SmartTrainer"]})
+            __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)
         ```
     """
-    modules = {name: module for module, held in names.items() for name in held}
+    held = (
+        shown
+        if isinstance(shown, Mapping)
+        else names_for_type_checkers(ast.parse(Path(shown).read_text("utf-8")))
+    )
+    modules = {name: module for module, names in held.items() for name in names}
 
     def load(name: str) -> Any:
         if name not in modules:
@@ -45,3 +53,14 @@ def lazy_face(
         return sorted({*vars(sys.modules[package]), *modules})
 
     return load, list_names, sorted(modules)
+
+
+def names_for_type_checkers(tree: ast.Module) -> dict[str, list[str]]:
+    """Return the names that a file imports under `if TYPE_CHECKING:`, by module."""
+    blocks = [
+        node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    found: dict[str, list[str]] = {}
+    for node in (node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)):
+        found.setdefault(node.module or "", []).extend(alias.name for alias in node.names)
+    return found

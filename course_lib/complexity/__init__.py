@@ -20,13 +20,4 @@ if TYPE_CHECKING:
     from course_lib.complexity.updating import retrieval_accuracy as retrieval_accuracy
     from course_lib.complexity.updating import split_run_rows as split_run_rows
 else:
-    __getattr__, __dir__, __all__ = lazy_face(
-        __name__,
-        {
-            "capacity": ["generalization_gaps", "sample_size_sweep"],
-            "descent": ["bowl", "gradient_descent", "largest_stable_step"],
-            "polynomial": ["degree_sweep", "draw_points", "fit_polynomial", "mean_squared_error"],
-            "ratio": ["parameter_ratio", "ratio_table"],
-            "updating": ["learning_rate_sweep", "retrieval_accuracy", "split_run_rows"],
-        },
-    )
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -23,20 +23,4 @@ if TYPE_CHECKING:
     from course_lib.finetuning.optimizing import Update as Update
     from course_lib.finetuning.optimizing import descend as descend
 else:
-    __getattr__, __dir__, __all__ = lazy_face(
-        __name__,
-        {
-            "batches": [
-                "Batch",
-                "POOL_BATCHES",
-                "TEXT_COLUMNS",
-                "collate",
-                "encode",
-                "length_bucketed_batches",
-                "text_columns",
-            ],
-            "evaluating": ["Evaluation", "evaluate", "refuse_padding_that_counts"],
-            "loop": ["ExtraLoss", "FinetuningSettings", "Step", "finetune"],
-            "optimizing": ["BestWeights", "Update", "descend"],
-        },
-    )
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -27,21 +27,4 @@ if TYPE_CHECKING:
     from course_lib.models.weights import relative_distance as relative_distance
     from course_lib.runs.hardware import choose_device as choose_device
 else:
-    __getattr__, __dir__, __all__ = lazy_face(
-        __name__,
-        {
-            "course_lib.runs.hardware": ["choose_device"],
-            "context": [
-                "find_context_length",
-                "num_virtual_tokens",
-                "refuse_too_long",
-                "rope_border",
-                "text_config",
-            ],
-            "generating": ["complete", "embed", "next_token_probabilities"],
-            "loaded": ["EMBEDDED", "ModelAndTokenizer", "floating_dtype"],
-            "loading": ["kept_language_model", "load_classifier", "load_encoder", "load_language_model"],
-            "outputs": ["output_only_at", "refuse_looking_ahead"],
-            "weights": ["count_parameters", "encoder_weights", "relative_distance"],
-        },
-    )
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -11,11 +11,4 @@ if TYPE_CHECKING:
     from course_lib.plotting.style import shortened as shortened
     from course_lib.plotting.widgets import slider as slider
 else:
-    __getattr__, __dir__, __all__ = lazy_face(
-        __name__,
-        {
-            "display": ["show"],
-            "style": ["horizontal_bars", "panels", "shortened"],
-            "widgets": ["slider"],
-        },
-    )
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

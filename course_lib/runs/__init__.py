@@ -17,13 +17,4 @@ if TYPE_CHECKING:
     from course_lib.runs.resuming import run_resumable as run_resumable
     from course_lib.runs.seeds import seed_everything as seed_everything
 else:
-    __getattr__, __dir__, __all__ = lazy_face(
-        __name__,
-        {
-            "journal": ["Journal"],
-            "profiles": ["PROFILE_NAMES", "PROFILE_VARIABLE", "Profile", "profile"],
-            "records": ["ResultRecord", "load_published", "load_record", "package_versions"],
-            "resuming": ["run_resumable"],
-            "seeds": ["seed_everything"],
-        },
-    )
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

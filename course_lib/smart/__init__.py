@@ -19,16 +19,4 @@ if TYPE_CHECKING:
     from course_lib.smart.trainer import SmartTrainingArguments as SmartTrainingArguments
     from course_lib.smart.weight import smoothness_shares as smoothness_shares
 else:
-    __getattr__, __dir__, __all__ = lazy_face(
-        __name__,
-        {
-            "divergence": ["squared_difference", "symmetric_kl"],
-            "embeddings": ["forward_from_embeddings", "word_embeddings"],
-            "loss": ["SmartLoss", "SmartTerms"],
-            "proximal": ["BregmanProximalPoint", "beta_from_half_life"],
-            "replay": ["DropoutReplay"],
-            "smoothness": ["SmoothnessRegularizer"],
-            "trainer": ["SmartTrainer", "SmartTrainingArguments"],
-            "weight": ["smoothness_shares"],
-        },
-    )
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

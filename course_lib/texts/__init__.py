@@ -19,12 +19,4 @@ if TYPE_CHECKING:
     from course_lib.texts.sources import Split as Split
     from course_lib.texts.sources import TextSource as TextSource
 else:
-    __getattr__, __dir__, __all__ = lazy_face(
-        __name__,
-        {
-            "groups": ["MIN_SHARED_CHARACTERS", "assign_groups", "normalise"],
-            "loading": ["load_texts"],
-            "sampling": ["labelled_splits", "sample_texts", "with_binary_labels"],
-            "sources": ["IDENTITIES", "NLI_LABELS", "SPLITS", "TEXT_SOURCES", "Split", "TextSource"],
-        },
-    )
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)
