@@ -50,11 +50,6 @@ STILL_TOO_LARGE = {
     "icl/experiments/measuring.py",
     "icl/hypotheses.py",
     "icl/scorers/endpoint.py",
-    "ppt",
-    "ppt/pretraining/documents.py",
-    "ppt/pretraining/shipped.py",
-    "ppt/pretraining/tasks.py",
-    "ppt/training.py",
 }
 
 

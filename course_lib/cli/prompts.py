@@ -11,7 +11,7 @@ from course_lib.errors import CourseError
 from course_lib.locations import check_output_file, written_output
 
 if TYPE_CHECKING:
-    from course_lib.ppt.user_predictions import PromptPredictions
+    from course_lib.ppt.user_texts import PromptPredictions
 
 
 def pretrain(
@@ -41,7 +41,7 @@ def pretrain(
     folder = pretrain_task(
         task,
         folder=out,
-        source=model,
+        model_source=model,
         num_steps=num_steps,
         batch_size=batch_size,
         num_virtual_tokens=num_virtual_tokens,
@@ -76,8 +76,8 @@ def tune(
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
 ) -> None:
     """Tune a soft prompt for your own model and texts."""
-    from course_lib.ppt.training import PromptTrainingSettings
-    from course_lib.ppt.user_tuning import tune_prompt
+    from course_lib.ppt.optimisation import PromptTrainingSettings
+    from course_lib.ppt.user_texts import tune_prompt
     from course_lib.texts.user_files import split_names
 
     settings = PromptTrainingSettings(
@@ -97,7 +97,7 @@ def tune(
         start=start,
         num_virtual_tokens=num_virtual_tokens,
         settings=settings,
-        source=model,
+        model_source=model,
     )
     typer.echo(result.evaluation_table().to_string(index=False, float_format="{:.3f}".format))
     typer.echo(f"kept step {result.kept_step}, written: {out}")
@@ -127,7 +127,7 @@ def predict(
 
 def evaluate(
     folder: Annotated[Path | None, typer.Option(help="The prompts; data/prompts by default.")] = None,
-    tasks: Annotated[str, typer.Option(help="Which, joined by commas.")] = "pair,choice,single,unified",
+    tasks: Annotated[str | None, typer.Option(help="Which, joined by commas; all by default.")] = None,
     model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
     num_test: Annotated[int, typer.Option(help="Held-out examples of each task.")] = 600,
     num_development: Annotated[int, typer.Option(help="Examples to choose the hard pattern on.")] = 200,
@@ -145,7 +145,9 @@ def evaluate(
     from course_lib.texts.user_files import split_names
 
     if prompt is None and texts is None:
-        _evaluate_shipped(folder, split_names("tasks", tasks), model, num_test, num_development)
+        _evaluate_shipped(
+            folder, None if tasks is None else split_names("tasks", tasks), model, num_test, num_development
+        )
         return
     if prompt is None or texts is None:
         raise CourseError(
@@ -163,12 +165,12 @@ def evaluate(
 
 
 def _evaluate_shipped(
-    folder: Path | None, tasks: list[str], model: str, num_test: int, num_development: int
+    folder: Path | None, tasks: list[str] | None, model: str, num_test: int, num_development: int
 ) -> None:
-    from course_lib.ppt.pretraining.shipped import evaluate_shipped
+    from course_lib.ppt.pretraining.evaluation import evaluate_shipped
 
     record = evaluate_shipped(
-        folder, task_names=tasks, num_test=num_test, num_development=num_development, source=model
+        folder, task_names=tasks, num_test=num_test, num_development=num_development, model_source=model
     )
     columns = ["task", "num_test", "guessing", "untrained_hybrid", "hard"]
     columns += ["trained_hybrid", "trained_hybrid_low", "trained_hybrid_high", "apart"]
@@ -185,14 +187,14 @@ def _predictions(
     **options: Any,
 ) -> PromptPredictions:
     from course_lib.models import choose_device
-    from course_lib.ppt.user_predictions import predict_texts
+    from course_lib.ppt.user_texts import predict_texts
     from course_lib.texts.user_files import split_names
 
     choose_device(options["device"])
     return predict_texts(
         texts,
         prompt,
-        source=model,
+        model_source=model,
         words=None if words is None else split_names("words", words),
         labels=None if labels is None else split_names("labels", labels),
         template=template,

@@ -1,147 +1,77 @@
 """Chapter 3: pre-trained prompt tuning."""
 
-from course_lib.models.fingerprint import (
-    ModelFingerprint,
-    model_fingerprint,
-    weights_hash,
-)
-from course_lib.ppt.examples import (
-    PromptExample,
-)
-from course_lib.ppt.fewshot.run import (
-    choose_learning_rates,
-    few_shot_run,
-    few_shot_table,
-    median_accuracy,
-    pilot_differences,
-    pilot_rows,
-    pilot_run,
-    pilot_variants,
-)
-from course_lib.ppt.fewshot.tasks import (
-    METHODS,
-    TASKS,
-    FewShotMethod,
-    FewShotSplit,
-    FewShotTask,
-    few_shot_split,
-)
-from course_lib.ppt.fewshot.tuning import finetune_language_model
-from course_lib.ppt.label_scoring import (
-    label_loss,
-    label_scores,
-    make_label_batch,
-)
-from course_lib.ppt.patterns import (
-    PATTERNS,
-    Pattern,
-    as_multiple_choice,
-    choice_pattern,
-    find_pattern,
-    nli_pattern,
-    pair_pattern,
-    sentiment_pattern,
-    single_pattern,
-    unified_pattern,
-)
-from course_lib.ppt.pretraining.documents import (
-    Labeller,
-    build_cls_examples,
-    build_nsp_examples,
-    build_nss_examples,
-    build_unified_examples,
-    examples_per_second,
-    labeller_texts,
-    split_sentences,
-    train_labeller,
-)
-from course_lib.ppt.pretraining.probing import probe_task
-from course_lib.ppt.pretraining.shipped import (
-    evaluate_shipped,
-    evaluate_task,
-    pretrain_task,
-    shipped_folder,
-    shipped_training,
-)
-from course_lib.ppt.pretraining.tasks import (
-    pretraining_examples,
-    pretraining_rows,
-    pseudo_labels,
-    write_examples,
-)
-from course_lib.ppt.soft_prompt import (
-    SoftPrompt,
-    initialise,
-    load_soft_prompt,
-)
-from course_lib.ppt.training import (
-    PromptTrainingResult,
-    PromptTrainingSettings,
-    evaluate_prompt,
-    pretrain_prompt,
-    train_prompt,
-)
-from course_lib.ppt.user_tuning import tune_prompt
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "METHODS",
-    "PATTERNS",
-    "TASKS",
-    "FewShotMethod",
-    "FewShotSplit",
-    "FewShotTask",
-    "Labeller",
-    "ModelFingerprint",
-    "Pattern",
-    "PromptExample",
-    "PromptTrainingResult",
-    "PromptTrainingSettings",
-    "SoftPrompt",
-    "as_multiple_choice",
-    "build_cls_examples",
-    "build_nsp_examples",
-    "build_nss_examples",
-    "build_unified_examples",
-    "choice_pattern",
-    "choose_learning_rates",
-    "evaluate_prompt",
-    "evaluate_shipped",
-    "evaluate_task",
-    "examples_per_second",
-    "few_shot_run",
-    "few_shot_split",
-    "few_shot_table",
-    "find_pattern",
-    "finetune_language_model",
-    "initialise",
-    "label_loss",
-    "label_scores",
-    "labeller_texts",
-    "load_soft_prompt",
-    "make_label_batch",
-    "median_accuracy",
-    "model_fingerprint",
-    "nli_pattern",
-    "pair_pattern",
-    "pilot_differences",
-    "pilot_rows",
-    "pilot_run",
-    "pilot_variants",
-    "pretrain_prompt",
-    "pretrain_task",
-    "pretraining_examples",
-    "pretraining_rows",
-    "probe_task",
-    "pseudo_labels",
-    "sentiment_pattern",
-    "shipped_folder",
-    "shipped_training",
-    "single_pattern",
-    "split_sentences",
-    "train_labeller",
-    "train_prompt",
-    "tune_prompt",
-    "unified_pattern",
-    "weights_hash",
-    "write_examples",
-]
+from course_lib.lazy import lazy_face
+
+if TYPE_CHECKING:
+    from course_lib.ppt.examples import PromptExample as PromptExample
+    from course_lib.ppt.examples import write_examples as write_examples
+    from course_lib.ppt.fewshot.methods import METHODS as METHODS
+    from course_lib.ppt.fewshot.pilot import pilot_differences as pilot_differences
+    from course_lib.ppt.fewshot.pilot import pilot_rows as pilot_rows
+    from course_lib.ppt.fewshot.pilot import pilot_run as pilot_run
+    from course_lib.ppt.fewshot.pilot import pilot_variants as pilot_variants
+    from course_lib.ppt.fewshot.run import few_shot_run as few_shot_run
+    from course_lib.ppt.fewshot.tables import few_shot_table as few_shot_table
+    from course_lib.ppt.fewshot.tasks import FEW_SHOT_TASKS as FEW_SHOT_TASKS
+    from course_lib.ppt.label_scoring import label_loss as label_loss
+    from course_lib.ppt.label_scoring import label_scores as label_scores
+    from course_lib.ppt.label_scoring import make_label_batch as make_label_batch
+    from course_lib.ppt.optimisation import PromptTrainingSettings as PromptTrainingSettings
+    from course_lib.ppt.patterns import Pattern as Pattern
+    from course_lib.ppt.pretraining.examples import build_cls_examples as build_cls_examples
+    from course_lib.ppt.pretraining.examples import build_nsp_examples as build_nsp_examples
+    from course_lib.ppt.pretraining.examples import build_nss_examples as build_nss_examples
+    from course_lib.ppt.pretraining.examples import build_unified_examples as build_unified_examples
+    from course_lib.ppt.pretraining.shipped import shipped_folder as shipped_folder
+    from course_lib.ppt.pretraining.shipped import shipped_training as shipped_training
+    from course_lib.ppt.pretraining.tasks import PRETRAINING_TASKS as PRETRAINING_TASKS
+    from course_lib.ppt.pretraining.tasks import find_pattern as find_pattern
+    from course_lib.ppt.pretraining.tasks import pretraining_examples as pretraining_examples
+    from course_lib.ppt.pretraining.tasks import pretraining_rows as pretraining_rows
+    from course_lib.ppt.soft_prompt import SoftPrompt as SoftPrompt
+    from course_lib.ppt.soft_prompt import initialise as initialise
+    from course_lib.ppt.soft_prompt import load_soft_prompt as load_soft_prompt
+    from course_lib.ppt.training import PromptTrainingResult as PromptTrainingResult
+    from course_lib.ppt.training import evaluate_prompt as evaluate_prompt
+    from course_lib.ppt.training import pretrain_prompt as pretrain_prompt
+    from course_lib.ppt.training import train_prompt as train_prompt
+    from course_lib.ppt.user_texts import predict_texts as predict_texts
+    from course_lib.ppt.user_texts import tune_prompt as tune_prompt
+else:
+    __getattr__, __dir__, __all__ = lazy_face(
+        __name__,
+        {
+            "examples": ["PromptExample", "write_examples"],
+            "fewshot.methods": ["METHODS"],
+            "fewshot.pilot": ["pilot_differences", "pilot_rows", "pilot_run", "pilot_variants"],
+            "fewshot.run": ["few_shot_run"],
+            "fewshot.tables": ["few_shot_table"],
+            "fewshot.tasks": ["FEW_SHOT_TASKS"],
+            "label_scoring": ["label_loss", "label_scores", "make_label_batch"],
+            "patterns": ["Pattern"],
+            "pretraining.examples": [
+                "build_cls_examples",
+                "build_nsp_examples",
+                "build_nss_examples",
+                "build_unified_examples",
+            ],
+            "pretraining.shipped": ["shipped_folder", "shipped_training"],
+            "pretraining.tasks": [
+                "PRETRAINING_TASKS",
+                "find_pattern",
+                "pretraining_examples",
+                "pretraining_rows",
+            ],
+            "soft_prompt": ["SoftPrompt", "initialise", "load_soft_prompt"],
+            "training": [
+                "PromptTrainingResult",
+                "PromptTrainingSettings",
+                "evaluate_prompt",
+                "pretrain_prompt",
+                "train_prompt",
+            ],
+            "user_texts": ["predict_texts", "tune_prompt"],
+        },
+    )

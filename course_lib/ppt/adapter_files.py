@@ -8,14 +8,16 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from peft import PromptTuningConfig, TaskType
 
 from course_lib.errors import CourseError
 from course_lib.locations import RECORD_FILE, check_output_folder, record_own_file, replace_folder
 from course_lib.models.fingerprint import ModelFingerprint
-
-if TYPE_CHECKING:
-    import torch
 
 # PEFT's two files, and ours beside them.
 CONFIG_FILE = "adapter_config.json"
@@ -49,7 +51,7 @@ def write_adapter(folder: Path, adapter: Adapter, more: Mapping[str, str] | None
         more: further files by name, each a text.
 
     Raises:
-        CourseError: as `check_adapter_folder`.
+        CourseError: what `check_adapter_folder` refuses.
     """
     more = more or {}
     folder = check_adapter_folder(folder, tuple(more))
@@ -77,7 +79,7 @@ def check_adapter_folder(folder: Path | str, more: Sequence[str] = ()) -> Path:
         The folder, with links resolved.
 
     Raises:
-        CourseError: as `check_output_folder`; or the folder holds another kind of thing that the course wrote.
+        CourseError: what `check_output_folder` refuses; the folder holds another kind of thing that the course wrote.
     """
     folder = check_output_folder(folder).resolve()
     names = {CONFIG_FILE, WEIGHTS_FILE, COURSE_FILE, RECORD_FILE, *more}
@@ -122,9 +124,6 @@ def read_adapter(folder: Path) -> Adapter:
 
 
 def _write_files(folder: Path, adapter: Adapter) -> None:
-    import safetensors.torch
-    from peft import PromptTuningConfig, TaskType
-
     rows, initialisation, fingerprint, task = adapter
     if fingerprint is None:
         raise CourseError("An adapter is written with the fingerprint of its model.", given=str(folder))
@@ -173,9 +172,6 @@ def _refuse_other_adapters(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def _read_rows(file: Path) -> torch.Tensor:
-    import safetensors
-    import safetensors.torch
-
     if not file.is_file():
         raise CourseError(
             f"The adapter has no {WEIGHTS_FILE}; pickled weights are never loaded.",

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
 
 from course_lib.errors import CourseError
 from course_lib.locations import written_whole
-
-if TYPE_CHECKING:
-    import torch
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _VERSION = 1
@@ -29,8 +30,6 @@ def write_checkpoint(
         identity: what must be the same for the checkpoint to be of a run.
         record: anything else, JSON-able.
     """
-    import safetensors.torch
-
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     whole = {**record, "version": _VERSION, "tensors": tensors_hash(kept), "identity": dict(identity)}
     with written_whole(file) as temporary:
@@ -67,8 +66,6 @@ def read_checkpoint(
 
 
 def _read_whole(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    import safetensors
-
     try:
         with safetensors.safe_open(file, framework="pt") as opened:
             record = json.loads((opened.metadata() or {})["course"])
@@ -86,7 +83,7 @@ def _read_whole(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def tensors_hash(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Give the SHA-256 of tensors by name, bit for bit."""
+    """Return the SHA-256 of tensors by name, bit for bit."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(f"{name} {tuple(tensors[name].shape)}".encode())

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from datasets import Dataset
 
 from course_lib.errors import CourseError
 from course_lib.finetuning import POOL_BATCHES, Evaluation, length_bucketed_batches
-from course_lib.models import ModelAndTokenizer, find_context_length, refuse_too_long
+from course_lib.models.context import find_context_length, refuse_too_long
+from course_lib.models.loaded import ModelAndTokenizer
 from course_lib.ppt.label_scoring import label_scores, make_label_batch
-from course_lib.ppt.processes import Processes
+from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.soft_prompt import SoftPrompt
 from course_lib.prompts.verbalizers import LabelIds, Verbalizer, find_label_ids
-
-if TYPE_CHECKING:
-    import numpy as np
-    import torch
 
 
 class PromptExample(NamedTuple):
@@ -39,6 +42,8 @@ class PromptExample(NamedTuple):
     num_options: int | None = None
 
 
+# An example's tokens and its label.
+TokenizedExample = tuple[LabelIds, int]
 # Rows may be a `datasets.Dataset` or a list of mappings with these names, or of tuples in this order.
 Examples = Sequence[Any]
 
@@ -109,28 +114,52 @@ def _whole(value: Any) -> int:
     return int(value.__index__())
 
 
+def write_examples(rows: Sequence[Mapping[str, Any]], patterns: Sequence[Pattern]) -> Dataset:
+    """Write rows with patterns that take turns.
+
+    Args:
+        rows: as `pretraining_rows` gives.
+        patterns: one or several, with as many label words each.
+
+    Returns:
+        Rows with `text`, `label` and `num_options`.
+
+    Raises:
+        CourseError: no pattern, or a row that a pattern does not fit.
+    """
+    if not patterns:
+        raise CourseError("There is no pattern to write with.", given=[], mend="Use kinds=('hybrid',).")
+    written = []
+    for number, row in enumerate(rows):
+        pattern = patterns[number % len(patterns)]
+        written.append(
+            {"text": pattern.text(row), "label": row["label"], "num_options": pattern.num_labels(row)}
+        )
+    return Dataset.from_list(written)
+
+
 @dataclass(frozen=True)
 class TaskTokens:
     """What turns examples into tokens behind a prompt.
 
     Args:
-        language_model: whose tokenizer and context length count.
+        loaded: whose tokenizer and context length count.
         verbalizer: the label words.
         num_virtual_tokens: rows of the prompt; 0 without one.
     """
 
-    language_model: ModelAndTokenizer
+    loaded: ModelAndTokenizer
     verbalizer: Verbalizer
     num_virtual_tokens: int
 
     @property
     def device(self) -> Any:
         """The model's device."""
-        return self.language_model.model.device
+        return self.loaded.model.device
 
     def check(self, examples: Examples) -> str:
         """Look at every row before the first step, and give a hash of them all."""
-        context = find_context_length(self.language_model.model)
+        context = find_context_length(self.loaded.model)
         longest_label = max(len(word.encode()) for word in self.verbalizer.continuations)
         digest = hashlib.sha256()
         for number, example in enumerate(read_examples(examples, self.verbalizer)):
@@ -142,29 +171,29 @@ class TaskTokens:
         return digest.hexdigest()
 
     def tokens(self, examples: Sequence[PromptExample], *, first_number: int = 0) -> list[LabelIds]:
-        """Give each example's tokens, and those of the labels that it offers; refuse what is too long."""
+        """Return each example's tokens, and those of the labels that it offers; refuse what is too long."""
         found: list[LabelIds | None] = [None] * len(examples)
         for num_options in {example.num_options for example in examples}:
             rows = [i for i, example in enumerate(examples) if example.num_options == num_options]
             words = self.verbalizer.continuations[:num_options]
             texts = [examples[i].text for i in rows]
-            for i, ids in zip(rows, find_label_ids(self.language_model.tokenizer, texts, words), strict=True):
+            for i, ids in zip(rows, find_label_ids(self.loaded.tokenizer, texts, words), strict=True):
                 found[i] = ids
         whole = [ids for ids in found if ids is not None]
         # a label's last token is only predicted
         longest = [ids.context + max(ids.labels, key=len)[:-1] for ids in whole]
         refuse_too_long(
             longest,
-            find_context_length(self.language_model.model),
+            find_context_length(self.loaded.model),
             num_virtual_tokens=self.num_virtual_tokens,
             first_number=first_number,
         )
         return whole
 
     def scores(self, prompt: SoftPrompt | None, tokens: Sequence[LabelIds]) -> tuple[torch.Tensor, int]:
-        """Give the scores [B, num_labels], and the number of tokens that were read."""
+        """Return the scores [B, num_labels], and the number of tokens that were read."""
         batch = make_label_batch(tokens, self.verbalizer.num_labels, device=self.device)
-        return label_scores(self.language_model.model, prompt, batch), batch.num_tokens
+        return label_scores(self.loaded.model, prompt, batch), batch.num_tokens
 
 
 class Batches:
@@ -176,19 +205,17 @@ class Batches:
         self.digest = task.check(examples)
         self._size = batch_size
         self._seed = seed
-        self._kept: tuple[tuple[int, int], list[list[tuple[LabelIds, int]]]] | None = None
+        self._kept: tuple[tuple[int, int], list[list[TokenizedExample]]] | None = None
 
-    def at(self, step: int) -> list[tuple[LabelIds, int]]:
-        """Give the examples of a step, counted from 1, as tokens and label."""
+    def at(self, step: int) -> list[TokenizedExample]:
+        """Return the examples of a step, counted from 1, as tokens and label."""
         epoch, number = divmod(step - 1, math.ceil(len(self.examples) / self._size))
         pool, place = divmod(number, POOL_BATCHES)
         if self._kept is None or self._kept[0] != (epoch, pool):
             self._kept = ((epoch, pool), self._pool(epoch, pool))
         return self._kept[1][place]
 
-    def _pool(self, epoch: int, pool: int) -> list[list[tuple[LabelIds, int]]]:
-        import numpy as np
-
+    def _pool(self, epoch: int, pool: int) -> list[list[TokenizedExample]]:
         order = np.random.default_rng([self._seed, epoch]).permutation(len(self.examples))
         size = self._size * POOL_BATCHES
         rows = order[pool * size : (pool + 1) * size].tolist()
@@ -200,7 +227,43 @@ class Batches:
         return [[(tokens[i], read[i].label) for i in batch] for batch in batches]
 
 
-class HeldOut:
+class Processes:
+    """The processes that share a step's batch: several where `torchrun` or `accelerate launch` started them.
+
+    Args:
+        device: the model's; None for this process alone.
+
+    Raises:
+        CourseError: several processes, and the model is not on this one's own device.
+    """
+
+    def __init__(self, device: torch.device | None) -> None:
+        self.index, self.count, self._accelerator = 0, 1, None
+        if device is None or int(os.environ.get("WORLD_SIZE", "1")) < 2:
+            return
+        accelerator: Any = Accelerator(cpu=device.type == "cpu")
+        own = accelerator.device
+        # a CPU's number means nothing: all processes share it
+        if own.type != device.type or (own.type != "cpu" and own.index not in (None, device.index)):
+            raise CourseError(
+                "Each process needs its model on a device of its own.",
+                given=f"the model is on {device}, this process is for {own}",
+                mend=f"Load it with device='{own}'.",
+            )
+        self.index, self.count = accelerator.process_index, accelerator.num_processes
+        self._accelerator = accelerator
+
+    @classmethod
+    def alone(cls) -> Processes:
+        """Return this process alone, whatever others there are."""
+        return cls(None)
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Add up over all processes."""
+        return values if self._accelerator is None else self._accelerator.reduce(values, reduction="sum")
+
+
+class HeldoutExamples:
     """Examples to evaluate on, turned into tokens once."""
 
     def __init__(self, task: TaskTokens, examples: Examples, batch_size: int = 32) -> None:
@@ -213,9 +276,6 @@ class HeldOut:
 
     def evaluate(self, prompt: SoftPrompt | None, processes: Processes) -> Evaluation:
         """Score all examples, the batches shared among the processes."""
-        import numpy as np
-        import torch
-
         scores = torch.zeros(len(self.labels), self.task.verbalizer.num_labels, device=self.task.device)
         with torch.no_grad():
             for rows in self.batches[processes.index :: processes.count]:
@@ -226,8 +286,6 @@ class HeldOut:
 
 
 def _refuse_bad_scores(scores: np.ndarray) -> None:
-    import numpy as np
-
     bad = (
         np.isnan(scores).any(axis=1) | (scores[:, :2] == -np.inf).any(axis=1) | (scores == np.inf).any(axis=1)
     )

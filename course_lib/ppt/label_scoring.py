@@ -11,18 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 from course_lib.checks import a_choice, a_tensor, border, check_count, check_labels
 from course_lib.errors import CourseError
-from course_lib.models import output_only_at, rope_border
+from course_lib.models.context import rope_border
 from course_lib.models.fingerprint import embedding_table
+from course_lib.models.outputs import output_only_at
 from course_lib.ppt.soft_prompt import SoftPrompt
 from course_lib.prompts.verbalizers import LabelIds, lay_out_rows, shared_length
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,6 @@ def make_label_batch(
         >>> batch.input_ids.tolist(), batch.num_shared, batch.columns.tolist()
         ([[7, 8, 9], [7, 8, 8]], 1, [2, 2, 1, 1])
     """
-    import torch
-
     if not isinstance(examples, Sequence) or not examples or not all(map(_is_label_ids, examples)):
         raise CourseError(
             "There must be at least one example, each the tokens of a text and of the labels behind it.",
@@ -112,7 +111,7 @@ def label_scores(
     *,
     share_prefix: bool | None = None,
 ) -> torch.Tensor:
-    """Give the log-probability of each label's whole continuation behind a soft prompt.
+    """Return the log-probability of each label's whole continuation behind a soft prompt.
 
     The log-probabilities are those of the whole vocabulary. Their `log_softmax` compares the label words with
     each other alone, whatever else the model would rather say; `label_loss` does that.
@@ -131,8 +130,6 @@ def label_scores(
     Raises:
         CourseError: rows on both sides of the length at which a model of "longrope" changes its angles.
     """
-    import torch
-
     rows = prompt.embeddings if isinstance(prompt, SoftPrompt) else prompt
     embedded = embedding_table(model)
     front = embedded(batch.input_ids[:0, 0]) if rows is None else rows.to(embedded.weight)
@@ -167,8 +164,6 @@ def _is_beyond_border(model: PreTrainedModel, batch: LabelBatch, num_front: int)
     border = rope_border(model)
     if border is None:
         return False
-    import torch
-
     ends = torch.zeros(len(batch.input_ids), dtype=torch.long, device=batch.columns.device)
     ends = ends.scatter_reduce(0, batch.rows, batch.columns, "amax")
     is_beyond = ends + 1 + num_front > border
@@ -188,7 +183,7 @@ def _is_label_ids(example: Any) -> bool:
 
 @border(scores=a_tensor, labels=a_tensor, reduction=a_choice("mean", "sum", "none"))
 def label_loss(scores: torch.Tensor, labels: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
-    """Give the cross-entropy over the label words at the answer position, and over nothing else.
+    """Return the cross-entropy over the label words at the answer position, and over nothing else.
 
     Args:
         scores: float [B, num_labels], what `label_scores` gives.
@@ -221,17 +216,12 @@ def label_loss(scores: torch.Tensor, labels: torch.Tensor, *, reduction: str = "
 def unchecked_label_loss(
     scores: torch.Tensor, labels: torch.Tensor, *, reduction: str = "mean"
 ) -> torch.Tensor:
-    """Give `label_loss` of what may be no number, for a loop that looks at the loss itself."""
-    import torch
-
+    """Return `label_loss` of what may be no number, for a loop that looks at the loss itself."""
     return torch.nn.functional.cross_entropy(scores, labels, reduction=reduction)
 
 
 def _keeps_plain_cache(model: PreTrainedModel) -> bool:
     """Say whether the model keeps keys and values of all earlier tokens, which rows can share."""
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
-
     config: Any = model.config
     kinds = getattr(config, "layer_types", None) or ["full_attention"]
     if any(kind != "full_attention" for kind in kinds) or getattr(config, "sliding_window", None):
@@ -244,8 +234,6 @@ def _behind_shared(
     model: PreTrainedModel, front: torch.Tensor, input_ids: torch.Tensor, start: int
 ) -> dict[str, Any]:
     """Run the prompt and the shared columns once; give the model's arguments for the rest of the rows."""
-    import torch
-
     shared = torch.cat([front, embedding_table(model)(input_ids[0, :start])])
     cache = model.base_model(inputs_embeds=shared[None], use_cache=True).past_key_values
     cache.batch_repeat_interleave(len(input_ids))

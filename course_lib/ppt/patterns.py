@@ -8,19 +8,19 @@ pattern, so that a prompt trained on the one fits the other.
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, get_args
+
+from transformers import PreTrainedTokenizerBase
 
 from course_lib.checks import border, check_choice, check_count, check_rows, check_text, check_texts
 from course_lib.errors import CourseError
 from course_lib.prompts.verbalizers import LabelIds, Verbalizer, find_label_ids
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-KINDS = ("hard", "soft", "hybrid")
+Kind = Literal["hard", "soft", "hybrid"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 SOFT = "{soft}"
 LETTERS = tuple("ABCDEFGHIJKLMNOP")
 
@@ -135,7 +135,7 @@ class Pattern:
         return self.hard_template.format(**{field: self._field_text(row, field) for field in self.fields})
 
     def num_labels(self, row: Mapping[str, Any]) -> int:
-        """Give how many of the label words, from the first, are answers to this row."""
+        """Return how many of the label words, from the first, are answers to this row."""
         return len(_checked_options(row["options"], self)) if self.fewer_options else self._num_words
 
     def label_ids(
@@ -151,7 +151,7 @@ class Pattern:
             For each row the text's tokens, and those of the label words that are answers to it.
 
         Raises:
-            CourseError: as `text`; label words that this tokenizer gives no tokens or the same tokens.
+            CourseError: what `text` refuses; label words that this tokenizer gives no tokens or the same tokens.
         """
         found = find_label_ids(tokenizer, [self.text(row) for row in rows], self.verbalizer.continuations)
         return [
@@ -230,8 +230,8 @@ _OPTION_FIELDS = {"options": lettered, "labelled": labelled}
 
 
 @border(first=_a_column, second=_a_column)
-def pair_pattern(kind: str = "hybrid", *, first: str = "first", second: str = "second") -> Pattern:
-    """Give the pattern of sentence pairs: yes, maybe or no.
+def pair_pattern(kind: Kind = "hybrid", *, first: str = "first", second: str = "second") -> Pattern:
+    """Return the pattern of sentence pairs: yes, maybe or no.
 
     Args:
         kind: "hard", "soft" or "hybrid".
@@ -250,13 +250,13 @@ def pair_pattern(kind: str = "hybrid", *, first: str = "first", second: str = "s
     return _pattern("pair", kind, PAIR_WORDS, {"first": first, "second": second})
 
 
-def nli_pattern(kind: str = "hybrid") -> Pattern:
-    """Give the sentence-pair pattern for `premise` and `hypothesis`: yes, maybe, no in `NLI_LABELS`' order."""
+def nli_pattern(kind: Kind = "hybrid") -> Pattern:
+    """Return the sentence-pair pattern for `premise` and `hypothesis`: yes, maybe, no in `NLI_LABELS`' order."""
     return pair_pattern(kind, first="premise", second="hypothesis")
 
 
-def choice_pattern(num_options: int = 6, kind: str = "hybrid") -> Pattern:
-    """Give the pattern of multiple choice with a fixed number of options: `query` and `options`.
+def choice_pattern(num_options: int = 6, kind: Kind = "hybrid") -> Pattern:
+    """Return the pattern of multiple choice with a fixed number of options: `query` and `options`.
 
     Args:
         num_options: from 2 to 16.
@@ -281,8 +281,8 @@ def choice_pattern(num_options: int = 6, kind: str = "hybrid") -> Pattern:
     return _pattern("choice", kind, LETTERS[:num_options])
 
 
-def single_pattern(kind: str = "hybrid", words: Sequence[str] = SINGLE_WORDS) -> Pattern:
-    """Give the pattern of single sentences: five words from terrible to great.
+def single_pattern(kind: Kind = "hybrid", words: Sequence[str] = SINGLE_WORDS) -> Pattern:
+    """Return the pattern of single sentences: five words from terrible to great.
 
     Args:
         kind: "hard", "soft" or "hybrid".
@@ -298,13 +298,13 @@ def single_pattern(kind: str = "hybrid", words: Sequence[str] = SINGLE_WORDS) ->
     return _pattern("single", kind, words)
 
 
-def sentiment_pattern(kind: str = "hybrid") -> Pattern:
-    """Give the single-sentence pattern with two of its five words: bad (label 0) and good (label 1)."""
+def sentiment_pattern(kind: Kind = "hybrid") -> Pattern:
+    """Return the single-sentence pattern with two of its five words: bad (label 0) and good (label 1)."""
     return single_pattern(kind, SENTIMENT_WORDS)
 
 
-def unified_pattern(kind: str = "hybrid", *, max_options: int = len(LETTERS)) -> Pattern:
-    """Give the pattern of the unified form: multiple choice with 2 to `max_options` options.
+def unified_pattern(kind: Kind = "hybrid", *, max_options: int = len(LETTERS)) -> Pattern:
+    """Return the pattern of the unified form: multiple choice with 2 to `max_options` options.
 
     Args:
         kind: "hard", "soft" or "hybrid".
@@ -315,28 +315,6 @@ def unified_pattern(kind: str = "hybrid", *, max_options: int = len(LETTERS)) ->
     """
     check_num_options(max_options)
     return _pattern("choice", kind, LETTERS[:max_options], task="unified", fewer_options=True)
-
-
-# Task, as in the rows' `task` -> its pattern of a kind.
-PATTERNS: dict[str, Callable[[str], Pattern]] = {
-    "pair": pair_pattern,
-    "choice": lambda kind: choice_pattern(6, kind),
-    "single": single_pattern,
-    "unified": unified_pattern,
-}
-
-
-def find_pattern(task: str, kind: str = "hybrid") -> Pattern:
-    """Give the pattern of a pre-training task.
-
-    Args:
-        task: "pair", "choice" (6 options), "single" or "unified".
-        kind: "hard", "soft" or "hybrid".
-
-    Raises:
-        CourseError: unknown task or kind.
-    """
-    return PATTERNS[check_choice("task", task, PATTERNS)](kind)
 
 
 def as_multiple_choice(row: Mapping[str, Any], question: str, label_names: Sequence[str]) -> dict[str, Any]:
@@ -381,7 +359,7 @@ def check_num_options(num_options: int) -> None:
 
 def _pattern(
     form: str,
-    kind: str,
+    kind: Kind,
     words: Sequence[str],
     columns: Mapping[str, str] | None = None,
     *,

@@ -8,13 +8,17 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from course_lib.ppt.fewshot import run as fewshot
-from course_lib.ppt.fewshot import tasks as fewshot_tasks
+from course_lib.ppt.fewshot.methods import METHODS, learning_rates
+from course_lib.ppt.fewshot.pilot import pilot_rows, pilot_run, pilot_variants
+from course_lib.ppt.fewshot.run import few_shot_run
+from course_lib.ppt.fewshot.splits import NUM_EXAMPLES, Row
+from course_lib.ppt.fewshot.tables import choose_learning_rates
+from course_lib.ppt.pretraining.evaluation import evaluate_shipped
 from course_lib.ppt.pretraining.probing import probe_task
-from course_lib.ppt.pretraining.shipped import evaluate_shipped
-from course_lib.ppt.pretraining.tasks import TASK_NAMES
-from course_lib.runs import ResultRecord
+from course_lib.ppt.pretraining.shipped import prompt_versions
+from course_lib.ppt.pretraining.tasks import PRETRAINING_TASKS
 from course_lib.runs.full_size import FULL, num_workers, run_reference
+from course_lib.runs.records import ResultRecord
 
 # What chapter 3 computes in: about twice as fast as float32 where a processor has matrix units for it.
 PROMPT_DTYPE = "bfloat16"
@@ -32,7 +36,7 @@ def ppt_probe() -> ResultRecord:
     settings = {name: FULL.size(f"probe.{name}") for name in ("layers", "num_train", "num_test")}
     settings["dtype"] = PROMPT_DTYPE
     return run_reference(
-        "ppt_probe", settings, [{"task": task} for task in TASK_NAMES], partial(probe_task, **settings)
+        "ppt_probe", settings, [{"task": task} for task in PRETRAINING_TASKS], partial(probe_task, **settings)
     )
 
 
@@ -46,6 +50,11 @@ def ppt_search() -> ResultRecord:
     return _rate_search("ppt_search", pretrained=True)
 
 
+def few_shot_rows(task: str, method: str, seed: int, learning_rate: float, **settings: Any) -> list[Row]:
+    """Return the row of `few_shot_run` as a list, as the reference runs keep it."""
+    return [{**few_shot_run(task, method, seed, learning_rate=learning_rate, **settings)}]
+
+
 def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:
     tasks = [
         {"task": task, "method": method, "seed": seed, "learning_rate": rate}
@@ -54,10 +63,10 @@ def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:
             FULL.size("fewshot.search_tasks"),
             _methods(pretrained=pretrained),
         )
-        for rate in fewshot_tasks.learning_rates(method)
+        for rate in learning_rates(method)
     ]
     settings = _training_settings() | {"read_test": False}
-    return _few_shot_reference(name, settings, tasks, fewshot.few_shot_rows, pretrained=pretrained)
+    return _few_shot_reference(name, settings, tasks, few_shot_rows, pretrained=pretrained)
 
 
 def ppt_few_shot() -> ResultRecord:
@@ -65,19 +74,15 @@ def ppt_few_shot() -> ResultRecord:
     rates = _chosen_rates(tuning_search, ppt_search)
     tasks = [
         {"task": task, "method": method, "seed": seed, "learning_rate": rates[method]}
-        for seed, task, method in product(
-            FULL.size("fewshot.seeds"), FULL.size("fewshot.tasks"), fewshot_tasks.METHODS
-        )
+        for seed, task, method in product(FULL.size("fewshot.seeds"), FULL.size("fewshot.tasks"), METHODS)
     ]
-    return _few_shot_reference(
-        "ppt_few_shot", _few_shot_settings(), tasks, fewshot.few_shot_rows, pretrained=True
-    )
+    return _few_shot_reference("ppt_few_shot", _few_shot_settings(), tasks, few_shot_rows, pretrained=True)
 
 
 def ppt_pilot() -> ResultRecord:
     """Lesson 05: label words, initialisations, patterns, and few against many examples."""
     rates = _chosen_rates(tuning_search)
-    variants = fewshot.pilot_variants(FULL.size("pilot.num_full"), FULL.size("pilot.full_updates"))
+    variants = pilot_variants(FULL.size("pilot.num_full"), FULL.size("pilot.full_updates"))
     tasks = [
         {
             "method": variant.method,
@@ -88,8 +93,8 @@ def ppt_pilot() -> ResultRecord:
         for seed, variant in product(FULL.size("pilot.seeds"), variants)
     ]
     once = [task for number, task in enumerate(tasks) if task not in tasks[:number]]
-    record = _few_shot_reference("ppt_pilot", _few_shot_settings(), once, fewshot.pilot_run, pretrained=False)
-    return replace(record, rows=fewshot.pilot_rows(record.rows, variants))
+    record = _few_shot_reference("ppt_pilot", _few_shot_settings(), once, pilot_run, pretrained=False)
+    return replace(record, rows=pilot_rows(record.rows, variants))
 
 
 def ppt_sample_efficiency() -> ResultRecord:
@@ -103,7 +108,7 @@ def ppt_sample_efficiency() -> ResultRecord:
             "learning_rate": rates[method],
             "num_train": size,
             # as many to choose on as to train on, until the protocol's number
-            "num_development": min(size, fewshot_tasks.NUM_EXAMPLES),
+            "num_development": min(size, NUM_EXAMPLES),
         }
         for seed, size, method in product(
             FULL.size("fewshot.size_seeds"),
@@ -112,16 +117,12 @@ def ppt_sample_efficiency() -> ResultRecord:
         )
     ]
     return _few_shot_reference(
-        "ppt_sample_efficiency", _few_shot_settings(), tasks, fewshot.few_shot_rows, pretrained=True
+        "ppt_sample_efficiency", _few_shot_settings(), tasks, few_shot_rows, pretrained=True
     )
 
 
 def _methods(*, pretrained: bool) -> list[str]:
-    return [
-        name
-        for name, method in fewshot_tasks.METHODS.items()
-        if (method.initialisation == "pretrained") == pretrained
-    ]
+    return [name for name, method in METHODS.items() if (method.initialisation == "pretrained") == pretrained]
 
 
 def _training_settings() -> dict[str, Any]:
@@ -138,7 +139,7 @@ def _chosen_rates(*searches: Callable[[], ResultRecord]) -> dict[str, float]:
     for search in searches:
         searched = search()
         searched.save()
-        rates |= fewshot.choose_learning_rates(searched.rows)
+        rates |= choose_learning_rates(searched.rows)
     return rates
 
 
@@ -151,7 +152,7 @@ def _few_shot_reference(
     pretrained: bool,
 ) -> ResultRecord:
     """Run few-shot tasks; where they use the pre-trained prompts, other prompts start the run anew."""
-    identity = {**settings, "prompts": fewshot.prompt_versions()} if pretrained else settings
+    identity = {**settings, "prompts": prompt_versions()} if pretrained else settings
     return run_reference(name, identity, tasks, partial(run_task, **settings))
 
 

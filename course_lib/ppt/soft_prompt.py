@@ -9,7 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, get_args
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from course_lib.checks import (
     a_model_and_tokenizer,
@@ -23,15 +26,12 @@ from course_lib.checks import (
     optional,
 )
 from course_lib.errors import CourseError
-from course_lib.models import ModelAndTokenizer
 from course_lib.models.fingerprint import ModelFingerprint, embedding_table, model_fingerprint, model_name
+from course_lib.models.loaded import ModelAndTokenizer
 from course_lib.ppt.adapter_files import Adapter, read_adapter, write_adapter
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-KINDS = ("random", "sample_vocab", "text", "pretrained")
+Initialisation = Literal["random", "sample_vocab", "text", "pretrained"]
+INITIALISATIONS: tuple[Initialisation, ...] = get_args(Initialisation)
 DEFAULT_NUM_VIRTUAL_TOKENS = 20
 # More rows than any context holds are a slip.
 MOST_VIRTUAL_TOKENS = 100_000
@@ -62,8 +62,6 @@ class SoftPrompt:
         initialisation: str = "",
         fingerprint: ModelFingerprint | None = None,
     ) -> None:
-        import torch
-
         a_tensor("embeddings", embeddings)
         check_text("initialisation", initialisation)
         if not embeddings.is_floating_point() or embeddings.ndim != 2 or 0 in embeddings.shape:
@@ -93,7 +91,7 @@ class SoftPrompt:
         return self.embeddings.shape[1]
 
     def copy(self) -> SoftPrompt:
-        """Give a prompt of the same values that can be trained apart from this one."""
+        """Return a prompt of the same values that can be trained apart from this one."""
         return SoftPrompt(self.embeddings, initialisation=self.initialisation, fingerprint=self.fingerprint)
 
     def check_fits(self, model: PreTrainedModel) -> None:
@@ -119,7 +117,7 @@ class SoftPrompt:
     def save(
         self,
         folder: Path | str,
-        language_model: ModelAndTokenizer,
+        loaded: ModelAndTokenizer,
         *,
         name: str | None = None,
         more: Mapping[str, str] | None = None,
@@ -129,7 +127,7 @@ class SoftPrompt:
 
         Args:
             folder: where; an adapter that the course wrote there is replaced once the new one is whole.
-            language_model: the model that the prompt is for.
+            loaded: the model that the prompt is for.
             name: what to call the model in the files, such as its hub id; by default the name it was
                 loaded by. A folder's place on this machine is not written down.
             more: further files by name, each a text.
@@ -143,23 +141,23 @@ class SoftPrompt:
                 write, or that was changed since.
         """
         check_path("folder", folder)
-        a_model_and_tokenizer("language_model", language_model)
-        self.check_fits(language_model.model)
-        fingerprint = model_fingerprint(language_model.model, name=name)
+        a_model_and_tokenizer("loaded", loaded)
+        self.check_fits(loaded.model)
+        fingerprint = model_fingerprint(loaded.model, name=name)
         adapter = Adapter(self.embeddings, self.initialisation, fingerprint, task)
         write_adapter(Path(folder), adapter, more)
         return Path(folder)
 
 
-@border(folder=check_path, language_model=a_model_and_tokenizer)
-def load_soft_prompt(folder: Path | str, language_model: ModelAndTokenizer) -> SoftPrompt:
+@border(folder=check_path, loaded=a_model_and_tokenizer)
+def load_soft_prompt(folder: Path | str, loaded: ModelAndTokenizer) -> SoftPrompt:
     """Load a prompt-tuning adapter that `SoftPrompt.save` or PEFT wrote.
 
     An adapter that PEFT wrote says nothing of the model's weights, so only its width is checked.
 
     Args:
         folder: the adapter's folder.
-        language_model: the model that it is to be used with.
+        loaded: the model that it is to be used with.
 
     Returns:
         The prompt, on the model's device.
@@ -168,16 +166,16 @@ def load_soft_prompt(folder: Path | str, language_model: ModelAndTokenizer) -> S
         CourseError: no adapter, another kind of adapter, damaged files, or a prompt for another model.
     """
     adapter = read_adapter(Path(folder))
-    rows = adapter.rows.to(language_model.model.device)
+    rows = adapter.rows.to(loaded.model.device)
     prompt = SoftPrompt(rows, initialisation=adapter.initialisation, fingerprint=adapter.fingerprint)
-    prompt.check_fits(language_model.model)
+    prompt.check_fits(loaded.model)
     return prompt
 
 
-@border(language_model=a_model_and_tokenizer, words=optional(check_text), seed=a_seed)
+@border(loaded=a_model_and_tokenizer, words=optional(check_text), seed=a_seed)
 def initialise(
-    kind: str,
-    language_model: ModelAndTokenizer,
+    kind: Initialisation,
+    loaded: ModelAndTokenizer,
     num_virtual_tokens: int | None = None,
     *,
     seed: int = 0,
@@ -193,7 +191,7 @@ def initialise(
     Args:
         kind: "random", "sample_vocab" (rows of randomly drawn ordinary tokens), "text" (rows of the tokens
             of `words`, repeated or cut to the length) or "pretrained" (a copy of `prompt`).
-        language_model: the model that the prompt is for.
+        loaded: the model that the prompt is for.
         num_virtual_tokens: number of rows; 20, or as many as `prompt` has.
         seed: of the draw, for "random" and "sample_vocab".
         words: a text, for "text" only.
@@ -209,7 +207,7 @@ def initialise(
 
     Source: Lester et al. 2021, section 3.2, for the kinds; Gu et al. 2022 for "pretrained".
     """
-    kind = check_choice("initialisation", kind.lower() if isinstance(kind, str) else kind, KINDS)
+    kind = check_choice("initialisation", kind.lower() if isinstance(kind, str) else kind, INITIALISATIONS)
     for name, given, owner in (("words", words, "text"), ("prompt", prompt, "pretrained")):
         if (given is not None) != (kind == owner):
             raise CourseError(
@@ -218,20 +216,20 @@ def initialise(
                 mend=f"Give both, or neither: initialise('{owner}', …, {name}=…).",
             )
     if prompt is not None:
-        return _pretrained(language_model, num_virtual_tokens, prompt)
+        return _pretrained(loaded, num_virtual_tokens, prompt)
     count = DEFAULT_NUM_VIRTUAL_TOKENS if num_virtual_tokens is None else num_virtual_tokens
     check_count("num_virtual_tokens", count, most=MOST_VIRTUAL_TOKENS)
     if kind == "text":
-        rows, said = _rows_of_words(language_model, count, str(words)), f"text: {words}"
+        rows, said = _rows_of_words(loaded, count, str(words)), f"text: {words}"
     elif kind == "sample_vocab":
-        rows, said = _sampled_rows(language_model, count, seed), f"sample_vocab, seed {seed}"
+        rows, said = _sampled_rows(loaded, count, seed), f"sample_vocab, seed {seed}"
     else:
-        rows, said = _random_rows(language_model, count, seed), f"random, seed {seed}"
-    return SoftPrompt(rows, initialisation=said, fingerprint=model_fingerprint(language_model.model))
+        rows, said = _random_rows(loaded, count, seed), f"random, seed {seed}"
+    return SoftPrompt(rows, initialisation=said, fingerprint=model_fingerprint(loaded.model))
 
 
 def ordinary_token_ids(tokenizer: PreTrainedTokenizerBase, num_rows: int) -> list[int]:
-    """Give the ids of all tokens that stand for text: no special tokens, no rows without a token.
+    """Return the ids of all tokens that stand for text: no special tokens, no rows without a token.
 
     Args:
         tokenizer: the tokenizer.
@@ -245,36 +243,30 @@ def ordinary_token_ids(tokenizer: PreTrainedTokenizerBase, num_rows: int) -> lis
     return sorted(number for number in set(tokenizer.get_vocab().values()) - special if number < num_rows)
 
 
-def _embedded_rows(language_model: ModelAndTokenizer, ids: Sequence[int]) -> torch.Tensor:
-    """Give the rows as the model reads them, with whatever scale its embedding layer applies."""
-    import torch
-
-    table = embedding_table(language_model.model)
+def _embedded_rows(loaded: ModelAndTokenizer, ids: Sequence[int]) -> torch.Tensor:
+    """Return the rows as the model reads them, with whatever scale its embedding layer applies."""
+    table = embedding_table(loaded.model)
     with torch.no_grad():
         return table(torch.tensor(ids, device=table.weight.device)).float()
 
 
-def _ordinary_ids(language_model: ModelAndTokenizer) -> list[int]:
-    return ordinary_token_ids(language_model.tokenizer, embedding_table(language_model.model).weight.shape[0])
+def _ordinary_ids(loaded: ModelAndTokenizer) -> list[int]:
+    return ordinary_token_ids(loaded.tokenizer, embedding_table(loaded.model).weight.shape[0])
 
 
-def _random_rows(language_model: ModelAndTokenizer, count: int, seed: int) -> torch.Tensor:
-    import torch
-
-    real = _embedded_rows(language_model, _ordinary_ids(language_model))
+def _random_rows(loaded: ModelAndTokenizer, count: int, seed: int) -> torch.Tensor:
+    real = _embedded_rows(loaded, _ordinary_ids(loaded))
     noise = torch.randn(count, real.shape[1], generator=torch.Generator().manual_seed(seed))
     return real.mean(dim=0) + real.std(dim=0) * noise.to(real.device)
 
 
-def _sampled_rows(language_model: ModelAndTokenizer, count: int, seed: int) -> torch.Tensor:
-    import torch
-
-    ids = _ordinary_ids(language_model)
+def _sampled_rows(loaded: ModelAndTokenizer, count: int, seed: int) -> torch.Tensor:
+    ids = _ordinary_ids(loaded)
     order = torch.randperm(len(ids), generator=torch.Generator().manual_seed(seed)).tolist()
     # tokens that the model never met in training can share one row, so the rows must differ, not only the ids
     chosen: dict[bytes, torch.Tensor] = {}
     for place in order:
-        row = _embedded_rows(language_model, [ids[place]])
+        row = _embedded_rows(loaded, [ids[place]])
         chosen.setdefault(row.cpu().numpy().tobytes(), row)
         if len(chosen) == count:
             return torch.cat(list(chosen.values()))
@@ -285,8 +277,8 @@ def _sampled_rows(language_model: ModelAndTokenizer, count: int, seed: int) -> t
     )
 
 
-def _rows_of_words(language_model: ModelAndTokenizer, count: int, words: str) -> torch.Tensor:
-    ids = list(language_model.tokenizer(words, add_special_tokens=False)["input_ids"])
+def _rows_of_words(loaded: ModelAndTokenizer, count: int, words: str) -> torch.Tensor:
+    ids = list(loaded.tokenizer(words, add_special_tokens=False)["input_ids"])
     if not ids or (count > 1 and len(set(ids)) == 1):
         raise CourseError(
             "These words have no token." if not ids else "Every row would begin as the same vector.",
@@ -294,16 +286,16 @@ def _rows_of_words(language_model: ModelAndTokenizer, count: int, words: str) ->
             mend="Give a sentence, such as what the task asks.",
         )
     repeated = ids * math.ceil(count / len(ids))
-    return _embedded_rows(language_model, repeated[:count])
+    return _embedded_rows(loaded, repeated[:count])
 
 
 def _pretrained(
-    language_model: ModelAndTokenizer, num_virtual_tokens: int | None, prompt: SoftPrompt | Path | str
+    loaded: ModelAndTokenizer, num_virtual_tokens: int | None, prompt: SoftPrompt | Path | str
 ) -> SoftPrompt:
     if not isinstance(prompt, SoftPrompt):
         check_path("prompt", prompt)
-    given = prompt.copy() if isinstance(prompt, SoftPrompt) else load_soft_prompt(prompt, language_model)
-    given.check_fits(language_model.model)
+    given = prompt.copy() if isinstance(prompt, SoftPrompt) else load_soft_prompt(prompt, loaded)
+    given.check_fits(loaded.model)
     if num_virtual_tokens not in (None, given.num_virtual_tokens):
         raise CourseError(
             f"The pre-trained prompt has {given.num_virtual_tokens} rows.",

@@ -16,151 +16,44 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+import torch
 
 from course_lib.checks import (
     Check,
-    a_choice,
     a_model_and_tokenizer,
-    a_positive,
-    a_seed,
     border,
     check_callable,
     check_count,
-    check_fields,
     check_flag,
-    check_number,
     check_path,
-    check_share,
     of_type,
     optional,
 )
 from course_lib.errors import CourseError
 from course_lib.finetuning import Evaluation
-from course_lib.models import ModelAndTokenizer, floating_dtype
 from course_lib.models.fingerprint import model_fingerprint
+from course_lib.models.loaded import ModelAndTokenizer, floating_dtype
 from course_lib.ppt.checkpoints import CHECKPOINT_FILE, read_checkpoint, tensors_hash, write_checkpoint
-from course_lib.ppt.examples import Batches, Examples, HeldOut, TaskTokens, read_examples
+from course_lib.ppt.examples import (
+    Batches,
+    Examples,
+    HeldoutExamples,
+    Processes,
+    TaskTokens,
+    TokenizedExample,
+    read_examples,
+)
 from course_lib.ppt.label_scoring import unchecked_label_loss
-from course_lib.ppt.processes import Processes
+from course_lib.ppt.optimisation import LabelTraining, PromptEvaluation, PromptStep, PromptTrainingSettings
 from course_lib.ppt.soft_prompt import SoftPrompt
-from course_lib.prompts.verbalizers import LabelIds, Verbalizer
+from course_lib.prompts.verbalizers import Verbalizer
 from course_lib.runs.hardware import warn_of_slow_bfloat16
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import torch
-
 LAST_GOOD_FOLDER = "last_good"
-SCHEDULES = ("linear", "constant")
-KEEPS = ("last", "best")
-
-
-@dataclass(frozen=True)
-class PromptTrainingSettings:
-    """What shapes the training of a prompt.
-
-    Args:
-        learning_rate: peak learning rate of AdamW; the prompt is all that is trained.
-        num_steps: optimizer steps.
-        batch_size: examples a step, over all processes together.
-        schedule: after the warm-up, "linear" falls to zero, "constant" stays.
-        warmup_share: share of the steps over which the learning rate rises.
-        weight_decay: AdamW's decay.
-        max_grad_norm: gradients longer than this are shortened to it.
-        evaluate_every: steps between evaluations; there is one before the first step and one after the last.
-        checkpoint_every: steps between checkpoints; None for `evaluate_every`.
-        keep: "last", or "best": the prompt of the evaluation with the highest accuracy, among equal ones
-            that with the lowest loss, among those the earliest.
-        dtype: "bfloat16" or "float16" to compute on a copy of the model in that precision; None for the model
-            as it is. The prompt stays in float32.
-        seed: seed of the order of the batches.
-
-    Raises:
-        CourseError: a setting out of its range.
-    """
-
-    learning_rate: float = 1e-2
-    num_steps: int = 1000
-    batch_size: int = 16
-    schedule: str = "linear"
-    warmup_share: float = 0.05
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    evaluate_every: int = 100
-    checkpoint_every: int | None = None
-    keep: str = "last"
-    dtype: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        check_fields(
-            self,
-            learning_rate=a_positive,
-            num_steps=check_count,
-            batch_size=check_count,
-            schedule=a_choice(*SCHEDULES),
-            warmup_share=check_share,
-            weight_decay=partial(check_number, least=0),
-            max_grad_norm=a_positive,
-            evaluate_every=check_count,
-            checkpoint_every=optional(check_count),
-            keep=a_choice(*KEEPS),
-            seed=a_seed,
-        )
-        if self.dtype is not None:
-            floating_dtype(self.dtype)
-
-    def learning_rate_at(self, step: int) -> float:
-        """Give the learning rate of a step, counted from 1.
-
-        Example:
-            >>> settings = PromptTrainingSettings(learning_rate=1.0, num_steps=4, warmup_share=0.5)
-            >>> [settings.learning_rate_at(step) for step in (1, 2, 3, 4)]
-            [0.5, 1.0, 1.0, 0.5]
-        """
-        warmup = round(self.warmup_share * self.num_steps)
-        if step <= warmup:
-            return self.learning_rate * step / warmup
-        if self.schedule == "constant":
-            return self.learning_rate
-        return self.learning_rate * (self.num_steps - step + 1) / (self.num_steps - warmup)
-
-
-@dataclass(frozen=True)
-class PromptStep:
-    """What one optimizer step was.
-
-    Args:
-        step: number of the step, from 1.
-        loss: mean cross-entropy over the label words, in nats.
-        learning_rate: the learning rate it was taken with.
-        gradient_norm: length of the gradient before it was shortened.
-        num_tokens: tokens of the batch's rows, without the virtual ones and without padding.
-    """
-
-    step: int
-    loss: float
-    learning_rate: float
-    gradient_norm: float
-    num_tokens: int
-
-
-@dataclass(frozen=True)
-class PromptEvaluation:
-    """How a prompt did on the development or held-out examples.
-
-    Args:
-        step: optimizer steps before it.
-        loss: mean cross-entropy over the label words, in nats.
-        accuracy: share of examples whose label word is the most probable of their options.
-    """
-
-    step: int
-    loss: float
-    accuracy: float
 
 
 @dataclass
@@ -180,23 +73,19 @@ class PromptTrainingResult:
     kept_step: int = 0
 
     def step_table(self) -> pd.DataFrame:
-        """Give the steps as a data frame."""
-        import pandas as pd
-
+        """Return the steps as a data frame."""
         return pd.DataFrame([asdict(step) for step in self.steps])
 
     def evaluation_table(self) -> pd.DataFrame:
-        """Give the evaluations as a data frame."""
-        import pandas as pd
-
+        """Return the evaluations as a data frame."""
         return pd.DataFrame([asdict(evaluation) for evaluation in self.evaluations])
 
 
 _RUN: dict[str, Check] = {
-    "language_model": a_model_and_tokenizer,
+    "loaded": a_model_and_tokenizer,
     "prompt": of_type("course_lib.ppt.soft_prompt.SoftPrompt"),
     "verbalizer": of_type("course_lib.prompts.verbalizers.Verbalizer"),
-    "settings": optional(of_type("course_lib.ppt.training.PromptTrainingSettings")),
+    "settings": optional(of_type("course_lib.ppt.optimisation.PromptTrainingSettings")),
     "checkpoint_folder": optional(check_path),
     "after_step": optional(check_callable),
     "progress": check_flag,
@@ -205,13 +94,13 @@ _RUN: dict[str, Check] = {
 
 @border(**_RUN)
 def pretrain_prompt(
-    language_model: ModelAndTokenizer,
+    loaded: ModelAndTokenizer,
     prompt: SoftPrompt,
     examples: Examples,
     verbalizer: Verbalizer,
     settings: PromptTrainingSettings | None = None,
     *,
-    held_out: Examples,
+    heldout: Examples,
     checkpoint_folder: Path | str | None = None,
     after_step: Callable[[PromptStep], None] | None = None,
     progress: bool = True,
@@ -221,25 +110,25 @@ def pretrain_prompt(
     It is `train_prompt` with held-out examples, none of whose texts may be trained on.
 
     Args:
-        language_model: see `train_prompt`.
-        prompt: see `train_prompt`.
-        examples: see `train_prompt`.
-        verbalizer: see `train_prompt`.
-        settings: see `train_prompt`.
-        held_out: examples from documents that `examples` are not from.
-        checkpoint_folder: see `train_prompt`.
-        after_step: see `train_prompt`.
+        loaded: a causal language model; no weight of it changes.
+        prompt: the prompt, which is trained in place.
+        examples: rows with `text`, `label` and, where it differs by row, `num_options`.
+        verbalizer: the label words.
+        settings: see `PromptTrainingSettings`.
+        heldout: examples from documents that `examples` are not from.
+        checkpoint_folder: where to keep the state of the run, from which a stopped run goes on.
+        after_step: called with each step once the prompt has moved.
         progress: whether to show a progress bar.
 
     Returns:
         The prompt and its curves.
 
     Raises:
-        CourseError: as `train_prompt`; a text that is among both.
+        CourseError: what `train_prompt` refuses; a text that is among both.
 
     Source: Gu et al. 2022, section 3.
     """
-    texts = {example.text for example in read_examples(held_out, verbalizer)}
+    texts = {example.text for example in read_examples(heldout, verbalizer)}
     for number, example in enumerate(read_examples(examples, verbalizer)):
         if example.text in texts:
             raise CourseError(
@@ -248,14 +137,14 @@ def pretrain_prompt(
                 mend="Make the held-out examples from documents of their own.",
             )
     return train_prompt(
-        language_model, prompt, examples, verbalizer, settings,
-        development=held_out, checkpoint_folder=checkpoint_folder, after_step=after_step, progress=progress,
+        loaded, prompt, examples, verbalizer, settings,
+        development=heldout, checkpoint_folder=checkpoint_folder, after_step=after_step, progress=progress,
     )  # fmt: skip
 
 
 @border(**_RUN)
 def train_prompt(
-    language_model: ModelAndTokenizer,
+    loaded: ModelAndTokenizer,
     prompt: SoftPrompt,
     examples: Examples,
     verbalizer: Verbalizer,
@@ -274,7 +163,7 @@ def train_prompt(
     each must have its model on a device of its own.
 
     Args:
-        language_model: a causal language model; it is used in evaluation mode, and no weight of it changes.
+        loaded: a causal language model; it is used in evaluation mode, and no weight of it changes.
         prompt: the prompt.
         examples: rows with `text`, `label` and, where it differs by row, `num_options` (see
             `PromptExample`); a `datasets.Dataset`, or a list of mappings or tuples. They are turned into tokens
@@ -298,31 +187,29 @@ def train_prompt(
             finite, and `checkpoint_folder` keeps it as an adapter, in `last_good`.
     """
     settings = settings or PromptTrainingSettings()
-    prompt.check_fits(language_model.model)
+    prompt.check_fits(loaded.model)
     if settings.keep == "best" and development is None:
         raise CourseError(
             "The best prompt can only be chosen on development examples.",
             given="keep='best', development=None",
             mend="Pass `development`, or use keep='last'.",
         )
-    with _frozen(language_model, settings.dtype) as frozen:
+    with _frozen(loaded, settings.dtype) as frozen:
         task = TaskTokens(frozen, verbalizer, prompt.num_virtual_tokens)
         batches = Batches(task, examples, settings.batch_size, settings.seed)
-        held_out = None if development is None else HeldOut(task, development)
-        run = _Run(frozen, prompt, settings, batches, held_out, checkpoint_folder)
-        run.resume()
-        run.finish_steps(after_step, progress)
-        return run.result()
+        heldout = None if development is None else HeldoutExamples(task, development)
+        training = _PromptTraining(frozen, prompt, settings, batches, heldout, checkpoint_folder)
+        return training.run(after_step, progress)
 
 
 @border(
-    language_model=a_model_and_tokenizer,
+    loaded=a_model_and_tokenizer,
     prompt=optional(_RUN["prompt"]),
     verbalizer=_RUN["verbalizer"],
     batch_size=check_count,
 )
 def evaluate_prompt(
-    language_model: ModelAndTokenizer,
+    loaded: ModelAndTokenizer,
     prompt: SoftPrompt | None,
     examples: Examples,
     verbalizer: Verbalizer,
@@ -332,9 +219,9 @@ def evaluate_prompt(
     """Score examples behind a prompt, or without one.
 
     Args:
-        language_model: a causal language model.
+        loaded: a causal language model.
         prompt: the prompt; None for the texts alone, a hard pattern.
-        examples: see `train_prompt`.
+        examples: rows with `text`, `label` and, where it differs by row, `num_options`.
         verbalizer: the label words.
         batch_size: examples at a time; the scores do not depend on it.
 
@@ -344,120 +231,86 @@ def evaluate_prompt(
         accuracy and loss compare the label words with each other alone.
 
     Raises:
-        CourseError: as `train_prompt`; scores that are not numbers.
+        CourseError: what `train_prompt` refuses; scores that are not numbers.
     """
     if prompt is not None:
-        prompt.check_fits(language_model.model)
-    with _frozen(language_model, None) as frozen:
+        prompt.check_fits(loaded.model)
+    with _frozen(loaded, None) as frozen:
         task = TaskTokens(frozen, verbalizer, prompt.num_virtual_tokens if prompt else 0)
-        return HeldOut(task, examples, batch_size).evaluate(prompt, Processes.alone())
+        return HeldoutExamples(task, examples, batch_size).evaluate(prompt, Processes.alone())
 
 
 # --- the run ---------------------------------------------------------------------------------------
 
 
-class _Run:
-    """The state of a training run: what a checkpoint holds."""
+class _PromptTraining(LabelTraining):
+    """The training of a prompt: shared among processes, and resumed from a checkpoint."""
+
+    name = "prompt"
+    consequence = ", and the prompt is the last one whose loss was finite"
 
     def __init__(
         self,
-        language_model: ModelAndTokenizer,
+        loaded: ModelAndTokenizer,
         prompt: SoftPrompt,
         settings: PromptTrainingSettings,
         batches: Batches,
-        held_out: HeldOut | None,
+        heldout: HeldoutExamples | None,
         folder: Path | str | None,
     ) -> None:
-        import torch
-
-        self.language_model = language_model
+        super().__init__([prompt.embeddings], settings, batches)
+        self.loaded = loaded
         self.prompt = prompt
-        self.settings = settings
-        self.batches = batches
-        self.held_out = held_out
+        self.heldout = heldout
         self.folder = None if folder is None else Path(folder)
-        self.processes = Processes(language_model.model.device)
-        self.optimizer = torch.optim.AdamW(
-            [prompt.embeddings], lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.steps: list[PromptStep] = []
-        self.evaluations: list[PromptEvaluation] = []
-        self.best = _values(prompt)
-        self.best_step = 0
+        self.processes = Processes(loaded.model.device)
         # the prompt before the last update: the last one that is known to give a finite loss
-        self.last_good = _values(prompt)
+        self.last_good = self.copy_weights()
         self.identity = self._identity()
 
-    def finish_steps(self, after_step: Callable[[PromptStep], None] | None, progress: bool) -> None:
-        """Take all steps that are left."""
-        from tqdm.auto import tqdm
-
-        if not self.steps:
-            self._evaluate()
-        total = self.settings.num_steps
-        shown = progress and self.processes.index == 0
-        with tqdm(total=total, initial=len(self.steps), desc="prompt", disable=not shown, leave=False) as bar:
-            while len(self.steps) < total:
-                self._step()
-                if after_step:
-                    after_step(self.steps[-1])
-                if self._is_due(self.settings.evaluate_every):
-                    self._evaluate()
-                if self._is_due(self.settings.checkpoint_every or self.settings.evaluate_every):
-                    self._save()
-                bar.set_postfix_str(self._summary(), refresh=False)
-                bar.update()
-        if self.held_out is None:
+    def run(self, after_step: Callable[[PromptStep], None] | None, progress: bool) -> PromptTrainingResult:
+        """Take all steps that are left, and return the prompt that is to be kept."""
+        self._resume()
+        self.finish_steps(after_step, progress and self.processes.index == 0)
+        if self.heldout is None:
             self._look_at_last_update()
-
-    def _look_at_last_update(self) -> None:
-        """Refuse a prompt whose last update spoilt it: without development examples it has had no loss yet."""
-        loss, _ = self._reduced_gradient(self.batches.at(len(self.steps)))
-        self.prompt.embeddings.grad = None
-        self._stop_unless_finite("loss", loss)
-
-    def result(self) -> PromptTrainingResult:
-        """Give the prompt that is to be kept."""
         step = len(self.steps)
         if self.settings.keep == "best":
-            _set_values(self.prompt, self.best)
+            self.set_weights(self.best)
             step = self.best_step
         return PromptTrainingResult(self.prompt, self.steps, self.evaluations, step)
 
-    def _is_due(self, every: int) -> bool:
-        return len(self.steps) % every == 0 or len(self.steps) == self.settings.num_steps
+    def _look_at_last_update(self) -> None:
+        """Refuse a prompt whose last update spoilt it: without development examples it has had no loss yet."""
+        loss, _ = self.set_gradient(self.batches.at(len(self.steps)))
+        self.prompt.embeddings.grad = None
+        self.stop_unless_finite("loss", loss)
 
-    def _summary(self) -> str:
-        text = f"loss {self.steps[-1].loss:.3f}"
-        return text + (f", accuracy {self.evaluations[-1].accuracy:.3f}" if self.evaluations else "")
+    def evaluate(self) -> Evaluation | None:
+        return None if self.heldout is None else self.heldout.evaluate(self.prompt, self.processes)
 
-    def _step(self) -> None:
-        import torch
+    def step(self) -> None:
+        super().step()
+        self.stop_unless_finite("prompt", float(self.prompt.embeddings.detach().abs().max()))
 
-        number = len(self.steps) + 1
-        rows = self.prompt.embeddings
-        loss, num_tokens = self._reduced_gradient(self.batches.at(number))
-        self._stop_unless_finite("loss", loss)
-        norm = float(torch.nn.utils.clip_grad_norm_([rows], self.settings.max_grad_norm))
-        self._stop_unless_finite("gradient", norm)
-        self.last_good = _values(self.prompt)
-        rate = self.settings.learning_rate_at(number)
-        self.optimizer.param_groups[0]["lr"] = rate
+    def update(self) -> None:
+        self.last_good = self.copy_weights()
         try:
-            self.optimizer.step()
+            super().update()
         except RuntimeError:  # what torch says of a step that is no float32 any more
-            self._stop_unless_finite("update", math.inf)
-        self.steps.append(PromptStep(number, loss, rate, norm, num_tokens))
-        self._stop_unless_finite("prompt", float(rows.detach().abs().max()))
+            self.stop_unless_finite("update", math.inf)
 
-    def _reduced_gradient(self, batch: list[tuple[LabelIds, int]]) -> tuple[float, int]:
+    def give_up(self) -> None:
+        self.set_weights(self.last_good)
+        if self.folder is not None and self.processes.index == 0:
+            self.prompt.save(self.folder / LAST_GOOD_FOLDER, self.loaded)
+
+    def set_gradient(self, batch: list[TokenizedExample]) -> tuple[float, int]:
         """Set the gradient of the mean loss over the batch, of which each process runs a part.
 
         Returns:
             The mean loss over the batch, and its tokens.
         """
-        import torch
-
         rows = self.prompt.embeddings
         rows.grad = torch.zeros_like(rows)
         totals = torch.zeros(2, device=rows.device)
@@ -475,55 +328,29 @@ class _Run:
         rows.grad = summed[:-2].view_as(rows).clone()
         return float(summed[-2]), int(summed[-1])
 
-    def _stop_unless_finite(self, what: str, value: float) -> None:
-        if math.isfinite(value):
-            return
-        _set_values(self.prompt, self.last_good)
-        if self.folder is not None and self.processes.index == 0:
-            self.prompt.save(self.folder / LAST_GOOD_FOLDER, self.language_model)
-        raise CourseError(
-            f"The {what} is not a finite number any more after {len(self.steps)} steps; training has stopped, "
-            "and the prompt is the last one whose loss was finite.",
-            given=value,
-            mend=f"Use a smaller learning rate than {self.settings.learning_rate:g}.",
-        )
-
-    def _evaluate(self) -> None:
-        if self.held_out is None:
-            return
-        try:
-            found = self.held_out.evaluate(self.prompt, self.processes)
-        except CourseError:
-            self._stop_unless_finite("score of a development example", math.nan)
-            raise
-        evaluation = PromptEvaluation(len(self.steps), found.loss, found.accuracy)
-        if all(_rank(evaluation) > _rank(earlier) for earlier in self.evaluations):
-            self.best, self.best_step = _values(self.prompt), len(self.steps)
-        self.evaluations.append(evaluation)
-
     # --- checkpoints -------------------------------------------------------------------------------
 
     def _identity(self) -> dict[str, Any]:
-        """Give what must be the same for a checkpoint to be of this run."""
+        """Return what must be the same for a checkpoint to be of this run."""
         verbalizer = self.batches.task.verbalizer
         found = {
             **asdict(self.settings),
             "label words": list(verbalizer.continuations),
             "examples": self.batches.digest,
-            "development examples": self.held_out.digest if self.held_out else None,
-            "initial prompt": tensors_hash({"prompt": self.last_good}),
-            "language model": list(model_fingerprint(self.language_model.model).sampled_weights),
+            "development examples": self.heldout.digest if self.heldout else None,
+            "initial prompt": tensors_hash({"prompt": self.last_good[0]}),
+            "language model": list(model_fingerprint(self.loaded.model).sampled_weights),
         }
         return json.loads(json.dumps(found))
 
-    def _save(self) -> None:
+    def save(self) -> None:
         if self.folder is None or self.processes.index:
             return
         state = self.optimizer.state[self.prompt.embeddings]
         tensors = {
             "prompt": self.prompt.embeddings,
-            "best": self.best,
-            "last_good": self.last_good,
+            "best": self.best[0],
+            "last_good": self.last_good[0],
             "exp_avg": state["exp_avg"],
             "exp_avg_sq": state["exp_avg_sq"],
         }
@@ -534,7 +361,7 @@ class _Run:
         }
         write_checkpoint(self.folder / CHECKPOINT_FILE, tensors, self.identity, record)
 
-    def resume(self) -> None:
+    def _resume(self) -> None:
         """Take up the checkpoint, if there is one."""
         found = self.folder and read_checkpoint(self.folder / CHECKPOINT_FILE, self.identity)
         if not found:
@@ -544,9 +371,9 @@ class _Run:
         tensors = {name: tensor.to(rows.device) for name, tensor in tensors.items()}
         self.steps = [PromptStep(*values) for values in record["steps"]]
         self.evaluations = [PromptEvaluation(*values) for values in record["evaluations"]]
-        self.best, self.best_step = tensors["best"], record["best_step"]
-        self.last_good = tensors["last_good"]
-        _set_values(self.prompt, tensors["prompt"])
+        self.best, self.best_step = [tensors["best"]], record["best_step"]
+        self.last_good = [tensors["last_good"]]
+        self.set_weights([tensors["prompt"]])
         state = {name: tensors[name] for name in ("exp_avg", "exp_avg_sq")}
         self.optimizer.load_state_dict(
             {
@@ -556,25 +383,10 @@ class _Run:
         )
 
 
-def _values(prompt: SoftPrompt) -> torch.Tensor:
-    return prompt.embeddings.detach().clone()
-
-
-def _set_values(prompt: SoftPrompt, values: torch.Tensor) -> None:
-    import torch
-
-    with torch.no_grad():
-        prompt.embeddings.copy_(values)
-
-
-def _rank(evaluation: PromptEvaluation) -> tuple[float, float]:
-    return evaluation.accuracy, -evaluation.loss
-
-
 @contextlib.contextmanager
-def _frozen(language_model: ModelAndTokenizer, dtype: str | None) -> Iterator[ModelAndTokenizer]:
-    """Give the model in evaluation mode and without gradients for its weights; put both back afterwards."""
-    model: Any = language_model.model
+def _frozen(loaded: ModelAndTokenizer, dtype: str | None) -> Iterator[ModelAndTokenizer]:
+    """Return the model in evaluation mode and without gradients for its weights; put both back afterwards."""
+    model: Any = loaded.model
     if dtype is not None and floating_dtype(dtype) != model.dtype:
         model = copy.deepcopy(model).to(floating_dtype(dtype))
         warn_of_slow_bfloat16(model.dtype, model.device.type)
@@ -585,7 +397,7 @@ def _frozen(language_model: ModelAndTokenizer, dtype: str | None) -> Iterator[Mo
         weight.requires_grad_(False)
     try:
         with quick_attention(model, model.dtype):
-            yield ModelAndTokenizer(model, language_model.tokenizer)
+            yield ModelAndTokenizer(model, loaded.tokenizer)
     finally:
         for weight in trained:
             weight.requires_grad_(True)

@@ -152,7 +152,7 @@ chosen = [variant for variant in variants if variant.name in ("bad/good", "no/ye
 sizes = {name: profile.size(f"fewshot.{name}") for name in ("num_updates", "batch_size", "num_test")}
 live = [
     ppt.pilot_run(
-        variant.method, 0, 5e-3, variant.options, **sizes, language_model=language_model, progress=True
+        variant.method, 0, 5e-3, variant.options, **sizes, loaded=language_model, progress=True
     )[0]
     for variant in chosen
 ]

@@ -110,7 +110,7 @@ print("thresholds from terrible to great:", record["thresholds"])
 
 # %%
 sizes = {"train": 8 * profile.size("prompt.num_steps"), "validation": profile.size("prompt.num_held_out")}
-train, held_out = (
+train, heldout = (
     ppt.pretraining_examples("pair", side, size, tokenizer, kinds=("hybrid", "soft")) for side, size in sizes.items()
 )
 settings = ppt.PromptTrainingSettings(
@@ -118,7 +118,7 @@ settings = ppt.PromptTrainingSettings(
 )
 prompt = ppt.initialise("sample_vocab", language_model, 20, seed=0)
 verbalizer = ppt.find_pattern("pair").verbalizer
-live = ppt.pretrain_prompt(language_model, prompt, train, verbalizer, settings, held_out=held_out)
+live = ppt.pretrain_prompt(language_model, prompt, train, verbalizer, settings, heldout=heldout)
 live.evaluation_table().round(3)
 
 # %% [markdown]
@@ -215,7 +215,7 @@ plotting.show(
 sizes = {name: profile.size(f"fewshot.{name}") for name in ("num_updates", "batch_size", "num_test")}
 tuned = [
     ppt.few_shot_run(
-        "movie", method, 0, learning_rate=5e-3, **sizes, language_model=language_model, progress=True
+        "movie", method, 0, learning_rate=5e-3, **sizes, loaded=language_model, progress=True
     )
     for method in ("prompt tuning", "PPT")
 ]
@@ -258,7 +258,7 @@ figures.few_shot_cells(table)
 # Every task can be asked as multiple choice: its classes are the options. One prompt then begins all tasks.
 
 # %%
-task = ppt.TASKS["movie"]
+task = ppt.FEW_SHOT_TASKS["movie"]
 print(task.unified("hard").text(task.unified_row(task.read()[0])))
 
 # %%

@@ -17,11 +17,11 @@ from course_lib import locations
 from course_lib.errors import CourseError
 from course_lib.locations import check_output_folder, data_folder
 from course_lib.models import ModelAndTokenizer
-from course_lib.ppt import user_tuning as tuning
+from course_lib.ppt import user_texts as tuning
 from course_lib.ppt.adapter_files import COURSE_FILE, Adapter, read_adapter, write_adapter
 from course_lib.ppt.pretraining.shipped import pretrain_task
 from course_lib.ppt.soft_prompt import initialise
-from course_lib.ppt.user_tuning import tune_prompt
+from course_lib.ppt.user_texts import tune_prompt
 from tests.ppt.tiny import tiny_language_model
 
 EVENTS = ("open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.listdir", "os.scandir")
@@ -103,7 +103,7 @@ def test_tuning_refuses_other_things_before_it_begins(
 def test_pretraining_refuses_a_tuned_prompt_with_notes(tmp_path: Path, model: ModelAndTokenizer) -> None:
     with_checkpoints(tmp_path / "out", model)
     with pytest.raises(CourseError, match="files that the course did not write"):
-        pretrain_task("pair", folder=tmp_path / "out", language_model=model)
+        pretrain_task("pair", folder=tmp_path / "out", loaded=model)
     assert (tmp_path / "out" / "checkpoint-500" / "optimizer.pt").exists()
 
 

@@ -17,11 +17,9 @@ from course_lib.models import load_language_model
 from course_lib.ppt.patterns import (
     KINDS,
     LETTERS,
-    PATTERNS,
     Pattern,
     as_multiple_choice,
     choice_pattern,
-    find_pattern,
     labelled,
     lettered,
     nli_pattern,
@@ -30,6 +28,7 @@ from course_lib.ppt.patterns import (
     single_pattern,
     unified_pattern,
 )
+from course_lib.ppt.pretraining.tasks import PRETRAINING_TASKS, find_pattern
 from course_lib.prompts.verbalizers import Verbalizer
 from course_lib.texts import NLI_LABELS
 
@@ -48,7 +47,7 @@ def tokenizer() -> Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("task", PATTERNS)
+@pytest.mark.parametrize("task", PRETRAINING_TASKS)
 def test_every_task_has_every_kind(task: str, kind: str) -> None:
     pattern = find_pattern(task, kind)
     text = pattern.text(ROWS[task])
@@ -58,7 +57,7 @@ def test_every_task_has_every_kind(task: str, kind: str) -> None:
     assert text == text.strip()
 
 
-@pytest.mark.parametrize("task", PATTERNS)
+@pytest.mark.parametrize("task", PRETRAINING_TASKS)
 def test_a_hybrid_has_the_hard_words_and_a_soft_pattern_only_what_lays_it_out(task: str) -> None:
     hard, soft, hybrid = (find_pattern(task, kind).text(ROWS[task]) for kind in KINDS)
     assert hard == hybrid
@@ -87,7 +86,7 @@ def test_downstream_tasks_share_the_pre_training_pattern() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("task", PATTERNS)
+@pytest.mark.parametrize("task", PRETRAINING_TASKS)
 def test_the_embedded_tokenizer_tells_all_label_words_apart(task: str, kind: str) -> None:
     pattern = find_pattern(task, kind)
     (found,) = pattern.label_ids(tokenizer(), [ROWS[task]])

@@ -43,14 +43,14 @@ def either(request: pytest.FixtureRequest) -> ModelAndTokenizer:
     return request.param()
 
 
-def batch_of(language_model: ModelAndTokenizer, texts: list[str], verbalizer: Verbalizer) -> LabelBatch:
-    return make_label_batch(find_label_ids(language_model.tokenizer, texts, verbalizer.continuations))
+def batch_of(loaded: ModelAndTokenizer, texts: list[str], verbalizer: Verbalizer) -> LabelBatch:
+    return make_label_batch(find_label_ids(loaded.tokenizer, texts, verbalizer.continuations))
 
 
-def peft_model(language_model: ModelAndTokenizer, prompt: SoftPrompt) -> Any:
+def peft_model(loaded: ModelAndTokenizer, prompt: SoftPrompt) -> Any:
     """Give PEFT's prompt tuning with the same matrix."""
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=prompt.num_virtual_tokens)
-    model: Any = get_peft_model(language_model.model, config).eval()
+    model: Any = get_peft_model(loaded.model, config).eval()
     with torch.no_grad():
         model.prompt_encoder.default.embedding.weight.copy_(prompt.embeddings)
     return model

@@ -21,14 +21,13 @@ from course_lib.models import ModelAndTokenizer
 from course_lib.models.fingerprint import weights_hash
 from course_lib.ppt import examples as prompt_examples
 from course_lib.ppt.checkpoints import CHECKPOINT_FILE, tensors_hash
-from course_lib.ppt.examples import PromptExample, _refuse_bad_scores
+from course_lib.ppt.examples import Processes, PromptExample, _refuse_bad_scores
 from course_lib.ppt.label_scoring import label_loss, label_scores, make_label_batch
-from course_lib.ppt.processes import Processes
+from course_lib.ppt.optimisation import PromptTrainingSettings
 from course_lib.ppt.soft_prompt import SoftPrompt, initialise, load_soft_prompt
 from course_lib.ppt.training import (
     LAST_GOOD_FOLDER,
     PromptTrainingResult,
-    PromptTrainingSettings,
     evaluate_prompt,
     pretrain_prompt,
     train_prompt,
@@ -47,7 +46,7 @@ def quick(**options: Any) -> PromptTrainingSettings:
 
 
 def trained(
-    language_model: ModelAndTokenizer | None = None,
+    loaded: ModelAndTokenizer | None = None,
     prompt: SoftPrompt | None = None,
     examples: Any = None,
     verbalizer: Verbalizer = WORDS,
@@ -57,10 +56,10 @@ def trained(
     **options: Any,
 ) -> PromptTrainingResult:
     """Train a prompt for a few steps."""
-    language_model = language_model or tiny_language_model()
+    loaded = loaded or tiny_language_model()
     return train_prompt(
-        language_model,
-        prompt or initialise("random", language_model, 4),
+        loaded,
+        prompt or initialise("random", loaded, 4),
         tiny_examples(20) if examples is None else examples,
         verbalizer,
         quick(**options),
@@ -76,24 +75,24 @@ def trained(
 
 @pytest.mark.parametrize("make", [tiny_language_model, tiny_gpt2])
 def test_only_the_prompt_moves(make: Any) -> None:
-    language_model = make()
-    language_model.model.train()
-    before = weights_hash(language_model.model)
-    start = initialise("random", language_model, 4)
-    result = trained(language_model, start.copy())
-    assert weights_hash(language_model.model) == before
+    loaded = make()
+    loaded.model.train()
+    before = weights_hash(loaded.model)
+    start = initialise("random", loaded, 4)
+    result = trained(loaded, start.copy())
+    assert weights_hash(loaded.model) == before
     assert (result.prompt.embeddings - start.embeddings).abs().min() > 0
     # left as it was found: in training mode, its weights ready to be trained, without gradients
-    assert language_model.model.training
-    assert all(weight.requires_grad and weight.grad is None for weight in language_model.model.parameters())
+    assert loaded.model.training
+    assert all(weight.requires_grad and weight.grad is None for weight in loaded.model.parameters())
 
 
 def test_the_first_step_is_that_of_adamw_on_the_loss_over_label_words() -> None:
-    language_model = tiny_language_model()
+    loaded = tiny_language_model()
     examples = tiny_examples(4)
-    start = initialise("random", language_model, 4)
+    start = initialise("random", loaded, 4)
     result = trained(
-        language_model,
+        loaded,
         start.copy(),
         examples,
         num_steps=1,
@@ -101,8 +100,8 @@ def test_the_first_step_is_that_of_adamw_on_the_loss_over_label_words() -> None:
         weight_decay=0.1,
         max_grad_norm=0.1,
     )
-    ids = find_label_ids(language_model.tokenizer, [row["text"] for row in examples], WORDS.continuations)
-    scores = label_scores(language_model.model, start, make_label_batch(ids))
+    ids = find_label_ids(loaded.tokenizer, [row["text"] for row in examples], WORDS.continuations)
+    scores = label_scores(loaded.model, start, make_label_batch(ids))
     loss = label_loss(scores, torch.tensor([row["label"] for row in examples]))
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_([start.embeddings], 0.1)
@@ -147,8 +146,8 @@ def test_a_data_set_on_disk_tuples_and_mappings_are_the_same() -> None:
 
 def test_every_example_is_seen_once_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompt_examples, "POOL_BATCHES", 2)  # three pools, the last one short
-    language_model = tiny_language_model()
-    task = prompt_examples.TaskTokens(language_model, WORDS, 4)
+    loaded = tiny_language_model()
+    task = prompt_examples.TaskTokens(loaded, WORDS, 4)
     examples = [{"text": f"w{i + 10} w9", "label": 0} for i in range(18)]
 
     def epochs(seed: int) -> list[list[list[int]]]:
@@ -177,11 +176,11 @@ def test_batches_hold_texts_of_similar_length() -> None:
 
 
 def test_half_precision_is_computed_on_a_copy() -> None:
-    language_model = tiny_language_model()
-    before = weights_hash(language_model.model)
-    exact = trained(language_model)
-    rounded = trained(language_model, dtype="bfloat16")
-    assert weights_hash(language_model.model) == before
+    loaded = tiny_language_model()
+    before = weights_hash(loaded.model)
+    exact = trained(loaded)
+    rounded = trained(loaded, dtype="bfloat16")
+    assert weights_hash(loaded.model) == before
     assert rounded.prompt.embeddings.dtype == torch.float32
     losses = [[step.loss for step in result.steps] for result in (exact, rounded)]
     assert losses[0] == pytest.approx(losses[1], rel=0.1)
@@ -211,49 +210,49 @@ def test_the_learning_rate_follows_the_schedule(schedule: str, last: float) -> N
 
 
 def test_the_best_prompt_is_kept_or_the_last() -> None:
-    language_model = tiny_language_model()
+    loaded = tiny_language_model()
     development = tiny_examples(30, seed=1)
-    start = initialise("random", language_model, 4)
+    start = initialise("random", loaded, 4)
     options = {"num_steps": 30, "evaluate_every": 1, "learning_rate": 0.3, "development": development}
-    last = trained(language_model, start.copy(), **options)
-    best = trained(language_model, start.copy(), keep="best", **options)
+    last = trained(loaded, start.copy(), **options)
+    best = trained(loaded, start.copy(), keep="best", **options)
     ranks = [(evaluation.accuracy, -evaluation.loss) for evaluation in last.evaluations]
     assert best.evaluations == last.evaluations
     assert last.kept_step == 30
     assert best.kept_step == ranks.index(max(ranks)) < 30
     for result in (last, best):
-        again = evaluate_prompt(language_model, result.prompt, development, WORDS)
+        again = evaluate_prompt(loaded, result.prompt, development, WORDS)
         kept = result.evaluations[result.kept_step]
         assert (again.accuracy, again.loss) == pytest.approx((kept.accuracy, kept.loss))
 
 
 def test_evaluation_keeps_the_order_of_the_rows() -> None:
-    language_model = tiny_language_model()
+    loaded = tiny_language_model()
     examples = tiny_examples(9, options=True)
-    prompt = initialise("random", language_model, 4)
-    whole = evaluate_prompt(language_model, prompt, examples, WORDS, batch_size=4)
+    prompt = initialise("random", loaded, 4)
+    whole = evaluate_prompt(loaded, prompt, examples, WORDS, batch_size=4)
     for i, example in enumerate(examples):
-        one = evaluate_prompt(language_model, prompt, [example], WORDS)
+        one = evaluate_prompt(loaded, prompt, [example], WORDS)
         assert one.logits[0] == pytest.approx(whole.logits[i], abs=1e-5)
         assert (whole.logits[i] > float("-inf")).sum() == example["num_options"]
     assert whole.labels.tolist() == [example["label"] for example in examples]
 
 
 def test_held_out_texts_are_not_trained_on() -> None:
-    language_model = tiny_language_model()
+    loaded = tiny_language_model()
     examples, held_out = tiny_examples(8), tiny_examples(8, seed=1)
-    prompt = initialise("random", language_model, 4)
+    prompt = initialise("random", loaded, 4)
     with pytest.raises(CourseError, match="Example 8 is among the held-out"):
         pretrain_prompt(
-            language_model,
+            loaded,
             prompt,
             [*examples, held_out[3]],
             WORDS,
             quick(),
-            held_out=held_out,
+            heldout=held_out,
             progress=False,
         )
-    pretrain_prompt(language_model, prompt, examples, WORDS, quick(), held_out=held_out, progress=False)
+    pretrain_prompt(loaded, prompt, examples, WORDS, quick(), heldout=held_out, progress=False)
 
 
 def test_an_evaluation_is_made_on_the_models_device_whatever_the_default_is() -> None:
@@ -270,20 +269,20 @@ def test_an_evaluation_is_made_on_the_models_device_whatever_the_default_is() ->
 
 
 def test_a_learning_rate_beyond_float32_stops_and_keeps_the_last_good_prompt(tmp_path: Path) -> None:
-    language_model = tiny_language_model()
-    prompt = initialise("random", language_model, 4)
+    loaded = tiny_language_model()
+    prompt = initialise("random", loaded, 4)
     with pytest.raises(CourseError, match=r"The update is not a finite number any more after 0 steps"):
-        trained(language_model, prompt, learning_rate=3e38, warmup_share=0, folder=tmp_path)
-    scores = evaluate_prompt(language_model, prompt, tiny_examples(20), WORDS)
+        trained(loaded, prompt, learning_rate=3e38, warmup_share=0, folder=tmp_path)
+    scores = evaluate_prompt(loaded, prompt, tiny_examples(20), WORDS)
     assert scores.accuracy >= 0
-    kept = load_soft_prompt(tmp_path / LAST_GOOD_FOLDER, language_model)
+    kept = load_soft_prompt(tmp_path / LAST_GOOD_FOLDER, loaded)
     assert torch.equal(kept.embeddings, prompt.embeddings)
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_the_last_good_prompt_is_that_of_the_last_finite_loss(what: str) -> None:
-    language_model = tiny_language_model()
-    prompt = initialise("random", language_model, 4)
+    loaded = tiny_language_model()
+    prompt = initialise("random", loaded, 4)
     seen = [prompt.embeddings.detach().clone()]
     calls = iter(range(1, 1000))
 
@@ -298,10 +297,10 @@ def test_the_last_good_prompt_is_that_of_the_last_finite_loss(what: str) -> None
         output.register_hook(spoilt)
         return None
 
-    language_model.model.lm_head.register_forward_hook(hook)
+    loaded.model.lm_head.register_forward_hook(hook)
     with pytest.raises(CourseError, match=f"The {what} is not .* after 3 steps"):
         trained(
-            language_model,
+            loaded,
             prompt,
             after_step=lambda step: seen.append(prompt.embeddings.detach().clone()),
         )
@@ -312,28 +311,28 @@ def test_the_last_good_prompt_is_that_of_the_last_finite_loss(what: str) -> None
 
 def test_the_last_update_is_looked_at_where_nothing_is_evaluated() -> None:
     """No step comes after it whose loss would show that the prompt is spoilt."""
-    language_model = tiny_language_model()
-    prompt = initialise("random", language_model, 4)
+    loaded = tiny_language_model()
+    prompt = initialise("random", loaded, 4)
     start = prompt.embeddings.detach().clone()
     calls = iter(range(1, 1000))
-    language_model.model.lm_head.register_forward_hook(
+    loaded.model.lm_head.register_forward_hook(
         lambda module, inputs, output: output * float("nan") if next(calls) == 2 else None
     )
     with pytest.raises(CourseError, match="The loss is not a finite number any more after 1 steps"):
-        trained(language_model, prompt, num_steps=1)
+        trained(loaded, prompt, num_steps=1)
     assert torch.equal(prompt.embeddings, start)
 
 
 def test_a_prompt_that_spoils_the_development_scores_stops_too() -> None:
-    language_model = tiny_language_model()
-    prompt = initialise("random", language_model, 4)
+    loaded = tiny_language_model()
+    prompt = initialise("random", loaded, 4)
     start = prompt.embeddings.detach().clone()
     calls = iter(range(1, 1000))  # the evaluation at the start, the only step, the evaluation at the end
-    language_model.model.lm_head.register_forward_hook(
+    loaded.model.lm_head.register_forward_hook(
         lambda module, inputs, output: output * float("nan") if next(calls) == 3 else None
     )
     with pytest.raises(CourseError, match="score of a development example is not a finite number"):
-        trained(language_model, prompt, development=tiny_examples(5, seed=1), num_steps=1)
+        trained(loaded, prompt, development=tiny_examples(5, seed=1), num_steps=1)
     assert torch.equal(prompt.embeddings, start)
 
 
@@ -444,7 +443,7 @@ def test_a_damaged_checkpoint_is_refused(folder_with_checkpoint: Path, tmp_path:
         ({"development": tiny_examples(3)}, "development examples"),
         ({"verbalizer": VERBALIZERS["two tokens"]}, "label words"),
         ({"prompt": SoftPrompt(torch.ones(4, 16))}, "initial prompt"),
-        ({"language_model": tiny_language_model(seed=1)}, "language model"),
+        ({"loaded": tiny_language_model(seed=1)}, "language model"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(

@@ -15,13 +15,9 @@ from pathlib import Path
 
 import torch
 
+from course_lib.ppt.optimisation import PromptStep, PromptTrainingSettings
 from course_lib.ppt.soft_prompt import initialise
-from course_lib.ppt.training import (
-    PromptStep,
-    PromptTrainingResult,
-    PromptTrainingSettings,
-    pretrain_prompt,
-)
+from course_lib.ppt.training import PromptTrainingResult, pretrain_prompt
 from tests.ppt.tiny import VERBALIZERS, tiny_examples, tiny_language_model
 
 NUM_STEPS = 23
@@ -45,7 +41,7 @@ def train(folder: Path | None, *, killed_after: int | None = None) -> PromptTrai
         tiny_examples(39, options=True),
         VERBALIZERS["two tokens"],
         SETTINGS,
-        held_out=tiny_examples(50, seed=1, options=True),
+        heldout=tiny_examples(50, seed=1, options=True),
         checkpoint_folder=folder,
         after_step=kill,
         progress=False,

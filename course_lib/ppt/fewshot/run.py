@@ -1,45 +1,76 @@
-"""Few examples of a task: the paper's protocol, its methods, and the table of what they reach.
+"""One run of the few-shot protocol: draw, write, tune, choose, measure.
 
-A run draws few training and as many development examples, tunes by one method, keeps the step that does best
+It draws few training and as many development examples, tunes by one method, keeps the step that does best
 on the development examples, and only then reads the test set, once. The test set is the same for all seeds.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TypedDict
 
-from course_lib.checks import border, check_count, check_table, check_text, check_texts, of_type
 from course_lib.errors import CourseError
-from course_lib.finetuning import Evaluation
-from course_lib.locations import data_folder
-from course_lib.models import EMBEDDED, ModelAndTokenizer, kept_language_model
-from course_lib.ppt.fewshot.tasks import (
-    METHODS,
+from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer
+from course_lib.models.loading import kept_language_model
+from course_lib.ppt.examples import PromptExample
+from course_lib.ppt.fewshot.methods import METHODS, FewShotMethod, start_prompt
+from course_lib.ppt.fewshot.splits import (
     NUM_EXAMPLES,
     NUM_TEST,
-    TASKS,
-    FewShotMethod,
-    FewShotTask,
+    FewShotSplit,
     Row,
-    WrittenSplit,
+    SealedRows,
     few_shot_split,
-    find_named,
-    write_split,
 )
-from course_lib.ppt.fewshot.tuning import Tuned, finetune_language_model, start_prompt
+from course_lib.ppt.fewshot.tables import median_accuracy
+from course_lib.ppt.fewshot.tasks import FEW_SHOT_TASKS, FewShotTask, find_named
+from course_lib.ppt.fewshot.tuning import Tuned, finetune_language_model
+from course_lib.ppt.optimisation import PromptTrainingSettings
+from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.soft_prompt import SoftPrompt
-from course_lib.ppt.training import PromptTrainingSettings, train_prompt
-from course_lib.statistics import mean_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
+from course_lib.ppt.training import train_prompt
+from course_lib.prompts.verbalizers import Verbalizer
 
 
-# --- one run ---------------------------------------------------------------------------------------
+class FewShotRow(TypedDict):
+    """What a run gives.
+
+    Args:
+        task: its name.
+        method: its name.
+        seed: the run's.
+        num_train: training examples.
+        num_updates: optimizer steps.
+        learning_rate: peak learning rate.
+        accuracy: on the test set, label words compared with each other alone; None where it stays closed.
+        median_accuracy: the same with the threshold at the median of the test scores; None for other than two
+            classes too.
+        development_accuracy: at `kept_step`.
+        development_loss: at `kept_step`, in nats.
+        kept_step: the step that is best on the development examples.
+        train_loss: mean of the last ten steps, in nats.
+        trained_parameters: how many numbers are trained.
+        bytes_stored: for the task, in float32.
+        num_test: test examples.
+    """
+
+    task: str
+    method: str
+    seed: int
+    num_train: int
+    num_updates: int
+    learning_rate: float
+    accuracy: float | None
+    median_accuracy: float | None
+    development_accuracy: float
+    development_loss: float
+    kept_step: int
+    train_loss: float
+    trained_parameters: int
+    bytes_stored: int
+    num_test: int
 
 
 def few_shot_run(
@@ -59,15 +90,15 @@ def few_shot_run(
     words: Sequence[str] | None = None,
     template: str | None = None,
     dtype: str | None = None,
-    source: str = EMBEDDED,
-    language_model: ModelAndTokenizer | None = None,
+    model_source: str = EMBEDDED,
+    loaded: ModelAndTokenizer | None = None,
     read_test: bool = True,
     progress: bool = False,
-) -> Row:
+) -> FewShotRow:
     """Tune on few examples by one method, choose the step on the development examples, and measure once.
 
     Args:
-        task: one of `TASKS`, or a task of your own.
+        task: one of `FEW_SHOT_TASKS`, or a task of your own.
         method: one of `METHODS`, or a method of your own.
         seed: draws the examples, the prompt's start and the order of the batches.
         learning_rate: peak learning rate.
@@ -82,17 +113,13 @@ def few_shot_run(
         words: label words instead of the pattern's.
         template: a template instead of the pattern's.
         dtype: precision to compute in; None for float32. What is trained stays in float32.
-        source: the language model, as `kept_language_model` takes it.
-        language_model: a loaded one instead.
+        model_source: the language model: "embedded", a folder or a hub id.
+        loaded: a loaded model and tokenizer instead of `model_source`.
         read_test: False for a search of settings: the test set then stays closed.
         progress: whether to show a progress bar.
 
     Returns:
-        One row: `task`, `method`, `seed`, `num_train`, `num_updates`, `learning_rate`; `accuracy` (label words
-        compared with each other alone) and `median_accuracy` (with the threshold at the median of the test
-        scores; None for other than two classes), both None where the test set stays closed;
-        `development_accuracy` and `development_loss` at `kept_step`; `train_loss`, the mean of the last ten
-        steps; `trained_parameters`, `bytes_stored` for the task in float32, `num_test`.
+        What the run gives, see `FewShotRow`.
 
     Raises:
         CourseError: unknown names, too few examples, label words that do not fit the classes, training that
@@ -100,7 +127,7 @@ def few_shot_run(
 
     Source: Gu et al., ACL 2022, section 4.1.
     """
-    the_task: FewShotTask = find_named(TASKS, "task", task)
+    the_task: FewShotTask = find_named(FEW_SHOT_TASKS, "task", task)
     the_method: FewShotMethod = find_named(METHODS, "method", method)
     split = few_shot_split(the_task.read(), seed, num_train, num_development, num_test)
     examples = write_split(the_task, the_method, split, words, template)
@@ -113,16 +140,16 @@ def few_shot_run(
         dtype=dtype,
         seed=seed,
     )
-    if language_model is None:
+    if loaded is None:
         in_float32 = the_method.initialisation is None or dtype is None
-        language_model = kept_language_model(source, dtype="float32" if in_float32 else str(dtype))
+        loaded = kept_language_model(model_source, dtype="float32" if in_float32 else str(dtype))
     prompt = None
     if the_method.initialisation is not None:
         prompt = start_prompt(
-            the_task, the_method, language_model, seed,
+            the_task, the_method, loaded, seed,
             num_virtual_tokens=num_virtual_tokens, prompt_folder=prompt_folder,
         )  # fmt: skip
-    tuned = _tune(language_model, prompt, examples, settings, progress)
+    tuned = _tune(loaded, prompt, examples, settings, progress)
     measured = tuned.evaluate(examples.test(), examples.verbalizer) if read_test else None
     return {
         "task": the_task.name,
@@ -144,7 +171,7 @@ def few_shot_run(
 
 
 def _tune(
-    language_model: ModelAndTokenizer,
+    loaded: ModelAndTokenizer,
     prompt: SoftPrompt | None,
     examples: WrittenSplit,
     settings: PromptTrainingSettings,
@@ -152,295 +179,81 @@ def _tune(
 ) -> Tuned:
     few = (examples.train, examples.verbalizer, settings)
     if prompt is None:
-        return finetune_language_model(
-            language_model, *few, development=examples.development, progress=progress
-        )
-    result = train_prompt(language_model, prompt, *few, development=examples.development, progress=progress)
+        return finetune_language_model(loaded, *few, development=examples.development, progress=progress)
+    result = train_prompt(loaded, prompt, *few, development=examples.development, progress=progress)
     losses = [step.loss for step in result.steps]
-    return Tuned(language_model, result.prompt, result.evaluations, result.kept_step, losses)
+    return Tuned(loaded, result.prompt, result.evaluations, result.kept_step, losses)
 
 
-@border(evaluation=of_type("course_lib.finetuning.evaluating.Evaluation"))
-def median_accuracy(evaluation: Evaluation) -> float | None:
-    """Give the accuracy of two classes with the threshold at the median of the scores.
-
-    It uses the inputs of the test set all at once and never their labels, and takes for granted that about
-    half of them belong to each class. It tells a model that ranks the examples well, but leans to one label
-    word, from one that does not know.
+@dataclass(frozen=True)
+class WrittenSplit:
+    """A split written out for the language model; the test rows stay sealed until `test` is called.
 
     Args:
-        evaluation: log-probabilities [n, 2] and labels.
-
-    Returns:
-        The share of right answers, or None for other than two classes.
-
-    Example:
-        >>> import numpy as np
-        >>> scores = np.array([[-1.0, -9.0], [-1.0, -8.0], [-1.0, -3.0], [-1.0, -2.0]])
-        >>> leaning = Evaluation(scores, np.array([0, 0, 1, 1]))
-        >>> leaning.accuracy, median_accuracy(leaning)
-        (0.5, 1.0)
+        pattern: how the task is asked.
+        write: writes rows out.
+        train: examples to tune on.
+        development: examples to choose on.
+        sealed: the test rows.
     """
-    import numpy as np
 
-    if evaluation.logits.shape[1] != 2:
-        return None
-    difference = evaluation.logits[:, 1] - evaluation.logits[:, 0]
-    predictions = difference > np.median(difference)
-    return float((predictions == evaluation.labels).mean())
+    pattern: Pattern
+    write: Callable[[Sequence[Row]], list[PromptExample]]
+    train: list[PromptExample]
+    development: list[PromptExample]
+    sealed: SealedRows
+
+    @property
+    def verbalizer(self) -> Verbalizer:
+        """The label words."""
+        return self.pattern.verbalizer
+
+    def test(self) -> list[PromptExample]:
+        """Read the test rows, which can be done once."""
+        return self.write(self.sealed.read())
 
 
-# --- tables ----------------------------------------------------------------------------------------
-
-
-def choose_learning_rates(rows: Sequence[Row] | pd.DataFrame) -> dict[str, float]:
-    """Choose one learning rate for each method, on development examples alone.
+def write_split(
+    task: FewShotTask,
+    method: FewShotMethod,
+    split: FewShotSplit,
+    words: Sequence[str] | None,
+    template: str | None,
+) -> WrittenSplit:
+    """Write a split out for the language model.
 
     Args:
-        rows: what `few_shot_run` gives, each method's rates on the same tasks and seeds. The test accuracy,
-            if there is one, is not looked at.
+        task: its patterns.
+        method: the kind of pattern, and whether the task is asked as multiple choice.
+        split: the rows.
+        words: label words instead of the pattern's.
+        template: a template instead of the pattern's.
 
     Returns:
-        Method -> the rate with the highest mean development accuracy over tasks and seeds, among equal ones
-        that with the lowest mean development loss.
+        The examples; those of the test set are read later.
 
     Raises:
-        CourseError: no rows, or rates of a method that were tried on different tasks or seeds.
+        CourseError: not one label word a class, a template that does not fit the rows.
     """
-    measured = ("learning_rate", "development_accuracy", "development_loss")
-    table = check_table("rows", rows, ("method", "task", "seed"), finite=measured)
-    chosen = {}
-    for method, part in table.groupby("method", sort=False):
-        tried = {
-            rate: sorted(zip(each.task, each.seed, strict=True))
-            for rate, each in part.groupby("learning_rate")
-        }
-        if len({tuple(pairs) for pairs in tried.values()}) != 1:
-            raise CourseError(
-                f"The learning rates of {method!r} were tried on different tasks or seeds.",
-                given={rate: len(pairs) for rate, pairs in tried.items()},
-                mend="Give the rows of a finished search.",
-            )
-        means = part.groupby("learning_rate")[["development_accuracy", "development_loss"]].mean()
-        order = means.sort_values(["development_accuracy", "development_loss"], ascending=[False, True])
-        chosen[str(method)] = float(order.index[0])
-    return chosen
+    pattern = task.unified(method.kind) if method.unified else task.pattern(method.kind)
+    if words is not None:
+        pattern = replace(pattern, verbalizer=_same_number(words, pattern.verbalizer))
+    if template is not None:
+        pattern = replace(pattern, template=template)
+
+    def write(rows: Sequence[Row]) -> list[PromptExample]:
+        asked = [task.unified_row(row) for row in rows] if method.unified else rows
+        return [PromptExample(pattern.text(row), row["label"], pattern.num_labels(row)) for row in asked]
+
+    return WrittenSplit(pattern, write, write(split.train), write(split.development), split.test)
 
 
-def few_shot_table(
-    rows: Sequence[Row] | pd.DataFrame,
-    *,
-    measure: str = "accuracy",
-    against: str = "prompt tuning",
-    by: Sequence[str] = ("task",),
-) -> pd.DataFrame:
-    """Give mean, spread and interval of each method over seeds, and its paired difference from another.
-
-    Runs of one seed share their examples, so methods are compared seed by seed: what the draw of the examples
-    does to all of them cancels.
-
-    Args:
-        rows: what `few_shot_run` gives.
-        measure: the column to sum up; rows without it (None) are left out.
-        against: the method to compare with.
-        by: what is never averaged over, such as the task, or the task and `num_train`.
-
-    Returns:
-        For each of `by` and `method`: `mean`, `spread` (standard deviation over seeds; None with one), `low` and
-        `high` of the mean's 95 % interval, `n`, `trained_parameters`, `bytes_stored`; `difference`,
-        `difference_low` and `difference_high`, the mean of the paired differences from `against` and its 95 %
-        interval (None where that method was not run). With one seed intervals have infinite ends.
-
-    Raises:
-        CourseError: no rows, or a seed that was run twice.
-    """
-    import pandas as pd
-
-    check_text("measure", measure)
-    table = check_table("rows", rows, (*check_texts("by", by), "method", "seed", measure))
-    table = table[table[measure].notna()]
-    found = []
-    for key, part in table.groupby([*by, "method"], sort=False):
-        values = part.set_index("seed")[measure]
-        _refuse_repeated(values.index.tolist(), key)
-        interval = mean_interval(values.tolist())
-        here = (table[list(by)] == list(key[:-1])).all(axis=1)
-        other = table[here & (table.method == against)].set_index("seed")[measure]
-        found.append(
-            {
-                **dict(zip((*by, "method"), key, strict=True)),
-                "mean": interval.mean,
-                "spread": float(values.std(ddof=1)) if len(values) > 1 else None,
-                "low": interval.low,
-                "high": interval.high,
-                "n": interval.n,
-                **{
-                    name: int(part[name].iloc[0])
-                    for name in ("trained_parameters", "bytes_stored")
-                    if name in part
-                },
-                **_paired(values, other),
-            }
-        )
-    return pd.DataFrame(found)
-
-
-def _paired(values: pd.Series, other: pd.Series) -> Row:
-    """Give the mean difference over the seeds that both have."""
-    names = ("difference", "difference_low", "difference_high")
-    differences = (values - other).dropna()
-    if differences.empty:
-        return dict.fromkeys(names)
-    interval = mean_interval(differences.tolist())
-    return dict(zip(names, (interval.mean, interval.low, interval.high), strict=True))
-
-
-def _refuse_repeated(seeds: list[int], key: Any) -> None:
-    if len(set(seeds)) < len(seeds):
+def _same_number(words: Sequence[str], verbalizer: Verbalizer) -> Verbalizer:
+    given = Verbalizer(words, verbalizer.separator)
+    if given.num_labels != verbalizer.num_labels:
         raise CourseError(
-            f"A seed occurs twice for {key}: the same run would count as two.",
-            given=seeds,
-            mend="Name in `by` what tells the rows apart, such as `num_train`.",
+            f"The task has {verbalizer.num_labels} classes, so it needs as many label words.",
+            given=list(words),
+            mend="Give one word a class, in the order of the labels.",
         )
-
-
-# --- the reference runs ----------------------------------------------------------------------------
-
-
-def few_shot_rows(task: str, method: str, seed: int, learning_rate: float, **settings: Any) -> list[Row]:
-    """Give the row of `few_shot_run` as a list, as the reference runs keep it."""
-    return [few_shot_run(task, method, seed, learning_rate=learning_rate, **settings)]
-
-
-def prompt_versions(folder: Path | str | None = None) -> dict[str, str]:
-    """Give the first digits of the SHA-256 of each pre-trained prompt, for the record of a run.
-
-    Args:
-        folder: as `prompt_folder` in `start_prompt`.
-
-    Raises:
-        CourseError: if there are no prompts.
-    """
-    folder = Path(folder or data_folder() / "prompts")
-    files = sorted(folder.glob("*/adapter_model.safetensors"))
-    if not files:
-        raise CourseError(
-            "There are no pre-trained prompts here.",
-            given=str(folder),
-            mend="Train them with `course ppt pretrain`, or restore them from git.",
-        )
-    return {file.parent.name: hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files}
-
-
-class Variant(NamedTuple):
-    """One way to do what a pilot finding is about.
-
-    Args:
-        finding: which finding.
-        name: of this variant.
-        method: the method it varies.
-        options: further arguments of `few_shot_run`.
-    """
-
-    finding: str
-    name: str
-    method: str
-    options: Mapping[str, Any]
-
-
-@border(num_full=check_count, full_updates=check_count)
-def pilot_variants(num_full: int, full_updates: int) -> list[Variant]:
-    """Give what the paper's pilot compares, on the sentiment of movie sentences.
-
-    Args:
-        num_full: training examples of the runs with much data.
-        full_updates: optimizer steps of those.
-
-    Returns:
-        Label words; initialisations; patterns around the soft prompt; prompt tuning against full fine-tuning,
-        with few and with many examples. The first variant of a finding is what the others are compared with.
-    """
-    soft, hybrid = "prompt tuning", "hybrid prompt tuning"
-    words = (("terrible", "great"), ("no", "yes"), ("good", "bad"))
-    much = {"num_train": num_full, "num_updates": full_updates}
-    return [
-        Variant("label words", "bad/good", hybrid, {}),
-        *(Variant("label words", "/".join(pair), hybrid, {"words": list(pair)}) for pair in words),
-        Variant("initialisation", "random", soft, {"initialisation": "random"}),
-        Variant("initialisation", "sample_vocab", soft, {}),
-        Variant("initialisation", "text", soft, {"initialisation": "text"}),
-        Variant("pattern", "soft tokens alone", soft, {}),
-        Variant("pattern", "hybrid: All in all, it was", hybrid, {}),
-        Variant("pattern", "hybrid: It was", hybrid, {"template": "{soft}{text} It was"}),
-        *(
-            Variant(f"{size} examples", method, method, options)
-            for size, options in (("few", {}), ("many", much))
-            for method in ("full fine-tuning", soft)
-        ),
-    ]
-
-
-def pilot_run(
-    method: str,
-    seed: int,
-    learning_rate: float,
-    options: Mapping[str, Any],
-    **settings: Any,
-) -> list[Row]:
-    """Run what a variant of a pilot finding does.
-
-    Args:
-        method: the variant's method.
-        seed: seed of the run.
-        learning_rate: peak learning rate.
-        options: the variant's options; they go before `settings`.
-        settings: further arguments of `few_shot_run`.
-
-    Returns:
-        One row, that of `few_shot_run` with the `options`.
-    """
-    chosen = {**settings, **options}
-    kind = chosen.pop("initialisation", None)
-    used = METHODS[method] if kind is None else replace(METHODS[method], initialisation=kind)
-    row = few_shot_run("movie", used, seed, learning_rate=learning_rate, **chosen)
-    return [{**row, "options": dict(options)}]
-
-
-def pilot_rows(rows: Sequence[Row], variants: Sequence[Variant]) -> list[Row]:
-    """Give each variant its rows; one run can stand for the usual way of several findings.
-
-    Args:
-        rows: what `pilot_run` gives.
-        variants: what `pilot_variants` gives.
-
-    Returns:
-        Rows with `finding` and `variant` in front, variants whose method and options were not run left out.
-    """
-    return [
-        {"finding": variant.finding, "variant": variant.name, **row}
-        for variant in variants
-        for row in rows
-        if (row["method"], row["options"]) == (variant.method, variant.options)
-    ]
-
-
-def pilot_differences(rows: Sequence[Row] | pd.DataFrame) -> pd.DataFrame:
-    """Compare the variants of each finding with its first one, seed by seed.
-
-    Args:
-        rows: what `pilot_rows` gives.
-
-    Returns:
-        What `few_shot_table` gives, for each `finding` and `variant`; the first variant's differences are 0.
-
-    Raises:
-        CourseError: as `few_shot_table`.
-    """
-    import pandas as pd
-
-    table = check_table("rows", rows, ("finding", "variant", "seed", "accuracy"))
-    parts = []
-    for _, part in table.groupby("finding", sort=False):
-        named = part.assign(method=part.variant)
-        parts.append(few_shot_table(named, against=named.method.iloc[0], by=("finding",)))
-    return pd.concat(parts, ignore_index=True).rename(columns={"method": "variant"})
+    return given

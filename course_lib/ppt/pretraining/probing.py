@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from course_lib.checks import (
     a_model_and_tokenizer,
@@ -21,26 +28,25 @@ from course_lib.checks import (
     each,
 )
 from course_lib.errors import CourseError
-from course_lib.models import EMBEDDED, ModelAndTokenizer, load_language_model
-from course_lib.ppt.pretraining import tasks
+from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer
+from course_lib.models.loading import load_language_model
+from course_lib.ppt.pretraining.labeller import PseudoLabels
+from course_lib.ppt.pretraining.tasks import find_pattern, pretraining_rows
 from course_lib.statistics import mean_interval
-
-if TYPE_CHECKING:
-    import numpy as np
 
 # Strengths of the probe's penalty, of which cross-validation on the training side takes one.
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 NUM_FOLDS = 3
 
 
-@border(language_model=a_model_and_tokenizer, texts=check_texts, batch_size=check_count)
+@border(loaded=a_model_and_tokenizer, texts=check_texts, batch_size=check_count)
 def answer_states(
-    language_model: ModelAndTokenizer, texts: Sequence[str], layers: Sequence[int], *, batch_size: int = 16
+    loaded: ModelAndTokenizer, texts: Sequence[str], layers: Sequence[int], *, batch_size: int = 16
 ) -> np.ndarray:
-    """Give the hidden states at each text's last token, where its answer would be read.
+    """Return the hidden states at each text's last token, where its answer would be read.
 
     Args:
-        language_model: a causal language model; it is used in evaluation mode.
+        loaded: a causal language model; it is used in evaluation mode.
         texts: the texts.
         layers: numbers of layers; 0 is the word embedding, 1 the output of the first layer.
         batch_size: texts at a time; the states do not depend on it.
@@ -51,13 +57,10 @@ def answer_states(
     Raises:
         CourseError: no texts, or a layer that the model does not have.
     """
-    import numpy as np
-    import torch
-
-    model: Any = language_model.model
+    model: Any = loaded.model
     num_layers = model.config.num_hidden_layers
     layers = each(partial(check_count, least=0, most=num_layers))("layers", layers)
-    ids = language_model.tokenizer(list(texts))["input_ids"]
+    ids = loaded.tokenizer(list(texts))["input_ids"]
     # texts of one length together waste no padding; every row is put back in its place
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     found = np.empty((len(ids), len(layers), model.config.hidden_size), dtype=np.float32)
@@ -99,12 +102,6 @@ def probe_accuracies(
     Raises:
         CourseError: states that are not numbers, fewer rows of a class than folds.
     """
-    import numpy as np
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GridSearchCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     check_labels("labels", labels, num_rows=len(states))
     check_labels("test_labels", test_labels, num_rows=len(test_states))
     if states.shape[1:] != test_states.shape[1:]:
@@ -131,22 +128,22 @@ def probe_task(
     num_train: int,
     num_test: int,
     seed: int = 0,
-    source: str = EMBEDDED,
+    model_source: str = EMBEDDED,
     dtype: str | None = None,
-    language_model: ModelAndTokenizer | None = None,
-    labelled: tasks.PseudoLabels | None = None,
+    loaded: ModelAndTokenizer | None = None,
+    labelled: PseudoLabels | None = None,
 ) -> list[dict[str, Any]]:
     """Probe a language model behind the hard pattern of a pre-training task.
 
     Args:
-        task: "pair", "choice", "single" or "unified".
+        task: one of `PRETRAINING_TASKS`.
         layers: see `answer_states`.
         num_train: training examples of the probe, from the train side.
         num_test: examples of the test side.
         seed: seed of the examples.
-        source: the language model, as `load_language_model` takes it.
+        model_source: the language model: "embedded", a folder or a hub id.
         dtype: precision to compute the states in; None for float32.
-        language_model: a loaded one instead.
+        loaded: a loaded model and tokenizer instead of `model_source`.
         labelled: the sentences with pseudo-labels, for "single" only; `pseudo_labels` by default.
 
     Returns:
@@ -154,13 +151,13 @@ def probe_task(
         `guessing`, `num_train`, `num_test`.
 
     Raises:
-        CourseError: as `pretraining_rows` and `answer_states`.
+        CourseError: what `pretraining_rows` or `answer_states` refuses.
     """
     check_seed(seed)
-    loaded = language_model or load_language_model(source, dtype=dtype or "float32")
-    pattern = tasks.task_pattern(task, "hard")
+    loaded = loaded or load_language_model(model_source, dtype=dtype or "float32")
+    pattern = find_pattern(task, "hard")
     train, test = (
-        tasks.pretraining_rows(task, side, number, loaded.tokenizer, seed=seed, labelled=labelled)
+        pretraining_rows(task, side, number, loaded.tokenizer, seed=seed, labelled=labelled)
         for side, number in (("train", num_train), ("test", num_test))
     )
     states, test_states = (

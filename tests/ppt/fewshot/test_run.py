@@ -23,26 +23,17 @@ from course_lib.models.fingerprint import weights_hash
 from course_lib.ppt.examples import PromptExample
 from course_lib.ppt.fewshot import run as fewshot
 from course_lib.ppt.fewshot import tuning as fewshot_tuning
-from course_lib.ppt.fewshot.run import (
-    choose_learning_rates,
-    few_shot_run,
-    few_shot_table,
-    median_accuracy,
-    pilot_variants,
-)
-from course_lib.ppt.fewshot.tasks import (
-    METHODS,
-    TASKS,
-    FewShotMethod,
-    FewShotTask,
-    SealedRows,
-    few_shot_split,
-    learning_rates,
-)
-from course_lib.ppt.fewshot.tuning import finetune_language_model, start_prompt
+from course_lib.ppt.fewshot.methods import METHODS, FewShotMethod, learning_rates, start_prompt
+from course_lib.ppt.fewshot.pilot import pilot_variants
+from course_lib.ppt.fewshot.run import few_shot_run
+from course_lib.ppt.fewshot.splits import SealedRows, few_shot_split
+from course_lib.ppt.fewshot.tables import choose_learning_rates, few_shot_table, median_accuracy
+from course_lib.ppt.fewshot.tasks import FEW_SHOT_TASKS, FewShotTask
+from course_lib.ppt.fewshot.tuning import finetune_language_model
+from course_lib.ppt.optimisation import PromptTrainingSettings
 from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.soft_prompt import initialise
-from course_lib.ppt.training import PromptTrainingSettings, evaluate_prompt
+from course_lib.ppt.training import evaluate_prompt
 from course_lib.prompts.verbalizers import Verbalizer
 from tests.ppt.tiny import SPECIAL, tiny_language_model
 
@@ -85,16 +76,16 @@ LETTERED = LetteredTask("tiny", "single", tiny_texts, tiny_pattern, "{text}", ("
 
 
 def saved_prompts(folder: Path, **record: Any) -> Path:
-    language_model = tiny_language_model()
+    loaded = tiny_language_model()
     for number, form in enumerate(("single", "unified")):
-        initialise("random", language_model, 3, seed=number).save(folder / form, language_model)
+        initialise("random", loaded, 3, seed=number).save(folder / form, loaded)
         if record:
             (folder / form / "training.json").write_text(json.dumps(record))
     return folder
 
 
 def run(method: Any = "prompt tuning", seed: int = 0, task: FewShotTask = LETTERED, **options: Any) -> dict:
-    options = {**QUICK, "num_virtual_tokens": 3, "language_model": tiny_language_model(), **options}
+    options = {**QUICK, "num_virtual_tokens": 3, "loaded": tiny_language_model(), **options}
     return few_shot_run(task, method, seed, **options)
 
 
@@ -197,9 +188,9 @@ def test_a_test_set_scored_at_every_validation_is_refused(monkeypatch: pytest.Mo
     """The trap planted: the examples to choose on are the test rows, read anew for each look."""
     plain = fewshot._tune
 
-    def choosing_on_test(language_model: Any, prompt: Any, examples: Any, *rest: Any) -> Any:
+    def choosing_on_test(loaded: Any, prompt: Any, examples: Any, *rest: Any) -> Any:
         examples = replace(examples, development=examples.test())
-        return plain(language_model, prompt, examples, *rest)
+        return plain(loaded, prompt, examples, *rest)
 
     monkeypatch.setattr(fewshot, "_tune", choosing_on_test)
     with pytest.raises(CourseError, match="read already"):
@@ -230,25 +221,25 @@ def test_a_run_is_repeatable_and_depends_on_its_seed() -> None:
 
 @pytest.mark.parametrize("method", ["full fine-tuning", "prompt tuning"])
 def test_the_task_is_learnt_and_the_language_model_stays(method: str) -> None:
-    language_model = tiny_language_model()
-    before = weights_hash(language_model.model)
+    loaded = tiny_language_model()
+    before = weights_hash(loaded.model)
     task = replace(TINY, read=lambda: tiny_texts(400))
     row = run(
-        method, task=task, language_model=language_model, num_train=32, num_development=32,
+        method, task=task, loaded=loaded, num_train=32, num_development=32,
         num_updates=60, evaluate_every=10, learning_rate=0.01 if method == "full fine-tuning" else 0.1,
     )  # fmt: skip
     assert row["train_loss"] < 0.5
     if method == "full fine-tuning":  # four random rows overfit, as they do on real texts
         assert row["development_accuracy"] > 0.8
-    assert weights_hash(language_model.model) == before
+    assert weights_hash(loaded.model) == before
 
 
 def test_what_is_trained_and_stored(tmp_path: Path) -> None:
-    language_model = tiny_language_model()
+    loaded = tiny_language_model()
     prompt, full = run("prompt tuning", num_virtual_tokens=5), run("full fine-tuning")
     assert prompt["trained_parameters"] == 5 * 16
-    assert full["trained_parameters"] == count_parameters(language_model.model)
-    initialise("random", language_model, 5).save(tmp_path / "saved", language_model)
+    assert full["trained_parameters"] == count_parameters(loaded.model)
+    initialise("random", loaded, 5).save(tmp_path / "saved", loaded)
     stored = (tmp_path / "saved" / "adapter_model.safetensors").stat().st_size
     assert prompt["bytes_stored"] <= stored < prompt["bytes_stored"] + 1000
 
@@ -264,25 +255,23 @@ def test_the_weights_of_the_best_development_step_are_kept(rate: float) -> None:
     assert [each.step for each in tuned.evaluations] == list(range(7))
     best = max(tuned.evaluations, key=lambda each: (each.accuracy, -each.loss))
     assert tuned.kept == best
-    found = evaluate_prompt(tuned.language_model, None, examples(20), WORDS)
+    found = evaluate_prompt(tuned.loaded, None, examples(20), WORDS)
     assert (found.accuracy, found.loss) == (best.accuracy, pytest.approx(best.loss, rel=1e-6))
 
 
 def test_the_first_step_follows_the_gradient_of_a_plain_pass() -> None:
     """With one example, what AdamW first does is the sign of the gradient: that of a plain forward pass."""
-    language_model = tiny_language_model()
+    loaded = tiny_language_model()
     text, label = examples(1)[0][:2]
     rate = 1e-3
     quick = PromptTrainingSettings(rate, 1, 1, warmup_share=0.0, max_grad_norm=1e9)
     one = [PromptExample(text, label)]
-    tuned = finetune_language_model(language_model, one, WORDS, quick, development=one)
-    ids = language_model.tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
-    logits = language_model.model(ids).logits[:, -1, [5, 6]]
+    tuned = finetune_language_model(loaded, one, WORDS, quick, development=one)
+    ids = loaded.tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+    logits = loaded.model(ids).logits[:, -1, [5, 6]]
     torch.nn.functional.cross_entropy(logits, torch.tensor([label])).backward()
     assert tuned.kept_step == 1
-    for before, after in zip(
-        language_model.model.parameters(), tuned.language_model.model.parameters(), strict=True
-    ):
+    for before, after in zip(loaded.model.parameters(), tuned.loaded.model.parameters(), strict=True):
         large = before.grad.abs() > 1e-4
         moved = (after - before)[large]
         assert torch.allclose(moved, -rate * before.grad[large].sign(), rtol=0.05, atol=0)
@@ -313,11 +302,11 @@ def test_steps_are_those_of_a_plain_loop_also_from_frozen_weights() -> None:
 
 
 def test_small_updates_do_not_vanish_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fewshot_tuning._BestWeights, "restore", lambda self: None)
-    language_model = tiny_language_model()
+    monkeypatch.setattr(fewshot_tuning.LabelTraining, "set_weights", lambda self, values: None)
+    loaded = tiny_language_model()
     quick = PromptTrainingSettings(1e-6, 1, 4, warmup_share=0.0, dtype="bfloat16")
-    tuned = finetune_language_model(language_model, examples(), WORDS, quick, development=examples(20))
-    before, after = language_model.model.lm_head.weight, tuned.language_model.model.lm_head.weight
+    tuned = finetune_language_model(loaded, examples(), WORDS, quick, development=examples(20))
+    before, after = loaded.model.lm_head.weight, tuned.loaded.model.lm_head.weight
     assert after.dtype == torch.float32
     assert (after - before).abs().max() > 0
     # what plain training in bfloat16 would have kept of it
@@ -332,22 +321,22 @@ def test_training_that_ends_in_no_number_is_stopped(method: str) -> None:
 
 def test_weights_that_the_last_step_spoilt_are_not_scored_and_the_step_is_named() -> None:
     quick = PromptTrainingSettings(1e30, 1, 1, warmup_share=0.0)
-    with pytest.raises(CourseError, match="After step 1"):
+    with pytest.raises(CourseError, match=r"score of a development example .* after 1 steps"):
         finetune_language_model(tiny_language_model(), examples(), WORDS, quick, development=examples(20))
 
 
 def test_a_pretrained_prompt_is_where_ppt_begins(tmp_path: Path) -> None:
     folder = saved_prompts(tmp_path)
-    language_model = tiny_language_model()
+    loaded = tiny_language_model()
     starts = {
-        name: start_prompt(TINY, METHODS[name], language_model, 0, prompt_folder=folder).embeddings
+        name: start_prompt(TINY, METHODS[name], loaded, 0, prompt_folder=folder).embeddings
         for name in ("PPT", "hybrid PPT", "unified PPT")
     }
-    assert torch.equal(starts["PPT"], initialise("random", language_model, 3, seed=0).embeddings)
+    assert torch.equal(starts["PPT"], initialise("random", loaded, 3, seed=0).embeddings)
     assert torch.equal(starts["hybrid PPT"], starts["PPT"])
-    assert torch.equal(starts["unified PPT"], initialise("random", language_model, 3, seed=1).embeddings)
+    assert torch.equal(starts["unified PPT"], initialise("random", loaded, 3, seed=1).embeddings)
     with pytest.raises(CourseError, match="no prompt"):
-        start_prompt(TINY, METHODS["PPT"], language_model, 0, prompt_folder=tmp_path / "none")
+        start_prompt(TINY, METHODS["PPT"], loaded, 0, prompt_folder=tmp_path / "none")
     with pytest.raises(CourseError):
         start_prompt(TINY, METHODS["PPT"], tiny_language_model(width=32), 0, prompt_folder=folder)
 
@@ -371,13 +360,13 @@ def ours_or_planted(ours: Any, **planted: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("implementation", "holds"), cases, ids=["ours", *planted])
 
 
-def our_start(language_model: Any) -> torch.Tensor:
-    found = start_prompt(TINY, METHODS["prompt tuning"], language_model, 0, num_virtual_tokens=4)
+def our_start(loaded: Any) -> torch.Tensor:
+    found = start_prompt(TINY, METHODS["prompt tuning"], loaded, 0, num_virtual_tokens=4)
     return found.embeddings.detach()
 
 
-def table_of(language_model: Any) -> torch.Tensor:
-    return language_model.model.get_input_embeddings().weight.detach()
+def table_of(loaded: Any) -> torch.Tensor:
+    return loaded.model.get_input_embeddings().weight.detach()
 
 
 @ours_or_planted(
@@ -387,9 +376,9 @@ def table_of(language_model: Any) -> torch.Tensor:
     normal_noise=lambda lm: torch.randn(4, 16, generator=torch.Generator().manual_seed(0)),
 )
 def test_a_prompt_begins_as_different_rows_of_ordinary_words(implementation: Any, holds: bool) -> None:
-    language_model = tiny_language_model()
-    ordinary = table_of(language_model)[len(SPECIAL) :]
-    rows = implementation(language_model)
+    loaded = tiny_language_model()
+    ordinary = table_of(loaded)[len(SPECIAL) :]
+    rows = implementation(loaded)
     are_words = all((ordinary == row).all(dim=1).any() for row in rows)
     assert (are_words and len(rows.unique(dim=0)) == len(rows)) is holds
 
@@ -511,9 +500,9 @@ def test_the_table_pairs_the_methods_by_seed() -> None:
 # --- the course's tasks ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", FEW_SHOT_TASKS)
 def test_the_tasks_have_enough_texts_and_fit_their_patterns(name: str) -> None:
-    task = TASKS[name]
+    task = FEW_SHOT_TASKS[name]
     split = few_shot_split(task.read(), 0)
     rows = [*split.train, *split.development, *split.test.read()]
     num_labels = task.pattern("soft").verbalizer.num_labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ from course_lib import cli
 from course_lib.errors import CourseError
 from course_lib.locations import data_folder
 from course_lib.models import ModelAndTokenizer, load_language_model
-from course_lib.ppt.fewshot.run import prompt_versions
-from course_lib.ppt.pretraining import shipped, tasks
-from course_lib.ppt.pretraining.shipped import ShippedSettings, evaluate_shipped, evaluate_task, pretrain_task
-from course_lib.ppt.pretraining.tasks import CorpusSettings, PseudoLabels
+from course_lib.ppt.examples import write_examples
+from course_lib.ppt.patterns import single_pattern
+from course_lib.ppt.pretraining import documents, evaluation, labeller, shipped, tasks
+from course_lib.ppt.pretraining.documents import CorpusSettings
+from course_lib.ppt.pretraining.evaluation import evaluate_shipped, evaluate_task
+from course_lib.ppt.pretraining.labeller import PseudoLabels
+from course_lib.ppt.pretraining.shipped import ShippedSettings, pretrain_task, prompt_versions
 from course_lib.ppt.soft_prompt import initialise, load_soft_prompt
 from course_lib.ppt.training import evaluate_prompt
 from course_lib.runs import load_record
@@ -38,8 +42,8 @@ def labelled(tiny: ModelAndTokenizer) -> PseudoLabels:
     draw = np.random.default_rng(0)
     rows = [
         {"split": split, "text": row["text"], "probabilities": draw.dirichlet([0.2] * 5).tolist()}
-        for split, sources in tasks.sides(tiny.tokenizer, CorpusSettings(30, 300)).items()
-        for source in tasks.SINGLE_SOURCES
+        for split, sources in documents.sides(tiny.tokenizer, CorpusSettings(30, 300)).items()
+        for source in labeller.SINGLE_SOURCES
         for row in sources.get(source, [])
     ]
     measures = {"accuracy": 0.5, "confidence": 0.5, "calibration_error": 0.1}
@@ -51,14 +55,14 @@ def trained(task: str, tmp_path: Path, tiny: ModelAndTokenizer, labelled: Pseudo
         task,
         folder=tmp_path / "prompts" / task,
         checkpoint_folder=options.pop("checkpoint_folder", tmp_path / f"run-{task}"),
-        language_model=tiny,
+        loaded=tiny,
         labelled=labelled,
         progress=False,
         **{**QUICK, **options},
     )
 
 
-@pytest.mark.parametrize("task", tasks.TASK_NAMES)
+@pytest.mark.parametrize("task", tasks.PRETRAINING_TASKS)
 def test_a_prompt_comes_with_the_record_of_its_training(
     task: str, tmp_path: Path, tiny: ModelAndTokenizer, labelled: PseudoLabels
 ) -> None:
@@ -100,6 +104,34 @@ def test_a_stopped_run_goes_on_and_writes_the_same_adapter(
     assert curves[0] == curves[1]
 
 
+def test_a_further_format_is_one_entry(
+    tmp_path: Path, tiny: ModelAndTokenizer, labelled: PseudoLabels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether a sentence has an even number of characters: built, asked, trained and measured by its entry."""
+
+    def build(side: tasks.Side, num_examples: int, seed: int, num_options: int) -> list[dict[str, Any]]:
+        sentences = [row["text"] for row in side.documents()[:num_examples]]
+        return [{"text": text, "label": len(text) % num_options} for text in sentences]
+
+    parity = tasks.PretrainingTask(
+        "parity",
+        build=build,
+        write=lambda kind, _: single_pattern(kind, ["good", "bad"]),
+        num_options=2,
+        max_tokens=30,
+        hard_templates=("{text} In a word:",),
+    )
+    monkeypatch.setitem(tasks.PRETRAINING_TASKS, "parity", parity)
+    folder = trained("parity", tmp_path, tiny, labelled)
+    record = shipped.read_training(folder)
+    assert (record["task"], record["max_tokens"], record["labeller"]) == ("parity", 30, None)
+    options = {"folder": folder.parent, "num_test": 12, "num_development": 6, "loaded": tiny}
+    (row,) = evaluate_task("parity", **options)
+    assert (row["task"], row["guessing"]) == ("parity", 0.5)
+    assert row["hard_template"] in ("{text} All in all, it was", "{text} In a word:")
+    assert shipped.shipped_folder("parity") == data_folder() / "prompts" / "parity"
+
+
 def test_another_seed_gives_another_prompt(
     tmp_path: Path, tiny: ModelAndTokenizer, labelled: PseudoLabels
 ) -> None:
@@ -121,7 +153,9 @@ def test_a_prompt_may_start_as_a_copy_of_another(
     assert torch.allclose(start, end, atol=1e-6)
     assert "--initialisation unified" in json.loads((folder / "training.json").read_text())["command"]
     # what it is measured beside is untrained still
-    untrained = shipped._untrained(tiny, ShippedSettings(num_virtual_tokens=3, initialisation="unified"))
+    untrained = shipped.untrained_prompt(
+        tiny, ShippedSettings(num_virtual_tokens=3, initialisation="unified")
+    )
     assert torch.equal(untrained.embeddings, initialise("sample_vocab", tiny, 3, seed=0).embeddings)
     with pytest.raises(CourseError, match=r"length|rows"):
         trained("choice", tmp_path / "longer", tiny, labelled, initialisation="unified", num_virtual_tokens=4)
@@ -131,7 +165,7 @@ def test_another_thing_in_the_folder_is_left_alone(tmp_path: Path, tiny: ModelAn
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(CourseError, match="files that the course did not write"):
-        pretrain_task("pair", folder=tmp_path / "mine", language_model=tiny, **QUICK)
+        pretrain_task("pair", folder=tmp_path / "mine", loaded=tiny, **QUICK)
     assert (tmp_path / "mine" / "letter.txt").read_text() == "dear"
 
 
@@ -148,7 +182,7 @@ def test_another_thing_in_the_folder_is_left_alone(tmp_path: Path, tiny: ModelAn
 )
 def test_bad_settings_are_refused(task: str, options: dict, tmp_path: Path, tiny: ModelAndTokenizer) -> None:
     with pytest.raises(CourseError):
-        pretrain_task(task, folder=tmp_path / "p", language_model=tiny, progress=False, **options)
+        pretrain_task(task, folder=tmp_path / "p", loaded=tiny, progress=False, **options)
 
 
 @pytest.mark.parametrize("task", ["pair", "single", "unified"])
@@ -162,7 +196,7 @@ def test_a_prompt_is_measured_beside_an_untrained_one_and_the_best_hard_pattern(
     record = (folder / "training.json").read_text()
     start.save(folder, tiny, more={"training.json": record})
     (row,) = evaluate_task(
-        task, folder=folder.parent, num_test=30, num_development=10, language_model=tiny, labelled=labelled
+        task, folder=folder.parent, num_test=30, num_development=10, loaded=tiny, labelled=labelled
     )
     assert row["num_test"] == 30
     assert row["trained_hybrid"] == row["untrained_hybrid"]
@@ -170,7 +204,7 @@ def test_a_prompt_is_measured_beside_an_untrained_one_and_the_best_hard_pattern(
     assert not row["apart"]
     for name in ("trained_hybrid", "untrained_hybrid", "trained_soft", "untrained_soft", "hard"):
         assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
-    assert row["hard_template"] in [pattern.template for pattern in shipped.hard_patterns(task)]
+    assert row["hard_template"] in [pattern.template for pattern in tasks.find_task(task).hard_patterns()]
     assert 0.15 < row["guessing"] < 0.5
 
 
@@ -178,10 +212,10 @@ def test_the_record_of_all_prompts(
     tmp_path: Path, tiny: ModelAndTokenizer, model_folder: Path, labelled: PseudoLabels,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(shipped, "run_resumable", lambda *a, **k: _kept(tmp_path, *a, **k))
+    monkeypatch.setattr(evaluation, "run_resumable", lambda *a, **k: _kept(tmp_path, *a, **k))
     for task in ("pair", "choice"):
         trained(task, tmp_path, tiny, labelled)
-    sizes = {"num_test": 20, "num_development": 8, "source": str(model_folder), "progress": False}
+    sizes = {"num_test": 20, "num_development": 8, "model_source": str(model_folder), "progress": False}
     record = evaluate_shipped(tmp_path / "prompts", task_names=("pair", "choice"), **sizes)
     assert record.name == "ppt_prompts"
     assert record.command == "course reference ppt_prompts"
@@ -206,7 +240,7 @@ def embedded() -> ModelAndTokenizer:
     return load_language_model("embedded")
 
 
-@pytest.mark.parametrize("task", tasks.TASK_NAMES)
+@pytest.mark.parametrize("task", tasks.PRETRAINING_TASKS)
 def test_a_shipped_prompt_is_what_its_record_says(task: str, embedded: ModelAndTokenizer) -> None:
     record = shipped.shipped_training(task)
     settings = ShippedSettings(**record["settings"])
@@ -223,13 +257,13 @@ def test_every_record_is_of_the_prompts_that_are_shipped() -> None:
     records = [load_record(file.stem) for file in (data_folder() / "results").glob("*.json")]
     of_prompts = {record.name: record for record in records if "prompts" in record.settings}
     assert all(record.settings["prompts"] == prompt_versions() for record in of_prompts.values())
-    assert [row["task"] for row in of_prompts["ppt_prompts"].rows] == list(tasks.TASK_NAMES)
+    assert [row["task"] for row in of_prompts["ppt_prompts"].rows] == list(tasks.PRETRAINING_TASKS)
 
 
 def test_the_shipped_pair_prompt_tells_documents_apart(embedded: ModelAndTokenizer) -> None:
     rows = tasks.pretraining_rows("pair", "test", 150, embedded.tokenizer)
-    pattern = tasks.task_pattern("pair")
-    examples = tasks.write_examples(rows, [pattern])
+    pattern = tasks.find_pattern("pair")
+    examples = write_examples(rows, [pattern])
     trained_prompt = load_soft_prompt(shipped.shipped_folder("pair"), embedded)
     untrained = initialise("sample_vocab", embedded, trained_prompt.num_virtual_tokens, seed=0)
     ours, theirs = (
@@ -277,7 +311,7 @@ def test_the_command_evaluates(
     tmp_path: Path, model_folder: Path, tiny: ModelAndTokenizer, labelled: PseudoLabels,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(shipped, "run_resumable", lambda *a, **k: _kept(tmp_path, *a, **k))
+    monkeypatch.setattr(evaluation, "run_resumable", lambda *a, **k: _kept(tmp_path, *a, **k))
     trained("pair", tmp_path, tiny, labelled)
     result = CliRunner().invoke(
         cli.app,

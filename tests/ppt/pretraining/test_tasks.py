@@ -11,16 +11,18 @@ import pytest
 
 from course_lib.errors import CourseError
 from course_lib.finetuning import FinetuningSettings
-from course_lib.ppt.fewshot.tasks import TASKS, few_shot_split
-from course_lib.ppt.pretraining import tasks
-from course_lib.ppt.pretraining.documents import Labeller, labeller_texts, train_labeller
-from course_lib.ppt.pretraining.tasks import (
-    CorpusSettings,
+from course_lib.ppt.fewshot.splits import few_shot_split
+from course_lib.ppt.fewshot.tasks import FEW_SHOT_TASKS
+from course_lib.ppt.pretraining import documents, labeller, tasks
+from course_lib.ppt.pretraining.documents import CorpusSettings
+from course_lib.ppt.pretraining.labeller import (
+    Labeller,
     LabellerSettings,
     PseudoLabels,
-    pretraining_examples,
-    pretraining_rows,
+    labeller_texts,
+    train_labeller,
 )
+from course_lib.ppt.pretraining.tasks import pretraining_examples, pretraining_rows
 from course_lib.texts import SPLITS, load_texts, normalise
 from tests.ppt.tiny import tiny_tokenizer
 
@@ -46,8 +48,8 @@ def labelled() -> PseudoLabels:
     draw = np.random.default_rng(0)
     rows = [
         {"split": split, "text": row["text"], "probabilities": draw.dirichlet([0.2] * 5).tolist()}
-        for split, sources in tasks.sides(TOKENIZER, CorpusSettings(30, 300)).items()
-        for source in tasks.SINGLE_SOURCES
+        for split, sources in documents.sides(TOKENIZER, CorpusSettings(30, 300)).items()
+        for source in labeller.SINGLE_SOURCES
         for row in sources.get(source, [])
     ]
     return PseudoLabels(rows, {"accuracy": 0.5, "domains": ["newspaper", "tweets"]})
@@ -66,8 +68,8 @@ def test_no_downstream_test_sentence_is_among_the_examples(task: str, split: str
 
 
 def test_what_is_downstream_covers_the_few_shot_tasks() -> None:
-    excluded = {normalise(text) for text in tasks.downstream_sentences()}
-    for task in TASKS.values():
+    excluded = {normalise(text) for text in documents.downstream_sentences()}
+    for task in FEW_SHOT_TASKS.values():
         for row in few_shot_split(task.read(), 0).test.read():
             texts = [row[name] for name in ("text", "premise", "hypothesis", "query") if name in row]
             assert {normalise(text) for text in [*texts, *row.get("options", [])]} <= excluded, task.name
@@ -75,7 +77,7 @@ def test_what_is_downstream_covers_the_few_shot_tasks() -> None:
 
 @pytest.mark.parametrize("max_tokens", [20, 30])
 def test_no_document_and_no_sentence_is_on_two_sides(max_tokens: int) -> None:
-    sides = tasks.sides(TOKENIZER, CorpusSettings(max_tokens, 300))
+    sides = documents.sides(TOKENIZER, CorpusSettings(max_tokens, 300))
     for column in ("document_id", "text"):
         found = [
             {normalise(row[column]) for rows in sides[split].values() for row in rows} for split in SPLITS
@@ -84,9 +86,9 @@ def test_no_document_and_no_sentence_is_on_two_sides(max_tokens: int) -> None:
         assert not found[0] & found[2]
         assert not found[1] & found[2]
     for split in SPLITS:
-        assert set(sides[split]) == set(tasks.SOURCES)
-        for source in tasks.SOURCES:
-            read = "train" if source in tasks.DIVIDED else split
+        assert set(sides[split]) == set(documents.SOURCES)
+        for source in documents.SOURCES:
+            read = "train" if source in documents.DIVIDED else split
             published = set(load_texts(source, split=read)["document_id"][:])
             found = {row["document_id"].removeprefix(f"{source}/") for row in sides[split][source]}
             assert found <= published
@@ -101,14 +103,14 @@ def test_documents_of_all_sources_are_mixed_and_none_has_more_than_half() -> Non
         ]
         for name, count in (("a", 10), ("b", 20), ("c", 100))
     }
-    rows = tasks.mixed_documents(sources)
+    rows = documents.mixed_documents(sources)
     runs = [document for document, _ in itertools.groupby(row["document_id"] for row in rows)]
     assert len(runs) == len(set(runs)) == 60
     counts = Counter(document.split("/")[0] for document in runs)
     assert counts == {"a": 10, "b": 20, "c": 30}
     assert max(len(list(same)) for _, same in itertools.groupby(runs, key=lambda name: name[0])) < 15
-    assert rows == tasks.mixed_documents(sources)
-    alone = tasks.mixed_documents({"c": sources["c"]})
+    assert rows == documents.mixed_documents(sources)
+    alone = documents.mixed_documents({"c": sources["c"]})
     assert len(alone) == 400
 
 
@@ -116,7 +118,7 @@ def test_documents_of_all_sources_are_mixed_and_none_has_more_than_half() -> Non
 def test_a_sentence_from_elsewhere_is_of_another_source(split: str) -> None:
     source = {
         row["text"]: name
-        for name, rows in tasks.sides(TOKENIZER, CorpusSettings(30, 300))[split].items()
+        for name, rows in documents.sides(TOKENIZER, CorpusSettings(30, 300))[split].items()
         for row in rows
     }
     rows = pretraining_rows("pair", split, 600, TOKENIZER, **QUICK)
@@ -127,7 +129,7 @@ def test_a_long_sentence_leaves_a_gap_and_makes_no_neighbours() -> None:
     published: dict[str, set[int]] = {}
     for row in load_texts("newspaper", split="train").to_list():
         published.setdefault(f"newspaper/{row['document_id']}", set()).add(row["position"])
-    rows = tasks.sides(TOKENIZER, CorpusSettings(20, 300, min_tokens=5))["train"]["newspaper"]
+    rows = documents.sides(TOKENIZER, CorpusSettings(20, 300, min_tokens=5))["train"]["newspaper"]
     assert min(len(TOKENIZER(row["text"])["input_ids"]) for row in rows) == 5
     assert all(row["position"] in published[row["document_id"]] for row in rows)
     assert max(len(TOKENIZER(row["text"])["input_ids"]) for row in rows) <= 20
@@ -157,10 +159,10 @@ def test_choices_have_six_options_and_unified_ones_two_to_six() -> None:
 
 
 def test_the_full_profile_has_sixteen_options(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tasks.unified_options() == 6
+    assert tasks.find_task("unified").most_options() == 6
     monkeypatch.setenv("COURSE_PROFILE", "full")
-    assert tasks.unified_options() == 16
-    assert tasks.task_pattern("unified").verbalizer.num_labels == 16
+    assert tasks.find_task("unified").most_options() == 16
+    assert tasks.find_pattern("unified").verbalizer.num_labels == 16
 
 
 def test_examples_are_shuffled_and_their_sources_mixed() -> None:
@@ -186,15 +188,6 @@ def test_single_sentences_are_of_their_side_and_sure(labelled: PseudoLabels) -> 
     assert pretraining_rows("single", "validation", 60, TOKENIZER, labelled=labelled) == rows
 
 
-def test_label_counts_are_those_that_pass(labelled: PseudoLabels) -> None:
-    counts = tasks.label_counts(labelled, (0.0,) * 5)
-    assert {split: sum(each) for split, each in counts.items()} == Counter(
-        row["split"] for row in labelled.rows
-    )
-    strict = tasks.label_counts(labelled, (0.95, 0.5, 0.5, 0.5, 0.5))
-    assert strict["train"][0] < counts["train"][0] * 0.6
-
-
 def test_pseudo_labels_are_kept_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
 
@@ -206,20 +199,20 @@ def test_pseudo_labels_are_kept_in_one_file(tmp_path: Path, monkeypatch: pytest.
         trained.append(texts)
         return Fake(None, 0.5, 0.5, 0.1, tuple(sorted(set(texts["domain"][:]))))
 
-    monkeypatch.setattr(tasks, "train_labeller", train)
+    monkeypatch.setattr(labeller, "train_labeller", train)
     corpus, file = CorpusSettings(30, 300), tmp_path / "labels.jsonl"
-    first = tasks.pseudo_labels(TOKENIZER, corpus, file=file)
-    assert tasks.pseudo_labels(TOKENIZER, corpus, file=file) == first
+    first = labeller.pseudo_labels(TOKENIZER, corpus, file=file)
+    assert labeller.pseudo_labels(TOKENIZER, corpus, file=file) == first
     assert len(trained) == 1
     assert first.labeller["domains"] == ["newspaper", "tweets"]
     assert len(set(Counter(trained[0]["label"][:]).values())) == 1
-    other = tasks.pseudo_labels(TOKENIZER, corpus, tasks.LabellerSettings(seed=1), file=file)
+    other = labeller.pseudo_labels(TOKENIZER, corpus, labeller.LabellerSettings(seed=1), file=file)
     assert len(trained) == 2
     assert other != first
     lines = file.read_text().splitlines()
     file.write_text("\n".join(lines[:-5]))
     with pytest.raises(CourseError, match="damaged"):
-        tasks.pseudo_labels(TOKENIZER, corpus, file=file)
+        labeller.pseudo_labels(TOKENIZER, corpus, file=file)
 
 
 def test_the_labeller_keeps_from_several_downstream_tasks() -> None:
@@ -243,12 +236,6 @@ def test_a_side_without_documents_enough_is_an_error() -> None:
         pretraining_examples("choice", "test", 10, TOKENIZER, max_tokens=7, num_reviews=20)
 
 
-def test_a_class_that_no_sentence_passes_has_a_count_of_0() -> None:
-    rows = [{"split": split, "text": "a", "probabilities": [0.1, 0.6, 0.1, 0.1, 0.1]} for split in SPLITS]
-    counts = tasks.label_counts(PseudoLabels(rows, {}), (0.5,) * 5)
-    assert counts == {split: [0, 1, 0, 0, 0] for split in SPLITS}
-
-
 def test_a_labeller_is_trained_as_its_settings_say(monkeypatch: pytest.MonkeyPatch) -> None:
     given = []
 
@@ -258,10 +245,10 @@ def test_a_labeller_is_trained_as_its_settings_say(monkeypatch: pytest.MonkeyPat
         given.append((settings, options))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tasks, "train_labeller", train)
+    monkeypatch.setattr(labeller, "train_labeller", train)
     chosen = LabellerSettings(num_steps=7, learning_rate=3e-3, seed=5)
     with pytest.raises(KeyboardInterrupt):
-        tasks._label([("train", "a")], chosen, progress=False)
+        labeller._label([("train", "a")], chosen, progress=False)
     ((settings, options),) = given
     assert settings == FinetuningSettings(num_steps=7, learning_rate=3e-3, seed=5)
-    assert options == {"source": chosen.source, "progress": False}
+    assert options == {"model_source": chosen.source, "progress": False}

@@ -10,11 +10,10 @@ import pandas as pd
 import torch
 
 from course_lib.models import ModelAndTokenizer
-from course_lib.ppt import label_scoring, patterns, soft_prompt
+from course_lib.ppt import label_scoring, optimisation, patterns, soft_prompt
 from course_lib.ppt import training as pretraining
-from course_lib.ppt.fewshot import run as fewshot
-from course_lib.ppt.pretraining import documents as corpus
-from course_lib.ppt.pretraining import probing
+from course_lib.ppt.fewshot import pilot, tables
+from course_lib.ppt.pretraining import documents, examples, labeller, probing, tasks
 from course_lib.prompts.verbalizers import LabelIds, Verbalizer
 from tests.ppt.tiny import VERBALIZERS, tiny_examples, tiny_language_model
 from tests.reliability import _wrong_values as wrong
@@ -22,7 +21,7 @@ from tests.reliability.fuzz import Call
 
 TWO = Verbalizer(["bad", "good"])
 KIND = wrong.name
-SETTINGS = pretraining.PromptTrainingSettings(num_steps=1, batch_size=2, evaluate_every=1)
+SETTINGS = optimisation.PromptTrainingSettings(num_steps=1, batch_size=2, evaluate_every=1)
 
 
 @cache
@@ -78,7 +77,7 @@ def _pattern_calls() -> list[Call]:
             {**kind, "words": wrong.texts(least=2, empty_ok=False)},
         ),
         Call(
-            patterns.find_pattern,
+            tasks.find_pattern,
             lambda: {"task": "pair", "kind": "hard"},
             {"task": wrong.name, "kind": KIND},
         ),
@@ -138,20 +137,20 @@ def _corpus_calls() -> list[Call]:
     kinds["elsewhere_by"] = wrong.text
     options = wrong.count(least=2, most=16)
     return [
-        Call(corpus.build_nsp_examples, lambda: {**built(), **more}, kinds),
+        Call(examples.build_nsp_examples, lambda: {**built(), **more}, kinds),
         Call(
-            corpus.build_nss_examples,
+            examples.build_nss_examples,
             lambda: {**built(), **more, "num_options": 4},
             {**kinds, "num_options": options},
         ),
         Call(
-            corpus.build_unified_examples,
+            examples.build_unified_examples,
             lambda: {**built(), **more, "min_options": 2, "max_options": 4},
             {**kinds, "min_options": options, "max_options": options},
         ),
-        Call(corpus.split_sentences, lambda: {"text": "It rains. We are wet."}, {"text": wrong.text}),
+        Call(documents.split_sentences, lambda: {"text": "It rains. We are wet."}, {"text": wrong.text}),
         Call(
-            corpus.build_cls_examples,
+            examples.build_cls_examples,
             lambda: {
                 "sentences": [f"Sentence {i}." for i in range(5)],
                 "probabilities": np.full((5, 5), 0.01) + 0.95 * np.eye(5),
@@ -169,7 +168,7 @@ def _corpus_calls() -> list[Call]:
             },
         ),
         Call(
-            corpus.labeller_texts,
+            labeller.labeller_texts,
             lambda: {"downstream": "movie", "split": "validation"},
             {"downstream": wrong.either(wrong.name, without=("list of it",)), "split": wrong.name},
             slow=True,
@@ -186,25 +185,25 @@ def _prompt_calls() -> list[Call]:
         ),
         Call(
             soft_prompt.initialise,
-            lambda: {"kind": "random", "language_model": model(), "num_virtual_tokens": 3, "seed": 0},
+            lambda: {"kind": "random", "loaded": model(), "num_virtual_tokens": 3, "seed": 0},
             {
                 "kind": wrong.name,
-                "language_model": wrong.thing,
+                "loaded": wrong.thing,
                 "num_virtual_tokens": wrong.optional(wrong.count()),
                 "seed": wrong.seed,
             },
         ),
         Call(
             soft_prompt.initialise,
-            lambda: {"kind": "text", "language_model": model(), "num_virtual_tokens": 3, "words": "w5 w6"},
-            {"language_model": wrong.thing, "words": wrong.filled_text},
+            lambda: {"kind": "text", "loaded": model(), "num_virtual_tokens": 3, "words": "w5 w6"},
+            {"loaded": wrong.thing, "words": wrong.filled_text},
             setting="text",
         ),
         Call(
             soft_prompt.initialise,
-            lambda: {"kind": "pretrained", "language_model": model(), "prompt": prompt()},
+            lambda: {"kind": "pretrained", "loaded": model(), "prompt": prompt()},
             {
-                "language_model": wrong.thing,
+                "loaded": wrong.thing,
                 "prompt": wrong.thing,
                 "num_virtual_tokens": wrong.optional(wrong.count()),
             },
@@ -212,14 +211,14 @@ def _prompt_calls() -> list[Call]:
         ),
         Call(
             soft_prompt.load_soft_prompt,
-            lambda: {"folder": "/nowhere", "language_model": model()},
-            {"folder": wrong.path, "language_model": wrong.thing},
+            lambda: {"folder": "/nowhere", "loaded": model()},
+            {"folder": wrong.path, "loaded": wrong.thing},
             refused=True,
         ),
         Call(
-            lambda folder, language_model: prompt().save(folder, language_model),
-            lambda: {"folder": "/proc/nowhere/prompt", "language_model": model()},
-            {"folder": wrong.path, "language_model": wrong.thing},
+            lambda folder, loaded: prompt().save(folder, loaded),
+            lambda: {"folder": "/proc/nowhere/prompt", "loaded": model()},
+            {"folder": wrong.path, "loaded": wrong.thing},
             setting="SoftPrompt.save",
             refused=True,
         ),
@@ -249,14 +248,14 @@ def _scoring_calls() -> list[Call]:
         Call(
             pretraining.evaluate_prompt,
             lambda: {
-                "language_model": model(),
+                "loaded": model(),
                 "prompt": prompt(),
                 "examples": tiny_examples(4),
                 "verbalizer": VERBALIZERS["one token"],
                 "batch_size": 2,
             },
             {
-                "language_model": wrong.thing,
+                "loaded": wrong.thing,
                 "prompt": wrong.optional(wrong.thing),
                 "examples": wrong.number_columns("label", kind=wrong.count(least=0, most=2)),
                 "verbalizer": wrong.thing,
@@ -265,9 +264,9 @@ def _scoring_calls() -> list[Call]:
         ),
         Call(
             probing.answer_states,
-            lambda: {"language_model": model(), "texts": ["w5 w6", "w7"], "layers": [0, 2], "batch_size": 2},
+            lambda: {"loaded": model(), "texts": ["w5 w6", "w7"], "layers": [0, 2], "batch_size": 2},
             {
-                "language_model": wrong.thing,
+                "loaded": wrong.thing,
                 "texts": wrong.texts(),
                 "layers": wrong.list_of(wrong.count(least=0, most=2)),
                 "batch_size": wrong.count(),
@@ -293,7 +292,7 @@ def _scoring_calls() -> list[Call]:
 
 def _training_calls() -> list[Call]:
     run = lambda: {
-        "language_model": model(),
+        "loaded": model(),
         "prompt": prompt(),
         "examples": tiny_examples(4),
         "verbalizer": VERBALIZERS["one token"],
@@ -303,7 +302,7 @@ def _training_calls() -> list[Call]:
         "progress": False,
     }
     kinds = {
-        "language_model": wrong.thing,
+        "loaded": wrong.thing,
         "prompt": wrong.thing,
         "examples": wrong.number_columns("label", kind=wrong.count(least=0, most=2)),
         "verbalizer": wrong.thing,
@@ -321,7 +320,7 @@ def _training_calls() -> list[Call]:
             {**kinds, "held_out": examples},
         ),
         Call(
-            pretraining.PromptTrainingSettings,
+            optimisation.PromptTrainingSettings,
             lambda: {
                 "learning_rate": 1e-2,
                 "num_steps": 3,
@@ -376,22 +375,22 @@ def _table_calls() -> list[Call]:
     searched = ("method", "learning_rate", "task", "seed", "development_accuracy")
     return [
         Call(
-            fewshot.choose_learning_rates,
+            tables.choose_learning_rates,
             lambda: {"rows": _runs()},
             {"rows": wrong.either(wrong.rows(*searched), wrong.number_columns("development_accuracy"))},
         ),
         Call(
-            fewshot.few_shot_table,
+            tables.few_shot_table,
             lambda: {"rows": pd.DataFrame(_runs()), "measure": "accuracy", "against": "prompt tuning"},
             {"rows": wrong.frame("task", "method", "seed", "accuracy"), "measure": wrong.name},
         ),
         Call(
-            fewshot.pilot_variants,
+            pilot.pilot_variants,
             lambda: {"num_full": 16, "full_updates": 2},
             {"num_full": wrong.count(), "full_updates": wrong.count()},
         ),
         Call(
-            fewshot.median_accuracy,
+            tables.median_accuracy,
             lambda: {"evaluation": _evaluation()},
             {"evaluation": wrong.thing},
         ),

@@ -16,10 +16,10 @@ ASSIGNMENT = Assignment(
     tasks=(BUILD_CHOICES, START_ROWS, LABEL_LOSS, DRAW_FEW_SHOT, REPORT, TUNE_PROMPT),
     # No task is one of these, but each is near enough to start from.
     blocked=(
-        "course_lib.ppt.pretraining.documents.build_nss_examples",
+        "course_lib.ppt.pretraining.examples.build_nss_examples",
         "course_lib.ppt.soft_prompt.initialise",
         "course_lib.ppt.label_scoring.label_loss",
         "course_lib.ppt.label_scoring.label_scores",
-        "course_lib.ppt.fewshot.tasks.few_shot_split",
+        "course_lib.ppt.fewshot.splits.few_shot_split",
     ),
 )

@@ -17,19 +17,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from course_lib.errors import CourseError
-from course_lib.ppt.patterns import find_pattern
-from course_lib.ppt.pretraining import documents as corpus
-from course_lib.ppt.pretraining.documents import (
+from course_lib.ppt.pretraining import examples, shards
+from course_lib.ppt.pretraining.documents import split_sentences
+from course_lib.ppt.pretraining.examples import (
     CLS_THRESHOLDS,
-    DOMAINS,
     build_cls_examples,
     build_nsp_examples,
     build_nss_examples,
     build_unified_examples,
-    labeller_texts,
-    split_sentences,
-    train_labeller,
 )
+from course_lib.ppt.pretraining.labeller import DOMAINS, labeller_texts, train_labeller
+from course_lib.ppt.pretraining.tasks import find_pattern
 from course_lib.texts import load_texts, normalise
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
@@ -255,12 +253,12 @@ def _answer_low_among_many(answer: str, distractors: list[str], rng: random.Rand
 
 
 def test_a_place_that_tells_the_answer_would_be_caught(newspaper, monkeypatch) -> None:
-    monkeypatch.setattr(corpus, "_place_answer", _answer_first)
+    monkeypatch.setattr(examples, "_place_answer", _answer_first)
     assert place_p(list(build_nss_examples(newspaper, 10_000, 0))) < STRICT
 
 
 def test_a_number_of_options_that_tells_the_place_would_be_caught(newspaper, monkeypatch) -> None:
-    monkeypatch.setattr(corpus, "_place_answer", _answer_low_among_many)
+    monkeypatch.setattr(examples, "_place_answer", _answer_low_among_many)
     assert place_p(list(build_unified_examples(newspaper, 10_000, 0))) < STRICT
 
 
@@ -308,7 +306,7 @@ def at_stops(text: str) -> list[str]:
 
 @pytest.mark.parametrize("build", BUILDERS)
 def test_workers_change_nothing(build, monkeypatch) -> None:
-    monkeypatch.setattr(corpus, "EXAMPLES_PER_SHARD", 100)
+    monkeypatch.setattr(shards, "EXAMPLES_PER_SHARD", 100)
     texts = load_texts("newspaper")
     alone, shared = (list(build(texts, 450, 7, num_workers=number)) for number in (1, 2))
     assert alone == shared
@@ -341,7 +339,7 @@ class Stream:
 
 def peak_memory(num_documents: int) -> int:
     tracemalloc.start()
-    for _ in build_nsp_examples(Stream(num_documents), 2 * corpus.EXAMPLES_PER_SHARD, 0):
+    for _ in build_nsp_examples(Stream(num_documents), 2 * shards.EXAMPLES_PER_SHARD, 0):
         pass
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
@@ -354,7 +352,7 @@ def test_memory_does_not_grow_with_the_corpus() -> None:
 
 
 def test_a_sample_comes_from_all_over_the_corpus() -> None:
-    examples = build_nsp_examples(tiny_documents(2000, 4), 5 * corpus.EXAMPLES_PER_SHARD, 0)
+    examples = build_nsp_examples(tiny_documents(2000, 4), 5 * shards.EXAMPLES_PER_SHARD, 0)
     documents = np.array([int(place_of(example["first"])[0][1:]) for example in examples])
     assert {0, 1, 2, 3} <= set((documents // 500).tolist())
 
@@ -454,7 +452,7 @@ def test_classes_are_equal_and_a_scarce_one_is_filled_up() -> None:
 @few
 def test_shares_are_as_even_as_can_be(available: list[int], data) -> None:
     number = data.draw(st.integers(1, sum(available)))
-    shares = corpus._even_shares(available, number)
+    shares = examples._even_shares(available, number)
     assert sum(shares) == number
     for share, size in zip(shares, available, strict=True):
         assert share <= size

@@ -14,12 +14,12 @@ from typer.testing import CliRunner
 from course_lib import cli
 from course_lib.errors import CourseError
 from course_lib.models import ModelAndTokenizer
-from course_lib.ppt import user_predictions as predicting
+from course_lib.ppt import user_texts as predicting
 from course_lib.ppt.adapter_files import COURSE_FILE
 from course_lib.ppt.patterns import Pattern
 from course_lib.ppt.soft_prompt import initialise, load_soft_prompt
 from course_lib.ppt.training import evaluate_prompt
-from course_lib.ppt.user_predictions import PromptPredictions, predict_texts
+from course_lib.ppt.user_texts import PromptPredictions, predict_texts
 from course_lib.prompts.verbalizers import Verbalizer
 from course_lib.statistics import share_interval
 
@@ -79,7 +79,7 @@ def test_the_prompt_keeps_how_texts_are_written(tuned: Path) -> None:
 
 def test_predictions_are_those_of_the_prompt(tuned: Path, tiny: ModelAndTokenizer, tmp_path: Path) -> None:
     texts = write_texts(tmp_path / "new.csv", labelled=False, count=5)
-    found = predict_texts(texts, tuned, language_model=tiny)
+    found = predict_texts(texts, tuned, loaded=tiny)
     pattern = Pattern("own", "{soft}{text} It was", Verbalizer(["bad", "good"]))
     examples = [{"text": pattern.text(row), "label": 0} for row in found.rows]
     scores = evaluate_prompt(tiny, load_soft_prompt(tuned, tiny), examples, pattern.verbalizer).logits
@@ -104,8 +104,8 @@ def test_the_model_is_loaded_as_asked(
 
     monkeypatch.setattr(predicting, "load_language_model", load)
     texts = write_texts(tmp_path / "new.csv", labelled=False, count=2)
-    predict_texts(texts, tuned, source="mine", device="cpu")
-    predict_texts(texts, tuned, source="mine", dtype="bfloat16")
+    predict_texts(texts, tuned, model_source="mine", device="cpu")
+    predict_texts(texts, tuned, model_source="mine", dtype="bfloat16")
     assert asked == [
         ("mine", {"dtype": "float32", "device": "cpu"}),
         ("mine", {"dtype": "bfloat16", "device": None}),
@@ -135,11 +135,11 @@ def test_without_what_the_tuning_kept_words_and_template_are_asked_for(
     folder = initialise("sample_vocab", tiny, 3).save(tmp_path / "plain", tiny)
     texts = write_texts(tmp_path / "new.csv")
     with pytest.raises(CourseError, match="does not say how texts are written"):
-        predict_texts(texts, folder, language_model=tiny)
+        predict_texts(texts, folder, loaded=tiny)
     options: dict[str, Any] = {
         "words": ["bad", "good"],
         "template": "{soft}{text} It was",
-        "language_model": tiny,
+        "loaded": tiny,
     }
     assert predict_texts(texts, folder, **options).names == ("0", "1")
     found = predict_texts(texts, folder, labels=["01", "02"], labelled=True, **options)
