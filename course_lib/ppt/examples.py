@@ -19,7 +19,8 @@ from accelerate import Accelerator
 from datasets import Dataset
 
 from course_lib.errors import CourseError
-from course_lib.finetuning import POOL_BATCHES, Evaluation, length_bucketed_batches
+from course_lib.finetuning.batches import POOL_BATCHES, length_bucketed_batches
+from course_lib.finetuning.evaluating import Evaluation
 from course_lib.models.context import find_context_length, refuse_too_long
 from course_lib.models.loaded import ModelAndTokenizer
 from course_lib.ppt.label_scoring import label_scores, make_label_batch

@@ -17,7 +17,9 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
-from course_lib.checks import a_choice, a_tensor, border, check_count, check_labels
+from course_lib.checks.arrays import check_labels
+from course_lib.checks.calls import a_tensor, border
+from course_lib.checks.values import a_choice, check_count
 from course_lib.errors import CourseError
 from course_lib.models.context import rope_border
 from course_lib.models.fingerprint import embedding_table

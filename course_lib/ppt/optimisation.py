@@ -15,18 +15,11 @@ from typing import Literal, get_args
 import torch
 from tqdm.auto import tqdm
 
-from course_lib.checks import (
-    a_choice,
-    a_positive,
-    a_seed,
-    check_count,
-    check_fields,
-    check_number,
-    check_share,
-    optional,
-)
+from course_lib.checks.calls import check_fields, optional
+from course_lib.checks.values import a_choice, a_positive, a_seed, check_count, check_number, check_share
 from course_lib.errors import CourseError
-from course_lib.finetuning import Evaluation
+from course_lib.finetuning.evaluating import Evaluation
+from course_lib.finetuning.optimizing import BestWeights, descend
 from course_lib.models.loaded import floating_dtype
 from course_lib.ppt.examples import Batches, TokenizedExample
 
@@ -138,11 +131,6 @@ class PromptEvaluation:
     loss: float
     accuracy: float
 
-    @property
-    def rank(self) -> tuple[float, float]:
-        """What is larger for the better one: the accuracy, and among equal ones the loss turned round."""
-        return self.accuracy, -self.loss
-
 
 class LabelTraining:
     """Optimizer steps on the loss over the label words, and the weights that do best on development examples.
@@ -176,8 +164,8 @@ class LabelTraining:
         )
         self.steps: list[PromptStep] = []
         self.evaluations: list[PromptEvaluation] = []
-        self.best = self.copy_weights()
-        self.best_step = 0
+        self.num_tokens = 0
+        self.best = BestWeights(self.weights)
 
     def set_gradient(self, batch: list[TokenizedExample]) -> tuple[float, int]:
         """Compute the gradient of the mean loss over a batch; return that loss, and the tokens that were read."""
@@ -187,9 +175,8 @@ class LabelTraining:
         """Score the development examples; None where there are none."""
         raise NotImplementedError
 
-    def update(self) -> None:
-        """Move the weights along their gradients."""
-        self.optimizer.step()
+    def check_weights(self) -> None:
+        """Refuse weights that an update has spoilt."""
 
     def save(self) -> None:
         """Keep the state of the run, where it can be kept."""
@@ -205,8 +192,19 @@ class LabelTraining:
         with tqdm(
             total=total, initial=len(self.steps), desc=self.name, disable=not progress, leave=False
         ) as bar:
-            while len(self.steps) < total:
-                self.step()
+            for update in descend(
+                self.optimizer,
+                self._compute_gradient,
+                range(len(self.steps) + 1, total + 1),
+                max_grad_norm=self.settings.max_grad_norm,
+                refuse=lambda what, value, _: self.stop_unless_finite(what, value),
+            ):
+                self.steps.append(
+                    PromptStep(
+                        update.step, update.loss, update.learning_rate, update.gradient_norm, self.num_tokens
+                    )
+                )
+                self.check_weights()
                 if after_step:
                     after_step(self.steps[-1])
                 if self._is_due(every):
@@ -216,17 +214,10 @@ class LabelTraining:
                 bar.set_postfix_str(self._summary(), refresh=False)
                 bar.update()
 
-    def step(self) -> None:
-        """Take one optimizer step."""
-        number = len(self.steps) + 1
-        loss, num_tokens = self.set_gradient(self.batches.at(number))
-        self.stop_unless_finite("loss", loss)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.weights, self.settings.max_grad_norm))
-        self.stop_unless_finite("gradient", norm)
-        rate = self.settings.learning_rate_at(number)
-        self.optimizer.param_groups[0]["lr"] = rate
-        self.update()
-        self.steps.append(PromptStep(number, loss, rate, norm, num_tokens))
+    def _compute_gradient(self, number: int) -> float:
+        self.optimizer.param_groups[0]["lr"] = self.settings.learning_rate_at(number)
+        loss, self.num_tokens = self.set_gradient(self.batches.at(number))
+        return loss
 
     def stop_unless_finite(self, what: str, value: float) -> None:
         """Stop the run at a value that is no finite number.
@@ -243,16 +234,6 @@ class LabelTraining:
             given=value,
             mend=f"Use a smaller learning rate than {self.settings.learning_rate:g}.",
         )
-
-    def copy_weights(self) -> list[torch.Tensor]:
-        """Return copies of the weights as they are now."""
-        return [weight.detach().clone() for weight in self.weights]
-
-    def set_weights(self, values: Iterable[torch.Tensor]) -> None:
-        """Set the weights to these values."""
-        with torch.no_grad():
-            for weight, value in zip(self.weights, values, strict=True):
-                weight.copy_(value)
 
     def _is_due(self, every: int) -> bool:
         return len(self.steps) % every == 0 or len(self.steps) == self.settings.num_steps
@@ -271,6 +252,5 @@ class LabelTraining:
         if found is None:
             return
         evaluation = PromptEvaluation(len(self.steps), found.loss, found.accuracy)
-        if all(evaluation.rank > earlier.rank for earlier in self.evaluations):
-            self.best, self.best_step = self.copy_weights(), len(self.steps)
+        self.best.offer(evaluation.step, evaluation.accuracy, evaluation.loss)
         self.evaluations.append(evaluation)

@@ -14,17 +14,8 @@ from typing import Any, Literal, get_args
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from course_lib.checks import (
-    a_model_and_tokenizer,
-    a_seed,
-    a_tensor,
-    border,
-    check_choice,
-    check_count,
-    check_path,
-    check_text,
-    optional,
-)
+from course_lib.checks.calls import a_model_and_tokenizer, a_tensor, border, optional
+from course_lib.checks.values import a_seed, check_choice, check_count, check_path, check_text
 from course_lib.errors import CourseError
 from course_lib.models.fingerprint import ModelFingerprint, embedding_table, model_fingerprint, model_name
 from course_lib.models.loaded import ModelAndTokenizer

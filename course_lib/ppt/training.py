@@ -22,19 +22,11 @@ from typing import Any
 import pandas as pd
 import torch
 
-from course_lib.checks import (
-    Check,
-    a_model_and_tokenizer,
-    border,
-    check_callable,
-    check_count,
-    check_flag,
-    check_path,
-    of_type,
-    optional,
-)
+from course_lib.checks.calls import Check, a_model_and_tokenizer, border, of_type, optional
+from course_lib.checks.values import check_callable, check_count, check_flag, check_path
 from course_lib.errors import CourseError
-from course_lib.finetuning import Evaluation
+from course_lib.finetuning.evaluating import Evaluation
+from course_lib.finetuning.optimizing import BestWeights
 from course_lib.models.fingerprint import model_fingerprint
 from course_lib.models.loaded import ModelAndTokenizer, floating_dtype
 from course_lib.ppt.checkpoints import CHECKPOINT_FILE, read_checkpoint, tensors_hash, write_checkpoint
@@ -265,7 +257,8 @@ class _PromptTraining(LabelTraining):
         self.folder = None if folder is None else Path(folder)
         self.processes = Processes(loaded.model.device)
         # the prompt before the last update: the last one that is known to give a finite loss
-        self.last_good = self.copy_weights()
+        self.last_good = BestWeights(self.weights)
+        self.optimizer.register_step_pre_hook(lambda *_: self._before_update())
         self.identity = self._identity()
 
     def run(self, after_step: Callable[[PromptStep], None] | None, progress: bool) -> PromptTrainingResult:
@@ -276,8 +269,8 @@ class _PromptTraining(LabelTraining):
             self._look_at_last_update()
         step = len(self.steps)
         if self.settings.keep == "best":
-            self.set_weights(self.best)
-            step = self.best_step
+            self.best.restore()
+            step = self.best.step
         return PromptTrainingResult(self.prompt, self.steps, self.evaluations, step)
 
     def _look_at_last_update(self) -> None:
@@ -289,19 +282,19 @@ class _PromptTraining(LabelTraining):
     def evaluate(self) -> Evaluation | None:
         return None if self.heldout is None else self.heldout.evaluate(self.prompt, self.processes)
 
-    def step(self) -> None:
-        super().step()
+    def check_weights(self) -> None:
         self.stop_unless_finite("prompt", float(self.prompt.embeddings.detach().abs().max()))
 
-    def update(self) -> None:
-        self.last_good = self.copy_weights()
-        try:
-            super().update()
-        except RuntimeError:  # what torch says of a step that is no float32 any more
+    def _before_update(self) -> None:
+        """Keep the prompt, whose loss was finite; refuse an update that float32 cannot hold."""
+        self.last_good.kept = self.last_good.copies()
+        group = self.optimizer.param_groups[0]
+        step_size = group["lr"] / (1 - group["betas"][0] ** (len(self.steps) + 1))
+        if step_size > torch.finfo(torch.float32).max:
             self.stop_unless_finite("update", math.inf)
 
     def give_up(self) -> None:
-        self.set_weights(self.last_good)
+        self.last_good.restore()
         if self.folder is not None and self.processes.index == 0:
             self.prompt.save(self.folder / LAST_GOOD_FOLDER, self.loaded)
 
@@ -338,7 +331,7 @@ class _PromptTraining(LabelTraining):
             "label words": list(verbalizer.continuations),
             "examples": self.batches.digest,
             "development examples": self.heldout.digest if self.heldout else None,
-            "initial prompt": tensors_hash({"prompt": self.last_good[0]}),
+            "initial prompt": tensors_hash({"prompt": self.last_good.kept[0]}),
             "language model": list(model_fingerprint(self.loaded.model).sampled_weights),
         }
         return json.loads(json.dumps(found))
@@ -349,15 +342,15 @@ class _PromptTraining(LabelTraining):
         state = self.optimizer.state[self.prompt.embeddings]
         tensors = {
             "prompt": self.prompt.embeddings,
-            "best": self.best[0],
-            "last_good": self.last_good[0],
+            "best": self.best.kept[0],
+            "last_good": self.last_good.kept[0],
             "exp_avg": state["exp_avg"],
             "exp_avg_sq": state["exp_avg_sq"],
         }
         record = {
             "steps": [list(asdict(step).values()) for step in self.steps],
             "evaluations": [list(asdict(evaluation).values()) for evaluation in self.evaluations],
-            "best_step": self.best_step,
+            "best_step": self.best.step,
         }
         write_checkpoint(self.folder / CHECKPOINT_FILE, tensors, self.identity, record)
 
@@ -371,9 +364,13 @@ class _PromptTraining(LabelTraining):
         tensors = {name: tensor.to(rows.device) for name, tensor in tensors.items()}
         self.steps = [PromptStep(*values) for values in record["steps"]]
         self.evaluations = [PromptEvaluation(*values) for values in record["evaluations"]]
-        self.best, self.best_step = [tensors["best"]], record["best_step"]
-        self.last_good = [tensors["last_good"]]
-        self.set_weights([tensors["prompt"]])
+        self.best.kept, self.best.step = [tensors["best"]], record["best_step"]
+        self.best.rank = max(
+            ((each.accuracy, -each.loss) for each in self.evaluations), default=self.best.rank
+        )
+        self.last_good.kept = [tensors["last_good"]]
+        with torch.no_grad():
+            rows.copy_(tensors["prompt"])
         state = {name: tensors[name] for name in ("exp_avg", "exp_avg_sq")}
         self.optimizer.load_state_dict(
             {

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from course_lib.checks import check_count
+from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
 from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, floating_dtype
 from course_lib.models.loading import load_language_model

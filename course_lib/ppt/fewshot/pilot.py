@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from course_lib.checks import border, check_count, check_table
+from course_lib.checks.calls import border
+from course_lib.checks.tables import check_table
+from course_lib.checks.values import check_count
 from course_lib.ppt.fewshot.methods import METHODS
 from course_lib.ppt.fewshot.run import few_shot_run
 from course_lib.ppt.fewshot.splits import Row

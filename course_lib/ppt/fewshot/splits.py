@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from datasets import Dataset
 
-from course_lib.checks import check_seed
+from course_lib.checks.values import check_seed
 from course_lib.errors import CourseError
-from course_lib.texts import SPLITS
+from course_lib.texts.sources import SPLITS
 
 Row = dict[str, Any]
 # The test examples are drawn with this seed, so that all runs of a task are measured on the same ones.

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from course_lib.checks import border, check_table, check_text, check_texts, of_type
+from course_lib.checks.calls import border, of_type
+from course_lib.checks.tables import check_table
+from course_lib.checks.values import check_text, check_texts
 from course_lib.errors import CourseError
-from course_lib.finetuning import Evaluation
+from course_lib.finetuning.evaluating import Evaluation
 from course_lib.ppt.fewshot.splits import Row
 from course_lib.statistics import mean_interval
 

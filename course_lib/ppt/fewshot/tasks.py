@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from datasets import Dataset
 
-from course_lib.checks import check_choice
+from course_lib.checks.values import check_choice
 from course_lib.ppt.fewshot.splits import Row
 from course_lib.ppt.patterns import (
     Kind,
@@ -24,7 +24,9 @@ from course_lib.ppt.patterns import (
 )
 from course_lib.ppt.pretraining.examples import build_nss_examples
 from course_lib.ppt.pretraining.labeller import SCORE_EDGES
-from course_lib.texts import SPLITS, load_texts, with_binary_labels
+from course_lib.texts.loading import load_texts
+from course_lib.texts.sampling import with_binary_labels
+from course_lib.texts.sources import SPLITS
 
 Named = TypeVar("Named")
 # Choices made of each split's documents for the task of the next sentence.

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from course_lib.finetuning import Evaluation
+from course_lib.finetuning.evaluating import Evaluation
 from course_lib.models.loaded import ModelAndTokenizer, floating_dtype
 from course_lib.models.weights import count_parameters
 from course_lib.ppt.examples import Batches, PromptExample, TaskTokens, TokenizedExample
@@ -124,13 +124,12 @@ class _ModelTraining(LabelTraining):
     def run(self, progress: bool) -> Tuned:
         """Take all steps; the model ends with the weights of the best one."""
         self.finish_steps(None, progress)
-        self.set_weights(self.best)
+        self.best.restore()
         self.optimizer.zero_grad()
         losses = [step.loss for step in self.steps]
-        return replace(self.tuned, kept_step=self.best_step, losses=losses)
+        return replace(self.tuned, kept_step=self.best.step, losses=losses)
 
     def set_gradient(self, batch: list[TokenizedExample]) -> tuple[float, int]:
-        self.optimizer.zero_grad()
         with _autocast(self.tuned.loaded, self.settings.dtype):
             scores, num_tokens = self.task.scores(None, [tokens for tokens, _ in batch])
         loss = unchecked_label_loss(scores, torch.tensor([label for _, label in batch], device=scores.device))

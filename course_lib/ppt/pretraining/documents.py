@@ -16,9 +16,12 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks import border, check_text
+from course_lib.checks.calls import border
+from course_lib.checks.values import check_text
 from course_lib.errors import CourseError
-from course_lib.texts import SPLITS, load_texts, normalise
+from course_lib.texts.groups import normalise
+from course_lib.texts.loading import load_texts
+from course_lib.texts.sources import SPLITS
 
 # Where documents come from. Of the newspaper and the product reviews the train side alone is read, and its
 # documents are divided again: their other sides belong to downstream tasks.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from course_lib.checks import check_count
+from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
 from course_lib.locations import data_folder
 from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer

@@ -15,15 +15,9 @@ from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
-from course_lib.checks import (
-    check_callable,
-    check_count,
-    check_numbers,
-    check_seed,
-    check_text,
-    check_texts,
-    optional,
-)
+from course_lib.checks.arrays import check_numbers
+from course_lib.checks.calls import optional
+from course_lib.checks.values import check_callable, check_count, check_seed, check_text, check_texts
 from course_lib.errors import CourseError
 from course_lib.ppt.patterns import SINGLE_WORDS, check_num_options
 from course_lib.ppt.pretraining.shards import (
@@ -36,7 +30,7 @@ from course_lib.ppt.pretraining.shards import (
     read_shard,
     text_keys,
 )
-from course_lib.texts import normalise
+from course_lib.texts.groups import normalise
 
 MAX_TRIES = 200
 # Documents drawn beyond those needed, for the case that some sentences are copies.

@@ -15,16 +15,19 @@ from datasets import Dataset, concatenate_datasets
 from scipy.special import softmax
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks import check_choice, check_texts
+from course_lib.checks.values import check_choice, check_texts
 from course_lib.errors import CourseError
-from course_lib.finetuning import FinetuningSettings, evaluate, finetune
+from course_lib.finetuning.evaluating import evaluate
+from course_lib.finetuning.loop import FinetuningSettings, finetune
 from course_lib.locations import cache_folder, cache_trouble, written_whole
 from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer
 from course_lib.models.loading import load_classifier
 from course_lib.ppt.patterns import SINGLE_WORDS
 from course_lib.ppt.pretraining.documents import CorpusSettings, sides
 from course_lib.statistics import expected_calibration_error
-from course_lib.texts import SPLITS, load_texts, sample_texts
+from course_lib.texts.loading import load_texts
+from course_lib.texts.sampling import sample_texts
+from course_lib.texts.sources import SPLITS
 
 # Human scores from -4 to 4 in five classes.
 SCORE_EDGES = (-1.5, -0.5, 0.5, 1.5)

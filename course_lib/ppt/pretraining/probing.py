@@ -17,16 +17,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from course_lib.checks import (
-    a_model_and_tokenizer,
-    border,
-    check_count,
-    check_labels,
-    check_numbers,
-    check_seed,
-    check_texts,
-    each,
-)
+from course_lib.checks.arrays import check_labels, check_numbers
+from course_lib.checks.calls import a_model_and_tokenizer, border, each
+from course_lib.checks.values import check_count, check_seed, check_texts
 from course_lib.errors import CourseError
 from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer
 from course_lib.models.loading import load_language_model

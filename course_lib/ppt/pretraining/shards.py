@@ -15,9 +15,9 @@ from concurrent.futures import ProcessPoolExecutor
 from numbers import Integral
 from typing import Any, NamedTuple
 
-from course_lib.checks import check_texts
+from course_lib.checks.values import check_texts
 from course_lib.errors import CourseError
-from course_lib.texts import normalise
+from course_lib.texts.groups import normalise
 
 Example = dict[str, Any]
 Splitter = Callable[[str], list[str]]

@@ -15,7 +15,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks import check_choice, check_seed
+from course_lib.checks.values import check_choice, check_seed
 from course_lib.ppt.examples import write_examples
 from course_lib.ppt.patterns import (
     Kind,
@@ -41,7 +41,7 @@ from course_lib.ppt.pretraining.examples import (
 from course_lib.ppt.pretraining.labeller import PseudoLabels, pseudo_labels
 from course_lib.ppt.pretraining.shards import Example
 from course_lib.runs.profiles import profile
-from course_lib.texts import SPLITS
+from course_lib.texts.sources import SPLITS
 
 # The pseudo-labels' thresholds; the published ones are made for a larger labeller. Of 1,000 IMDb sentences of
 # the validation side, the published ones keep 0, 147, 0, 58 and 47 from terrible to great, these about 160,

@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.errors import CourseError
-from course_lib.finetuning import Evaluation
+from course_lib.finetuning.evaluating import Evaluation
+from course_lib.finetuning.optimizing import BestWeights
 from course_lib.models import count_parameters
 from course_lib.models.fingerprint import weights_hash
 from course_lib.ppt.examples import PromptExample
 from course_lib.ppt.fewshot import run as fewshot
-from course_lib.ppt.fewshot import tuning as fewshot_tuning
 from course_lib.ppt.fewshot.methods import METHODS, FewShotMethod, learning_rates, start_prompt
 from course_lib.ppt.fewshot.pilot import pilot_variants
 from course_lib.ppt.fewshot.run import few_shot_run
@@ -302,7 +302,7 @@ def test_steps_are_those_of_a_plain_loop_also_from_frozen_weights() -> None:
 
 
 def test_small_updates_do_not_vanish_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fewshot_tuning.LabelTraining, "set_weights", lambda self, values: None)
+    monkeypatch.setattr(BestWeights, "restore", lambda self: None)
     loaded = tiny_language_model()
     quick = PromptTrainingSettings(1e-6, 1, 4, warmup_share=0.0, dtype="bfloat16")
     tuned = finetune_language_model(loaded, examples(), WORDS, quick, development=examples(20))
