@@ -231,7 +231,7 @@ def _start(loaded: ModelAndTokenizer, settings: ShippedSettings) -> SoftPrompt:
 
 def untrained_prompt(loaded: ModelAndTokenizer, settings: ShippedSettings) -> SoftPrompt:
     """Return the prompt as it is before any training, drawn at random."""
-    kind = next((name for name in DRAWN if name == settings.initialisation), "sample_vocab")
+    kind: Initialisation = next((name for name in DRAWN if name == settings.initialisation), "sample_vocab")
     return initialise(kind, loaded, settings.num_virtual_tokens, seed=settings.seed)
 
 
