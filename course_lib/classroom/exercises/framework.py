@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -30,23 +30,23 @@ class Exercise:
     Args:
         name: lesson and function, for example "01.parameter_ratio".
         task: what to do, in one sentence.
-        kind: "function" (the learner hands in a function) or "answer" (a value).
         reference: the right implementation; its parameters are the expected signature.
             For an answer, a function without parameters that returns it.
         inputs: gives the input cases for a seed, the simplest first: keyword arguments of
             the reference, in its order.
         hint: the recipe, for whoever failed twice and whose results no usual mistake explains.
         nudge: what to tell the first time, instead of the recipe; a general one by default.
+        kind: "function" (the learner hands in a function) or "answer" (a value).
         mistakes: the usual mistakes; `@exercise.mistakes.add` adds one.
         tolerance: how far numbers may be apart, as in `compare`.
     """
 
     name: str
     task: str
-    kind: Literal["function", "answer"]
     reference: Callable[..., Any]
     inputs: Callable[[int], Sequence[Case]]
     hint: str
+    kind: Literal["function", "answer"] = "function"
     mistakes: Mistakes = field(default_factory=Mistakes)
     tolerance: float = TOLERANCE
     nudge: str = (
@@ -62,6 +62,20 @@ class Exercise:
     def signature(self) -> str:
         """The call that is expected, for example "parameter_ratio(num_parameters, num_examples)"."""
         return f"{self.name.split('.', 1)[1]}({', '.join(self.parameters)})"
+
+
+def named(names: str, cases: Iterable[Sequence[Any]]) -> list[Case]:
+    """Returns input cases with the names of their arguments.
+
+    Args:
+        names: the reference's parameters in its order, with spaces between.
+        cases: the arguments of each case.
+
+    Example:
+        >>> named("num_parameters num_examples", [(6, 2)])
+        [{'num_parameters': 6, 'num_examples': 2}]
+    """
+    return [dict(zip(names.split(), case, strict=True)) for case in cases]
 
 
 def answer_exercise(

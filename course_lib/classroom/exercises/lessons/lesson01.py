@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise, named
 
 
 def parameter_ratio(num_parameters: int, num_examples: int) -> float:
@@ -75,13 +75,12 @@ def _ratio_inputs(seed: int) -> list[Case]:
         (3, 8),
         (int(rng.integers(1_000, 9_000)), int(rng.integers(10_000, 90_000))),
     ]
-    return [{"num_parameters": p, "num_examples": n} for p, n in pairs]
+    return named("num_parameters num_examples", pairs)
 
 
 _PARAMETER_RATIO = Exercise(
     name="01.parameter_ratio",
     task="Return P/N, the number of parameters per training example, without rounding.",
-    kind="function",
     reference=parameter_ratio,
     inputs=_ratio_inputs,
     hint="P/N is one division: how many parameters are there for each example?",
@@ -165,7 +164,6 @@ _POLYNOMIAL_ERRORS = Exercise(
     name="01.polynomial_errors",
     task="Fit a polynomial to the training points by least squares, and return the mean squared errors "
     "(train_error, heldout_error).",
-    kind="function",
     reference=polynomial_errors,
     inputs=_polynomial_inputs,
     # Normal equations lose a few digits against a fit by QR.
@@ -234,10 +232,7 @@ def _degree_inputs(seed: int) -> list[Case]:
         ([1, 2, 3], [0.7, 0.0, 0.0], [0.9, 0.8, 0.7]),  # the largest is best
         (drawn, _drawn_errors(rng), _drawn_errors(rng)),
     ]
-    return [
-        {"degrees": degrees, "train_errors": train, "heldout_errors": heldout}
-        for degrees, train, heldout in cases
-    ]
+    return named("degrees train_errors heldout_errors", cases)
 
 
 def _drawn_errors(rng: np.random.Generator) -> list[float]:
@@ -248,7 +243,6 @@ def _drawn_errors(rng: np.random.Generator) -> list[float]:
 _SELECT_DEGREE = Exercise(
     name="01.select_degree",
     task="Return the degree with the least held-out error, and the smallest such degree on ties.",
-    kind="function",
     reference=select_degree,
     inputs=_degree_inputs,
     hint="Find the least held-out error, then the smallest of the degrees that reach it. "

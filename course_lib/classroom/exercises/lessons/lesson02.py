@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom.checking.showing import show
-from course_lib.classroom.exercises.framework import Case, Exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, named
 
 Weights = Mapping[str, np.ndarray]
 
@@ -114,15 +114,14 @@ def _descent_inputs(seed: int) -> list[Case]:
         (two_valleys, 0.5, 0.05, 6),
         (parabola, 1.5, 0.1, 0),  # no step: the start alone
     ]
-    names = ("gradient", "start", "learning_rate", "num_steps")
-    return [dict(zip(names, case, strict=True)) for case in cases]
+
+    return named("gradient start learning_rate num_steps", cases)
 
 
 _GRADIENT_DESCENT = Exercise(
     name="02.gradient_descent",
     task="Take num_steps steps against the gradient, and return all points as one array, the start first: "
     "[num_steps + 1] for a start that is a number, [num_steps + 1, D] for an array [D].",
-    kind="function",
     reference=gradient_descent,
     inputs=_descent_inputs,
     hint="Each step is w = w - learning_rate * gradient(w), with the gradient at the newest point. "
@@ -191,7 +190,6 @@ _LARGEST_STABLE_STEP = Exercise(
     name="02.largest_stable_step",
     task="Return the learning rate at which gradient descent on a quadratic bowl stops converging: one number for "
     "all its curvatures.",
-    kind="function",
     reference=largest_stable_step,
     inputs=_curvature_inputs,
     hint="Along a direction of curvature h, a step multiplies the distance from the optimum by "
@@ -243,7 +241,6 @@ _FLIP_SHARE = Exercise(
     name="02.flip_share",
     task="For each step between checkpoints, return the share of predictions that differ from the "
     "step before.",
-    kind="function",
     reference=flip_share,
     inputs=_prediction_inputs,
     hint="Compare each row with the row before it. T rows give T - 1 comparisons; "
@@ -301,7 +298,7 @@ def _weight_inputs(seed: int) -> list[Case]:
         (before, before),  # nothing moved
         ({"query": query, "key": key}, {"key": key, "query": query + 0.5}),  # another order
     ]
-    return [{"before": before, "after": after} for before, after in pairs]
+    return named("before after", pairs)
 
 
 def _norms(before: Weights, after: Weights) -> tuple[np.ndarray, np.ndarray]:
@@ -313,7 +310,6 @@ def _norms(before: Weights, after: Weights) -> tuple[np.ndarray, np.ndarray]:
 _RELATIVE_DISTANCE = Exercise(
     name="02.relative_distance",
     task="Return how far all weights together have moved, divided by the norm of the weights before.",
-    kind="function",
     reference=relative_distance,
     inputs=_weight_inputs,
     hint="Think of all arrays as one long vector: the root of the sum of all squared differences, "

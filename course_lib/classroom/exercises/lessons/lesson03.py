@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, named
 
 
 def symmetric_kl(logits_p: np.ndarray, logits_q: np.ndarray) -> float:
@@ -86,14 +86,13 @@ def _logit_inputs(seed: int) -> list[Case]:
         (np.array([[1000.0, 0.0]]), np.array([[0.0, 1000.0]])),  # each is sure of what the other excludes
         (np.ones((2, 2)), np.ones((2, 2))),  # equal: 0
     ]
-    return [{"logits_p": p, "logits_q": q} for p, q in pairs]
+    return named("logits_p logits_q", pairs)
 
 
 _SYMMETRIC_KL = Exercise(
     name="03.symmetric_kl",
     task="Return KL(P‖Q) + KL(Q‖P) of the distributions behind two arrays of logits, in nats, mean over "
     "the batch.",
-    kind="function",
     reference=symmetric_kl,
     inputs=_logit_inputs,
     hint="Take the log-softmax of both over the last axis. KL(P‖Q) of a row is the sum of p (log p - log q). "
@@ -148,13 +147,12 @@ def _delta_inputs(seed: int) -> list[Case]:
         (np.array([[0.2, -0.1]]), 1.0),  # inside: stays where it is
         (np.round(rng.normal(0, 3, (2, 3)), 1), 1e-5),
     ]
-    return [{"delta": delta, "epsilon": epsilon} for delta, epsilon in deltas]
+    return named("delta epsilon", deltas)
 
 
 _PROJECT = Exercise(
     name="03.project",
     task="Return the nearest perturbation whose largest absolute entry is at most epsilon.",
-    kind="function",
     reference=project,
     inputs=_delta_inputs,
     tolerance=1e-9,
@@ -208,14 +206,13 @@ def _ascent_inputs(seed: int) -> list[Case]:
         (np.round(rng.normal(0, 0.1, (3, 2)), 2), np.round(rng.normal(0, 5, (3, 2)), 1), 0.5, 0.3),
         (np.round(rng.normal(0, 0.3, (2, 4)), 2), np.round(rng.normal(0, 0.01, (2, 4)), 4) + 1e-4, 0.2, 0.4),
     ]
-    names = ("delta", "gradient", "step_size", "epsilon")
-    return [dict(zip(names, case, strict=True)) for case in cases]
+
+    return named("delta gradient step_size epsilon", cases)
 
 
 _ASCENT_STEP = Exercise(
     name="03.ascent_step",
     task="Step from delta up the gradient, divided by its largest absolute entry, and project to the ε-ball.",
-    kind="function",
     reference=ascent_step,
     inputs=_ascent_inputs,
     hint="Three things in this order: divide the gradient by its largest absolute entry, add step_size times "
@@ -287,14 +284,13 @@ def _linear_inputs(seed: int) -> list[Case]:
         ),
         (np.array([1.0, -1.0]), np.array([[2.0, 5.0]]), np.zeros((1, 2))),  # no perturbation: no gradient
     ]
-    return [dict(zip(("weight", "embeddings", "delta"), case, strict=True)) for case in cases]
+    return named("weight embeddings delta", cases)
 
 
 _SMOOTHNESS_GRADIENT = Exercise(
     name="03.smoothness_gradient",
     task="For f(x) = x · weight, return the gradient of the mean over the batch of (f(x + δ) - f(x))² with "
     "respect to weight.",
-    kind="function",
     reference=smoothness_gradient,
     inputs=_linear_inputs,
     hint="f(x + δ) - f(x) is δ · weight: the clean input cancels. Differentiate its square, and take the mean "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise, named
 
 
 def proximal_step(anchor: np.ndarray, optimum: np.ndarray, curvatures: np.ndarray, mu: float) -> np.ndarray:
@@ -86,14 +86,13 @@ def _quadratic_inputs(seed: int) -> list[Case]:
         ),
         (np.array([3.0, 1.0]), np.array([1.0, -1.0]), np.array([2.0, 0.5]), 1e6),  # a very short leash
     ]
-    names = ("anchor", "optimum", "curvatures", "mu")
-    return [dict(zip(names, case, strict=True)) for case in cases]
+
+    return named("anchor optimum curvatures mu", cases)
 
 
 _PROXIMAL_STEP = Exercise(
     name="04.proximal_step",
     task="Return the θ where ½ Σ c (θ - optimum)² + ½ μ Σ (θ - anchor)² is smallest.",
-    kind="function",
     reference=proximal_step,
     inputs=_quadratic_inputs,
     hint="Set the derivative c (θ - optimum) + μ (θ - anchor) to zero, axis by axis, and solve for θ.",
@@ -136,19 +135,21 @@ def _curvatures_averaged(anchor, optimum, curvatures, mu):
 
 def _weight_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
-    return [
-        {"weights": np.array([[0.0], [1.0], [2.0]]), "beta": 0.9},
-        {"weights": np.arange(11.0).reshape(-1, 1), "beta": 0.99},
-        {"weights": np.array([[2.0, -1.0]]), "beta": 0.9},  # no update: the start
-        {"weights": np.round(rng.normal(0, 1, (5, 3)), 1), "beta": 0.5},
-        {"weights": np.round(rng.normal(0, 1, (8, 2)), 1), "beta": 0.8},
-    ]
+    return named(
+        "weights beta",
+        [
+            (np.array([[0.0], [1.0], [2.0]]), 0.9),
+            (np.arange(11.0).reshape(-1, 1), 0.99),
+            (np.array([[2.0, -1.0]]), 0.9),  # no update: the start
+            (np.round(rng.normal(0, 1, (5, 3)), 1), 0.5),
+            (np.round(rng.normal(0, 1, (8, 2)), 1), 0.8),
+        ],
+    )
 
 
 _MOMENTUM_ANCHOR = Exercise(
     name="04.momentum_anchor",
     task="Return the anchor after all updates: it starts at weights[0], and each update keeps β of it.",
-    kind="function",
     reference=momentum_anchor,
     inputs=_weight_inputs,
     hint="Start with a copy of weights[0]. For each later row: anchor = (1 - beta) * row + beta * anchor.",
@@ -206,14 +207,13 @@ def _schedule_inputs(seed: int) -> list[Case]:
         (0.9, 0.99, 3, 0),  # no update
         (round(float(rng.uniform(0.8, 0.95)), 2), 0.98, int(rng.integers(2, 6)), int(rng.integers(10, 30))),
     ]
-    names = ("beta", "late_beta", "num_early", "num_updates")
-    return [dict(zip(names, case, strict=True)) for case in cases]
+
+    return named("beta late_beta num_early num_updates", cases)
 
 
 _WEIGHT_LEFT = Exercise(
     name="04.weight_left",
     task="Return the share of the anchor that is still the untrained start after num_updates updates, from 0 to 1.",
-    kind="function",
     reference=weight_left,
     inputs=_schedule_inputs,
     tolerance=1e-6,
@@ -297,7 +297,6 @@ _CALIBRATION_ERROR = Exercise(
     name="04.expected_calibration_error",
     task="Return the mean over bins of |accuracy - mean confidence|, each bin weighted by its examples; "
     "an edge belongs to the bin above it, and 1.0 to the last bin.",
-    kind="function",
     reference=expected_calibration_error,
     inputs=_confidence_inputs,
     hint="Put each example into bin int(confidence * num_bins), a confidence of 1 into the last. In each bin take "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, named
 
 
 def stored_bytes(num_virtual_tokens: int, width: int, num_tasks: int) -> int:
@@ -87,13 +87,12 @@ def random_rows(table: np.ndarray, noise: np.ndarray) -> np.ndarray:
 def _bytes_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     sizes = [(20, 576, 1), (100, 4096, 3), (8, 32, 2), tuple(rng.integers(2, 50, 3).tolist())]
-    return [dict(zip(("num_virtual_tokens", "width", "num_tasks"), size, strict=True)) for size in sizes]
+    return named("num_virtual_tokens width num_tasks", sizes)
 
 
 _STORED_BYTES = Exercise(
     name="05.stored_bytes",
     task="Return how many bytes the soft prompts of several tasks take in float32.",
-    kind="function",
     reference=stored_bytes,
     inputs=_bytes_inputs,
     hint="A prompt is a matrix of num_virtual_tokens rows and width columns. How many bytes has one number?",
@@ -147,7 +146,6 @@ def _in_front(prompt: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
 _PREPEND = Exercise(
     name="05.prepend",
     task="Return the word embeddings of every text with the prompt's rows in front, as an array (B, P + T, W).",
-    kind="function",
     reference=prepend,
     inputs=_prepend_inputs,
     hint="Give every text a copy of the prompt, then join the two along the axis of the tokens.",
@@ -193,20 +191,22 @@ def _mask_inputs(seed: int) -> list[Case]:
     def mask(lengths: list[int], width: int) -> np.ndarray:
         return (np.arange(width) < np.array(lengths)[:, None]).astype(int)
 
-    return [
-        {"attention_mask": mask([3, 2], 4), "num_virtual_tokens": 2},
-        {"attention_mask": mask([5], 7), "num_virtual_tokens": 20},
-        {"attention_mask": mask([4, 1, 3], 4), "num_virtual_tokens": 3},  # a full row, a single token
-        {"attention_mask": mask(rng.integers(1, 8, 5).tolist(), 9), "num_virtual_tokens": 10},
-        {"attention_mask": mask(rng.integers(1, 6, 3).tolist(), 6), "num_virtual_tokens": 1},
-    ]
+    return named(
+        "attention_mask num_virtual_tokens",
+        [
+            (mask([3, 2], 4), 2),
+            (mask([5], 7), 20),
+            (mask([4, 1, 3], 4), 3),  # a full row, a single token
+            (mask(rng.integers(1, 8, 5).tolist(), 9), 10),
+            (mask(rng.integers(1, 6, 3).tolist(), 6), 1),
+        ],
+    )
 
 
 _ANSWER_COLUMN = Exercise(
     name="05.answer_column",
     task="Return for each row the column at which the label word is read off; columns count from 0, those of the "
     "virtual tokens first.",
-    kind="function",
     reference=answer_column,
     inputs=_mask_inputs,
     hint="The output at a text's last token says what comes next. Where does that token stand behind the prompt?",
@@ -242,23 +242,25 @@ def _padding_counted(attention_mask, num_virtual_tokens):
 
 def _loss_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
-    return [
-        {"logits": np.array([3.0, 1.0, 2.0, 0.0]), "label_ids": np.array([2, 1]), "label": 1},
-        {"logits": np.array([0.0, 5.0, -1.0, 2.0]), "label_ids": np.array([3, 0]), "label": 0},
-        {"logits": np.round(rng.normal(0, 2, 7), 1), "label_ids": np.array([5, 1, 3]), "label": 2},
-        {"logits": np.round(rng.normal(0, 2, 6), 1), "label_ids": np.array([4, 2, 0]), "label": 1},
-        # exp of these is infinite
-        {"logits": np.array([1000.0, 2.0, 999.0, -5.0]), "label_ids": np.array([2, 0]), "label": 0},
-        # and of these zero
-        {"logits": np.array([-1000.0, 2.0, -999.0, 5.0]), "label_ids": np.array([0, 2]), "label": 0},
-    ]
+    return named(
+        "logits label_ids label",
+        [
+            (np.array([3.0, 1.0, 2.0, 0.0]), np.array([2, 1]), 1),
+            (np.array([0.0, 5.0, -1.0, 2.0]), np.array([3, 0]), 0),
+            (np.round(rng.normal(0, 2, 7), 1), np.array([5, 1, 3]), 2),
+            (np.round(rng.normal(0, 2, 6), 1), np.array([4, 2, 0]), 1),
+            # exp of these is infinite
+            (np.array([1000.0, 2.0, 999.0, -5.0]), np.array([2, 0]), 0),
+            # and of these zero
+            (np.array([-1000.0, 2.0, -999.0, 5.0]), np.array([0, 2]), 0),
+        ],
+    )
 
 
 _ANSWER_LOSS = Exercise(
     name="05.answer_loss",
     task="Return the cross-entropy of the right label over the label words, in nats (natural logarithm), also for "
     "logits as large as 1,000.",
-    kind="function",
     reference=answer_loss,
     inputs=_loss_inputs,
     hint="Pick the label words' logits first. Then take -log softmax of them, at the right label.",
@@ -325,7 +327,6 @@ _RANDOM_ROWS = Exercise(
     name="05.random_rows",
     task="Return random rows whose columns have the mean and the standard deviation (of all "
     "rows, ddof=0) of the table's columns.",
-    kind="function",
     reference=random_rows,
     inputs=_rows_inputs,
     hint="Scale each column of the noise by that column's standard deviation, then move it to the column's mean.",

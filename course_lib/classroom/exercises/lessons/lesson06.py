@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, named
 
 
 def pair_label(first: tuple[str, int], second: tuple[str, int]) -> int:
@@ -105,7 +105,7 @@ def _pair_inputs(seed: int) -> list[Case]:
         (("a", 0), ("b", 1)),
         (("a", start), ("a", start)),  # no sentence is its own neighbour
     ]
-    return [{"first": first, "second": second} for first, second in pairs]
+    return named("first second", pairs)
 
 
 def _with(before: Any, after: Any, first: tuple[str, int], second: tuple[str, int]) -> int:
@@ -118,7 +118,6 @@ _PAIR_LABEL = Exercise(
     name="06.pair_label",
     task="Return 0 for neighbours of one document, 1 for others of one document (a sentence and itself too), 2 for "
     "two documents.",
-    kind="function",
     reference=pair_label,
     inputs=_pair_inputs,
     hint="Look at the documents first, then at how far the positions lie apart.",
@@ -175,21 +174,23 @@ def _order_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     # a cycle, so that what stands at place `answer` is never what shows where the answer is
     cycle = np.roll(np.arange(6), int(rng.choice([-2, -1, 1, 2])))
-    return [
-        {"order": np.array([2, 0, 1]), "answer": 0},
-        {"order": np.array([1, 2, 3, 0]), "answer": 2},
-        {"order": np.array([2, 0, 1]), "answer": 2},
-        {"order": np.array([1, 2, 0]), "answer": 0},  # the last place
-        {"order": cycle, "answer": 0},
-        {"order": cycle, "answer": 3},
-        {"order": np.array([3, 1, 0, 2]), "answer": 1},
-    ]
+    return named(
+        "order answer",
+        [
+            (np.array([2, 0, 1]), 0),
+            (np.array([1, 2, 3, 0]), 2),
+            (np.array([2, 0, 1]), 2),
+            (np.array([1, 2, 0]), 0),  # the last place
+            (cycle, 0),
+            (cycle, 3),
+            (np.array([3, 1, 0, 2]), 1),
+        ],
+    )
 
 
 _ANSWER_PLACE = Exercise(
     name="06.answer_place",
     task="Return the place, from 0 on, at which the right option stands after shuffling.",
-    kind="function",
     reference=answer_place,
     inputs=_order_inputs,
     hint="order[i] is the option shown at place i. Which place shows the right one?",
@@ -235,29 +236,25 @@ def _probability_inputs(seed: int) -> list[Case]:
         [[0.9, 0.05, 0.05], [0.6, 0.3, 0.1], [0.1, 0.55, 0.35], [0.2, 0.2, 0.6], [0.3, 0.4, 0.3]]
     )
     asked = np.array([0.8, 0.5, 0.7])
-    return [
-        {"probabilities": fixed, "thresholds": asked},
-        {"probabilities": fixed[::-1], "thresholds": np.array([0.5, 0.6, 0.2])},
-        {"probabilities": np.round(rng.dirichlet([0.5] * 3, 8), 3), "thresholds": asked},
-        # just at the threshold: not above it
-        {
-            "probabilities": np.array([[0.5, 0.25, 0.25], [0.25, 0.75, 0.0]]),
-            "thresholds": np.array([0.5, 0.75, 0.1]),
-        },
-        # two labels as probable as each other: the first
-        {
-            "probabilities": np.array([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4]]),
-            "thresholds": np.array([0.3, 0.3, 0.3]),
-        },
-        # the labeller is sure, but not of its most probable label's threshold alone
-        {"probabilities": np.array([[0.5, 0.5 - 1e-3, 1e-3]]), "thresholds": np.array([0.6, 0.3, 0.1])},
-    ]
+    return named(
+        "probabilities thresholds",
+        [
+            (fixed, asked),
+            (fixed[::-1], np.array([0.5, 0.6, 0.2])),
+            (np.round(rng.dirichlet([0.5] * 3, 8), 3), asked),
+            # just at the threshold: not above it
+            (np.array([[0.5, 0.25, 0.25], [0.25, 0.75, 0.0]]), np.array([0.5, 0.75, 0.1])),
+            # two labels as probable as each other: the first
+            (np.array([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4]]), np.array([0.3, 0.3, 0.3])),
+            # the labeller is sure, but not of its most probable label's threshold alone
+            (np.array([[0.5, 0.5 - 1e-3, 1e-3]]), np.array([0.6, 0.3, 0.1])),
+        ],
+    )
 
 
 _PSEUDO_LABELS = Exercise(
     name="06.pseudo_labels",
     task="Return the most probable label where its probability is above (not just at) its own threshold, else -1.",
-    kind="function",
     reference=pseudo_labels,
     inputs=_probability_inputs,
     hint="Find each sentence's most probable label, look up the threshold of that label, then compare.",
@@ -299,22 +296,24 @@ def _left_out_as_label_0(probabilities, thresholds):
 
 def _draw_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
-    return [
-        {"labels": np.array([0, 0, 0, 1, 1, 1]), "order": np.array([5, 1, 0, 2, 4, 3]), "num_each": 2},
-        {"labels": np.array([1, 0, 1, 0, 1]), "order": np.array([4, 2, 0, 3, 1]), "num_each": 1},
-        {"labels": np.arange(12) % 3, "order": rng.permutation(12), "num_each": 2},
-        {"labels": np.array([0] * 8 + [1] * 4), "order": rng.permutation(12), "num_each": 3},
-        # A class that has fewer rows gives all that it has.
-        {"labels": np.array([0] * 5 + [1]), "order": rng.permutation(6), "num_each": 3},
-        {"labels": np.array([2, 0, 2, 2]), "order": np.array([3, 0, 1, 2]), "num_each": 2},
-    ]
+    return named(
+        "labels order num_each",
+        [
+            (np.array([0, 0, 0, 1, 1, 1]), np.array([5, 1, 0, 2, 4, 3]), 2),
+            (np.array([1, 0, 1, 0, 1]), np.array([4, 2, 0, 3, 1]), 1),
+            (np.arange(12) % 3, rng.permutation(12), 2),
+            (np.array([0] * 8 + [1] * 4), rng.permutation(12), 3),
+            # A class that has fewer rows gives all that it has.
+            (np.array([0] * 5 + [1]), rng.permutation(6), 3),
+            (np.array([2, 0, 2, 2]), np.array([3, 0, 1, 2]), 2),
+        ],
+    )
 
 
 _DRAW_BALANCED = Exercise(
     name="06.draw_balanced",
     task="Return the row numbers of the first num_each examples of each class, in the order in which they come. "
     "A class that has fewer gives all of them.",
-    kind="function",
     reference=draw_balanced,
     inputs=_draw_inputs,
     hint="Go through the rows in the given order and take one while its class is not full.",
@@ -365,22 +364,21 @@ def _accuracy_inputs(seed: int) -> list[Case]:
     fixed = np.array([0.60, 0.72, 0.66, 0.81, 0.70])
     # draws of examples that are easy or hard for both methods
     shared = rng.normal(0.7, 0.08, 6)
-    return [
-        {"ours": fixed + np.array([0.02, 0.05, 0.03, 0.04, 0.01]), "theirs": fixed},
-        {"ours": np.array([0.5, 0.9, 0.7]), "theirs": np.array([0.55, 0.8, 0.6])},
-        {
-            "ours": np.round(shared + rng.normal(0.03, 0.01, 6), 3),
-            "theirs": np.round(shared, 3),
-        },
-        {"ours": np.array([0.8, 0.6, 0.7, 0.9]), "theirs": np.array([0.7, 0.6, 0.5, 0.8])},
-    ]
+    return named(
+        "ours theirs",
+        [
+            (fixed + np.array([0.02, 0.05, 0.03, 0.04, 0.01]), fixed),
+            (np.array([0.5, 0.9, 0.7]), np.array([0.55, 0.8, 0.6])),
+            (np.round(shared + rng.normal(0.03, 0.01, 6), 3), np.round(shared, 3)),
+            (np.array([0.8, 0.6, 0.7, 0.9]), np.array([0.7, 0.6, 0.5, 0.8])),
+        ],
+    )
 
 
 _PAIRED_ERROR = Exercise(
     name="06.paired_error",
     task="Return the standard error of the mean difference between two methods over shared seeds, "
     "with the sample standard deviation (ddof=1).",
-    kind="function",
     reference=paired_error,
     inputs=_accuracy_inputs,
     hint="Take the difference for each seed first. Then it is the standard error of one list of numbers.",

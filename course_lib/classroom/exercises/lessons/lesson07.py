@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, named
 
 
 def label_log_probability(log_probabilities: np.ndarray, token_ids: np.ndarray) -> float:
@@ -84,13 +84,12 @@ def _choice_inputs(seed: int) -> list[Case]:
         (np.array([1.0, -2.0, -1.0]), np.array([1, 2])),
         (np.array([0.0, 1.5, 9.0, 1.5]), np.array([3, 1, 0])),  # equal: the first
     ]
-    return [dict(zip(("logits", "label_ids"), case, strict=True)) for case in cases]
+    return named("logits label_ids", cases)
 
 
 _CHOOSE_LABEL = Exercise(
     name="07.choose_label",
     task="Return the number of the label whose word has the largest logit, of equal ones the first.",
-    kind="function",
     reference=choose_label,
     inputs=_choice_inputs,
     hint="Look at the logits of the label words alone, and give the place in label_ids, not the token.",
@@ -130,18 +129,20 @@ def _log_probability_inputs(seed: int) -> list[Case]:
     def table(length: int, vocabulary: int) -> np.ndarray:
         return np.round(np.log(rng.dirichlet(np.ones(vocabulary), length)), 3)
 
-    return [
-        {"log_probabilities": table(1, 4), "token_ids": np.array([2])},
-        {"log_probabilities": table(2, 5), "token_ids": np.array([4, 1])},
-        {"log_probabilities": table(3, 6), "token_ids": np.array([0, 5, 2])},
-        {"log_probabilities": table(3, 4), "token_ids": np.array([3, 3, 1])},
-    ]
+    return named(
+        "log_probabilities token_ids",
+        [
+            (table(1, 4), np.array([2])),
+            (table(2, 5), np.array([4, 1])),
+            (table(3, 6), np.array([0, 5, 2])),
+            (table(3, 4), np.array([3, 3, 1])),
+        ],
+    )
 
 
 _LABEL_LOG_PROBABILITY = Exercise(
     name="07.label_log_probability",
     task="Return the log-probability of the whole label, in nats: row t of the table is the guess at its t-th token.",
-    kind="function",
     reference=label_log_probability,
     inputs=_log_probability_inputs,
     hint="From each row pick the entry of that row's token, then combine the logs of independent steps.",
@@ -183,24 +184,20 @@ def _every_pair_of_row_and_token(log_probabilities, token_ids):
 
 def _calibration_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
-    return [
-        {"probabilities": np.array([[0.3, 0.7]]), "content_free": np.array([0.2, 0.8])},
-        {"probabilities": np.array([[0.6, 0.4], [0.5, 0.5]]), "content_free": np.array([0.5, 0.5])},
-        {
-            "probabilities": np.round(rng.dirichlet(np.ones(3), 4), 2) + 0.01,
-            "content_free": np.array([0.2, 0.3, 0.5]),
-        },
-        {
-            "probabilities": np.round(rng.dirichlet(np.ones(2), 3), 2) + 0.01,
-            "content_free": np.array([0.9, 0.1]),
-        },
-    ]
+    return named(
+        "probabilities content_free",
+        [
+            (np.array([[0.3, 0.7]]), np.array([0.2, 0.8])),
+            (np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([0.5, 0.5])),
+            (np.round(rng.dirichlet(np.ones(3), 4), 2) + 0.01, np.array([0.2, 0.3, 0.5])),
+            (np.round(rng.dirichlet(np.ones(2), 3), 2) + 0.01, np.array([0.9, 0.1])),
+        ],
+    )
 
 
 _CONTEXTUAL_CALIBRATION = Exercise(
     name="07.contextual_calibration",
     task="Return the scores: each label's probability divided by its probability without content.",
-    kind="function",
     reference=contextual_calibration,
     inputs=_calibration_inputs,
     hint="A label that the model likes anyway has to earn more.",
@@ -257,7 +254,6 @@ _MEDIAN_PREDICTIONS = Exercise(
     name="07.median_predictions",
     task="Return 1 where the log-odds of label 1 lie above the median of all of them, else 0 (also at the "
     "median itself).",
-    kind="function",
     reference=median_predictions,
     inputs=_log_odds_inputs,
     hint="The threshold is the middle value of the test set's own log-odds; no label is needed for it.",
@@ -299,18 +295,20 @@ def _always_one_label(log_odds):
 
 def _prefix_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
-    return [
-        {"prefix_tokens": 473, "item_tokens": np.array([31] * 4)},
-        {"prefix_tokens": 100, "item_tokens": np.array([10, 20])},
-        {"prefix_tokens": 473, "item_tokens": rng.integers(10, 60, 50)},
-        {"prefix_tokens": 0, "item_tokens": np.array([5, 7])},
-    ]
+    return named(
+        "prefix_tokens item_tokens",
+        [
+            (473, np.array([31] * 4)),
+            (100, np.array([10, 20])),
+            (473, rng.integers(10, 60, 50)),
+            (0, np.array([5, 7])),
+        ],
+    )
 
 
 _SHARED_PREFIX_SPEEDUP = Exercise(
     name="07.shared_prefix_speedup",
     task="Return how many times fewer tokens are read if the prefix is read once and not once an item, as a factor.",
-    kind="function",
     reference=shared_prefix_speedup,
     inputs=_prefix_inputs,
     hint="Count the tokens of all whole prompts, then those of one prefix and all items, and divide.",

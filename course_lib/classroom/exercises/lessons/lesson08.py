@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise, named
 
 
 def h_accuracy(predictions: np.ndarray, hypothesis_labels: np.ndarray) -> float:
@@ -49,18 +49,20 @@ def standard_error(agrees: np.ndarray) -> float:
 
 def _accuracy_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
-    return [
-        {"predictions": np.array([1, 1, 0, 1]), "hypothesis_labels": np.array([1, 0, 0, 1])},
-        {"predictions": np.array([1, 0, 0, 1, 1]), "hypothesis_labels": np.array([1, 1, -1, 0, 1])},
-        {"predictions": rng.integers(0, 2, 12), "hypothesis_labels": np.array([-1, 0, 1, 1] * 3)},
-        {"predictions": np.array([1, 1, 1, 1, 0, 1]), "hypothesis_labels": np.array([1, -1, 1, -1, 0, 1])},
-    ]
+    return named(
+        "predictions hypothesis_labels",
+        [
+            (np.array([1, 1, 0, 1]), np.array([1, 0, 0, 1])),
+            (np.array([1, 0, 0, 1, 1]), np.array([1, 1, -1, 0, 1])),
+            (rng.integers(0, 2, 12), np.array([-1, 0, 1, 1] * 3)),
+            (np.array([1, 1, 1, 1, 0, 1]), np.array([1, -1, 1, -1, 0, 1])),
+        ],
+    )
 
 
 _H_ACCURACY = Exercise(
     name="08.h_accuracy",
     task="Return the share of items that get the hypothesis's label, among those it applies to (not -1).",
-    kind="function",
     reference=h_accuracy,
     inputs=_accuracy_inputs,
     hint="Keep the items whose label under the hypothesis is 0 or 1; then take the mean of 'is the same'.",
@@ -98,13 +100,12 @@ def _half_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     drawn = np.round(rng.uniform(0.05, 0.95, 2), 2)
     shares = ((0.72, 0.35), (1.0, 1.0), (0.2, 0.9), tuple(float(share) for share in drawn))
-    return [{"share_10": first, "share_01": second} for first, second in shares]
+    return named("share_10 share_01", shares)
 
 
 _H1_FROM_HALVES = Exercise(
     name="08.h1_from_halves",
     task="Return h1-accuracy from the shares of label 1 on the (1, 0) half and on the (0, 1) half.",
-    kind="function",
     reference=h1_from_halves,
     inputs=_half_inputs,
     hint="In each half ask what h1 says and how often the model says that; then take the mean of the two.",
@@ -140,21 +141,23 @@ def _difference_of_the_shares(share_10, share_01):
 
 def _row_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
-    return [
-        {"h1": np.array([1, 1, 0, 0]), "h2": np.array([1, 0, 1, 0])},
-        {"h1": np.array([1, -1, 0, 0, -1]), "h2": np.array([1, 1, -1, 1, -1])},
-        {"h1": np.array([0, 1, -1, 1, 0, -1, 0]), "h2": np.array([0, 1, 0, 0, 1, -1, -1])},
-        {
-            "h1": np.array([1, 0, -1, 1, 0, -1, *rng.integers(0, 2, 4)]),
-            "h2": np.array([1, 1, -1, 0, 0, 0, *rng.integers(0, 2, 4)]),
-        },
-    ]
+    return named(
+        "h1 h2",
+        [
+            (np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0])),
+            (np.array([1, -1, 0, 0, -1]), np.array([1, 1, -1, 1, -1])),
+            (np.array([0, 1, -1, 1, 0, -1, 0]), np.array([0, 1, 0, 0, 1, -1, -1])),
+            (
+                np.array([1, 0, -1, 1, 0, -1, *rng.integers(0, 2, 4)]),
+                np.array([1, 1, -1, 0, 0, 0, *rng.integers(0, 2, 4)]),
+            ),
+        ],
+    )
 
 
 _UNDERSPECIFIED_ROWS = Exercise(
     name="08.underspecified_rows",
     task="Return two arrays of row numbers, from 0 on: where both hypotheses apply and agree, and where they differ.",
-    kind="function",
     reference=underspecified_rows,
     inputs=_row_inputs,
     hint="np.flatnonzero gives the numbers of the rows where a condition holds; -1 is no label.",
@@ -202,7 +205,6 @@ _STANDARD_ERROR = Exercise(
     name="08.standard_error",
     task="Return the standard error of the mean h1-accuracy, with demonstration sets (rows) as the unit "
     "(ddof=1).",
-    kind="function",
     reference=standard_error,
     inputs=_agreement_inputs,
     hint="Take each set's mean. Divide their standard deviation (ddof=1) by the root of the number of sets.",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise
+from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise, named
 
 
 def intended_change(h1_before: float, h1_after: float, direction: str) -> float:
@@ -54,13 +54,12 @@ def _change_inputs(seed: int) -> list[Case]:
         (0.6, 0.6, "h1"),
         (before, after, "h2"),
     )
-    return [dict(zip(("h1_before", "h1_after", "direction"), case, strict=True)) for case in cases]
+    return named("h1_before h1_after direction", cases)
 
 
 _INTENDED_CHANGE = Exercise(
     name="09.intended_change",
     task="Return how far h-accuracy of the intended feature rose; it is negative where it fell.",
-    kind="function",
     reference=intended_change,
     inputs=_change_inputs,
     hint="Towards h1 it is after minus before. What is it for 1 - h1-accuracy?",
@@ -98,18 +97,20 @@ def _explanation_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     reasons = ["It is bad.", "It is good."]
     drawn = [0, 0, 1, *rng.integers(0, 2, 3).tolist()]
-    return [
-        {"texts": ["Dull.", "Great."], "labels": [0, 1], "explanations": reasons},
-        {"texts": ["Fine.", "Poor.", "Bold."], "labels": [1, 0, 1], "explanations": reasons},
-        {"texts": ["Up.", "Down."], "labels": [1, 0], "explanations": ["It falls.", "It rises."]},
-        {"texts": [f"Text {n}." for n in range(6)], "labels": drawn, "explanations": reasons},
-    ]
+    return named(
+        "texts labels explanations",
+        [
+            (["Dull.", "Great."], [0, 1], reasons),
+            (["Fine.", "Poor.", "Bold."], [1, 0, 1], reasons),
+            (["Up.", "Down."], [1, 0], ["It falls.", "It rises."]),
+            ([f"Text {n}." for n in range(6)], drawn, reasons),
+        ],
+    )
 
 
 _EXPLAINED_DEMONSTRATIONS = Exercise(
     name="09.explained_demonstrations",
     task='Return a list of strings "text explanation Label: label", the explanation chosen by the label.',
-    kind="function",
     reference=explained_demonstrations,
     inputs=_explanation_inputs,
     hint="explanations[0] goes with label 0 and explanations[1] with label 1, wherever the text stands.",
@@ -157,14 +158,13 @@ def _labels_inputs(seed: int) -> list[Case]:
         (np.array([0, 1, 0, 1, 1]), np.array([1, 1, 1, 0, 1]), "h2"),
         (drawn, np.array([0, 1, 1, 0, *rng.integers(0, 2, 5)]), "h1"),
     )
-    return [dict(zip(("h1", "h2", "direction"), case, strict=True)) for case in cases]
+    return named("h1 h2 direction", cases)
 
 
 _DISAMBIGUATING_LABELS = Exercise(
     name="09.disambiguating_labels",
     task="Return the numbers, from 0 on, of the rows on which h1 and h2 differ, and their labels under the "
     "intended one, as a pair of arrays.",
-    kind="function",
     reference=disambiguating_labels,
     inputs=_labels_inputs,
     hint="Find the rows first. Then look up the labels of h1 or of h2 at those rows.",
@@ -201,12 +201,15 @@ def _labels_of_all_rows(h1, h2, direction):
 def _paired_inputs(seed: int) -> list[Case]:
     rng = np.random.default_rng(seed)
     sets = np.round(rng.uniform(0.2, 0.8, 10), 2)
-    return [
-        {"before": np.array([0.4, 0.6]), "after": np.array([0.5, 0.8])},
-        {"before": np.array([0.2, 0.5, 0.8]), "after": np.array([0.3, 0.5, 0.95])},
-        {"before": np.array([0.7, 0.4, 0.6, 0.5]), "after": np.array([0.6, 0.4, 0.5, 0.2])},
-        {"before": sets, "after": np.round(sets + rng.uniform(0, 0.2, 10), 2)},
-    ]
+    return named(
+        "before after",
+        [
+            (np.array([0.4, 0.6]), np.array([0.5, 0.8])),
+            (np.array([0.2, 0.5, 0.8]), np.array([0.3, 0.5, 0.95])),
+            (np.array([0.7, 0.4, 0.6, 0.5]), np.array([0.6, 0.4, 0.5, 0.2])),
+            (sets, np.round(sets + rng.uniform(0, 0.2, 10), 2)),
+        ],
+    )
 
 
 def _unpaired_error(before: np.ndarray, after: np.ndarray) -> float:
@@ -217,7 +220,6 @@ _PAIRED_CHANGE = Exercise(
     name="09.paired_change",
     task="Return the mean of after - before over sets, and the standard error of that mean "
     "(ddof=1), as a pair.",
-    kind="function",
     reference=paired_change,
     inputs=_paired_inputs,
     hint="One difference a set; then their mean, and their standard deviation (ddof=1) over the root of n.",
