@@ -224,17 +224,11 @@ def load_assignment(name: str) -> Assignment:
         CourseError: if there is none of this name, two of its tasks have one name, or this installation holds no
             assignments.
     """
-    if not assignment_names():
-        raise CourseError(
-            "The graded assignments are not installed: a wheel leaves them out, since they hold the solutions.",
-            mend="Clone the course's repository, run `make course` in it, and use its .venv/bin/course.",
-        )
     known = assignment_names()
     if not known:
         raise CourseError(
-            "An installed course holds no assignments, since they hold the solutions.",
-            given=name,
-            mend="Clone the course's repository and call `course` from its folder.",
+            "The graded assignments are not installed: a wheel leaves them out, since they hold the solutions.",
+            mend="Clone the course's repository, run `make course` in it, and use its .venv/bin/course.",
         )
     if name not in known:
         raise unknown_name("assignment", name, known)

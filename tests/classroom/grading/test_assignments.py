@@ -322,3 +322,10 @@ def test_placeholders_and_texts_belong_together() -> None:
 def test_an_unknown_assignment_is_said() -> None:
     with pytest.raises(CourseError, match="a1"):
         load_assignment("a11")
+
+
+def test_an_installed_course_says_that_it_holds_no_assignments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("course_lib.classroom.assignments.assignment.assignment_names", list)
+    with pytest.raises(CourseError, match="not installed: a wheel leaves them out") as caught:
+        load_assignment("a1")
+    assert "Clone the course's repository" in caught.value.mend
