@@ -16,7 +16,7 @@ QUICK_TESTS := tests/test_house.py tests/test_repository.py tests/test_distribut
   tests/classroom/pipeline/test_build.py tests/classroom/pipeline/test_catalogue.py tests/classroom/grading/test_channel.py tests/classroom/grading/test_journal.py
 
 .DEFAULT_GOAL := help
-.PHONY: help course install lint check test lab notebooks bench clean
+.PHONY: help course install lint check test tests lab notebooks bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,11 +34,15 @@ lint: $(STAMP) ## check style, types and that the notebooks are in step
 	$(BIN)/mypy
 	$(BIN)/course build --check
 
-check: lint ## lint, then run a quick selection of the tests
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS) $(QUICK_TESTS)
+check: $(STAMP) ## lint, and beside it run a quick selection of the tests
+	@$(MAKE) --no-print-directory --jobs=2 lint tests TESTS="$(QUICK_TESTS)"
 
-test: lint ## lint, then run all tests
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+test: $(STAMP) ## lint, and beside it run all tests
+	@$(MAKE) --no-print-directory --jobs=2 lint tests
+
+# Without TESTS all of them.
+tests: $(STAMP)
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS) $(TESTS)
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
 	$(BIN)/course lab

@@ -12,7 +12,7 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "context.num_items": (8, 60, 120),
     "context.num_timed": (2, 8, 64),
     # lessons 08 and 09: pairs of features over demonstration sets; the paper's sets have up to 1,200 items
-    "bias.num_sets": (2, 4, 10),
+    "bias.num_sets": (1, 4, 10),
     "bias.num_items": (8, 30, 120),
     "bias.paper_sets": (1, 1, 3),
     "bias.paper_items": (8, 40, 1200),

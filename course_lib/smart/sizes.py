@@ -7,10 +7,10 @@ from typing import Any
 # smoke, default, full
 SIZES: dict[str, tuple[Any, Any, Any]] = {
     # lesson 03: fine-tuning with and without R_s
-    "smoothness.num_train": (16, 256, 256),
+    "smoothness.num_train": (8, 256, 256),
     "smoothness.num_epochs": (1, 3, 3),
-    "smoothness.num_heldout": (32, 200, 400),
-    "smoothness.num_watched": (16, 64, 200),
+    "smoothness.num_heldout": (16, 200, 400),
+    "smoothness.num_watched": (8, 64, 200),
     # lesson 04: the search, then the ablation; optimizer steps by the number of training examples
     "search.train_size": (16, 256, 256),
     "search.num_steps": (2, 48, 48),

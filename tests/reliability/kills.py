@@ -24,7 +24,10 @@ from pathlib import Path
 from tests.reliability._killed_work import SUBJECTS, Subject
 
 # Loaded once, so that the kills fall into the work and not into its imports.
-HEAVY = ("torch", "transformers", "peft", "datasets", "pandas", "sklearn.linear_model", "course_lib.cli")
+HEAVY = (
+    "torch", "transformers", "peft", "datasets", "pandas", "sklearn.linear_model", "course_lib.cli",
+    "course_lib.smart.trainer", "tests.ppt.training_worker",
+)  # fmt: skip
 # A run that takes this many times the undisturbed one hangs.
 HANGS = 20
 

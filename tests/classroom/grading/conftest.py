@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,12 @@ def notebook(*cells: str) -> bytes:
 def code_cells(text: str) -> list[str]:
     """Give the code cells of a built notebook."""
     return ["".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+
+
+@cache
+def instructors_cells(assignment: str, secret_seed: int) -> list[str]:
+    """Give the code cells of the instructor's notebook of one form."""
+    return code_cells(build_assignment(ROOT, assignment, secret_seed, solutions=True))
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def first_assignments_judge(course: Path, isolation: Isolation) -> Judge:
 @pytest.fixture(scope="session")
 def solved() -> list[str]:
     """The code cells of the instructor's notebook."""
-    return code_cells(build_assignment(ROOT, "a1", SECRET_SEED, solutions=True))
+    return instructors_cells("a1", SECRET_SEED)
 
 
 @pytest.fixture(scope="session")

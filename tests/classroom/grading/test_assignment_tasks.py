@@ -24,8 +24,7 @@ from course_lib.classroom.exercises import compare
 from course_lib.classroom.grading.expecting import PlannedTask
 from course_lib.classroom.grading.judging import TaskResult, _compared
 from course_lib.classroom.grading.sandbox.course_copy import copy_course
-from course_lib.classroom.pipeline.assignments import build_assignment
-from tests.classroom.grading.conftest import ROOT, code_cells
+from tests.classroom.grading.conftest import instructors_cells
 
 ASSIGNMENTS = [load_assignment(name) for name in assignment_names()]
 BUGS = [
@@ -60,7 +59,7 @@ def test_marks_sum_to_twenty_and_an_open_task_gives_all_of_its_own(assignment: A
 def solved_cells(assignment: str, task: Task, variant: Variant) -> list[str]:
     """Give the instructor's code for one form of a task: the exercise's cell, then its example's."""
     secret_seed = next(seed for seed in range(100) if task.variant(seed).name == variant.name)
-    cells = code_cells(build_assignment(ROOT, assignment, secret_seed, solutions=True))
+    cells = instructors_cells(assignment, secret_seed)
     number = next(number for number, cell in enumerate(cells) if f"def {task.function}(" in cell)
     return cells[number : number + 2]
 

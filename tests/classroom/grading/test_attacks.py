@@ -708,12 +708,18 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("form", ["Hostile()", "[('model', Hostile())]", "{Hostile: 1}"])
-def test_hostile_objects_are_not_plain_data(judge: Judge, body: str, form: str) -> None:
-    code = f"class Hostile:\n    {body}\ndef compare_models(rows, unit): return {form}"
-    (result,) = judge.only("compare_models").grade(notebook(WRONG, code)).results
-    assert result.verdict == "error"
-    assert "cannot be marked" in result.message
+def test_hostile_objects_are_not_plain_data(judge: Judge, body: str) -> None:
+    """By themselves, in a list, and as a dictionary's key."""
+    forms = {
+        "compare_models": "Hostile()",
+        "descend": "[('model', Hostile())]",
+        "stop_early": "{Hostile: 1}",
+    }
+    answers = [f"def {name}(*arguments): return {form}" for name, form in forms.items()]
+    code = "\n".join([f"class Hostile:\n    {body}", *answers])
+    results = judge.only(*forms).grade(notebook(WRONG, code)).results
+    assert [result.verdict for result in results] == ["error"] * len(forms)
+    assert all("cannot be marked" in result.message for result in results)
 
 
 def test_hostile_subclasses_do_not_speak_for_themselves(judge: Judge) -> None:

@@ -26,7 +26,7 @@ from course_lib.classroom.grading import gradescope
 from course_lib.classroom.grading.gradescope import write_archive
 from course_lib.classroom.pipeline.assignments import build_assignment, write_assignment
 from course_lib.errors import CourseError
-from tests.classroom.grading.conftest import ROOT, SECRET_SEED, code_cells, notebook
+from tests.classroom.grading.conftest import ROOT, SECRET_SEED, instructors_cells, notebook
 
 ASSIGNMENTS = [load_assignment(name) for name in assignment_names()]
 
@@ -90,7 +90,7 @@ def check_format(results: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("assignment", ASSIGNMENTS, ids=lambda assignment: assignment.name)
 def test_a_solved_notebook_gets_all_marks(assignment: Assignment, tmp_path: Path) -> None:
     root = unpacked(assignment.name, tmp_path)
-    solved = code_cells(build_assignment(ROOT, assignment.name, SECRET_SEED, solutions=True))
+    solved = instructors_cells(assignment.name, SECRET_SEED)
     (root / "submission" / "my work.ipynb").write_bytes(notebook(*solved))
     results = run(root)
     assert results["score"] == 20

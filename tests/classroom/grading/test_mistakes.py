@@ -17,8 +17,7 @@ import pytest
 from course_lib.classroom.assignments.assignment import Task, Variant, assignment_names, load_assignment
 from course_lib.classroom.exercises import compare
 from course_lib.classroom.grading.worker.channel import decode, encode
-from course_lib.classroom.pipeline.assignments import build_assignment
-from tests.classroom.grading.conftest import ROOT, code_cells
+from tests.classroom.grading.conftest import instructors_cells
 from tests.classroom.grading.planted import PLANTED
 from tests.classroom.grading.planted.edits import edited
 
@@ -33,16 +32,10 @@ CLOSED = [
 Calls = list[tuple[list[Any], Any]]
 
 
-@cache
-def cells_of(assignment: str, secret_seed: int) -> list[str]:
-    """Give the instructor's cells of one form."""
-    return code_cells(build_assignment(ROOT, assignment, secret_seed, solutions=True))
-
-
 def solution_of(task: Task, variant: Variant) -> str:
     """Give the instructor's code for one form of a task."""
     secret_seed = next(seed for seed in range(100) if task.variant(seed).name == variant.name)
-    cells = cells_of(task.name.partition(".")[0], secret_seed)
+    cells = instructors_cells(task.name.partition(".")[0], secret_seed)
     return next(cell for cell in cells if f"def {task.function}(" in cell)
 
 

@@ -8,8 +8,7 @@ from course_lib.classroom.assignments.assignment import load_assignment
 from course_lib.classroom.grading.expecting import plan
 from course_lib.classroom.grading.sandbox.course_copy import copy_course
 from course_lib.classroom.limits import Limits
-from course_lib.classroom.pipeline.assignments import build_assignment
-from tests.classroom.grading.conftest import ROOT, SECRET_SEED, SEED, Judge, code_cells, notebook
+from tests.classroom.grading.conftest import SECRET_SEED, SEED, Judge, instructors_cells, notebook
 
 # Leaves word of each call wherever code can, and fails where it finds some.
 REMEMBERING = """
@@ -49,7 +48,7 @@ def test_no_call_of_an_open_task_remembers_another(
     planned = plan(assignment, SECRET_SEED, SEED)
     tasks = Judge(planned, assignment.form(SECRET_SEED), course, judge.isolation, patient).only(task.function)
     assert len(tasks.planned[0].cases) > 1
-    solved = code_cells(build_assignment(ROOT, name, SECRET_SEED, solutions=True))
+    solved = instructors_cells(name, SECRET_SEED)
     code = f"{REMEMBERING}\n{task.function} = remember({task.function})"
     (result,) = tasks.grade(notebook(*solved, code)).results
     assert (result.verdict, result.marks) == ("passed", task.marks), result.message

@@ -225,7 +225,7 @@ def test_sets_of_other_weights_are_measured_anew(
 def test_a_killed_run_ends_with_the_same_bytes(
     base: Path, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed as soon as a set is in the journal, and run again: three processes of the command in all."""
+    """Killed as soon as a set is in the journal, and run again."""
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     command = [
         sys.executable,
@@ -239,7 +239,7 @@ def test_a_killed_run_ends_with_the_same_bytes(
         str(texts),
     ]
     whole, parts = (tmp_path / name for name in ("whole.csv", "parts.csv"))
-    subprocess.run([*command, "--out", str(whole)], cwd=ROOT, check=True, capture_output=True)
+    measured(base, texts, whole)
     process = subprocess.Popen(
         [*command, "--out", str(parts)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -247,6 +247,6 @@ def test_a_killed_run_ends_with_the_same_bytes(
         time.sleep(0.005)
     process.kill()
     process.wait()
-    subprocess.run([*command, "--out", str(parts)], cwd=ROOT, check=True, capture_output=True)
+    measured(base, texts, parts)
     assert parts.read_bytes() == whole.read_bytes()
     assert not list((tmp_path / "cache" / "runs").glob("*"))

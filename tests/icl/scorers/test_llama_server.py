@@ -28,7 +28,7 @@ from tests.icl.scorers.llama_server import LlamaServer, llama_server
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed, so there is no real server to ask")
 
 NUM_DEMONSTRATIONS = 4
-NUM_ITEMS = 24
+NUM_ITEMS = 12
 # How far the difference of the two labels' log-probabilities may be off through quantisation. The largest
 # seen was .42, on 24 items.
 TOLERANCE = 0.6

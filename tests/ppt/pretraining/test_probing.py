@@ -42,11 +42,11 @@ def test_a_probe_finds_a_direction_and_nothing_in_noise() -> None:
 
 
 def test_pairs_of_real_documents_are_probed_twice_alike(embedded: ModelAndTokenizer) -> None:
-    rows = probe_task("pair", layers=(4, 20), num_train=24, num_test=12, loaded=embedded)
+    rows = probe_task("pair", layers=(4, 20), num_train=12, num_test=6, loaded=embedded)
     assert [row["layer"] for row in rows] == [4, 20]
     assert [row["guessing"] for row in rows] == pytest.approx([1 / 3] * 2)
     assert all(row["low"] <= row["accuracy"] <= row["high"] for row in rows)
-    again = probe_task("pair", layers=(4, 20), num_train=24, num_test=12, loaded=embedded)
+    again = probe_task("pair", layers=(4, 20), num_train=12, num_test=6, loaded=embedded)
     assert again == rows
 
 

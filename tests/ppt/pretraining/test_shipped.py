@@ -261,7 +261,7 @@ def test_every_record_is_of_the_prompts_that_are_shipped() -> None:
 
 
 def test_the_shipped_pair_prompt_tells_documents_apart(embedded: ModelAndTokenizer) -> None:
-    rows = tasks.pretraining_rows("pair", "test", 150, embedded.tokenizer)
+    rows = tasks.pretraining_rows("pair", "test", 60, embedded.tokenizer)
     pattern = tasks.find_pattern("pair")
     examples = write_examples(rows, [pattern])
     trained_prompt = load_soft_prompt(shipped.shipped_folder("pair"), embedded)
