@@ -210,7 +210,7 @@ class EvaluatedAtItself(BregmanProximalPoint):
     """One inner step without momentum, which ours refuses: the anchor is what the model is."""
 
     def penalty(self, inputs: Any, logits: torch.Tensor, replay: Any = None) -> torch.Tensor:
-        self._anchor.load_state_dict(self._model.state_dict())
+        self._anchor.load_state_dict(self.model.state_dict())
         return super().penalty(inputs, logits, replay)
 
 
