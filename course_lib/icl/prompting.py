@@ -8,7 +8,6 @@ between a word and a line break is one that the tokenizer makes itself.
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from course_lib.errors import CourseError
 from course_lib.models import find_context_length as find_context_length
 from course_lib.models import refuse_too_long as refuse_too_long
+from course_lib.prompts.templates import Template
 from course_lib.prompts.verbalizers import Verbalizer, shared_length, text_ids
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _PLACEHOLDER = "\ue000item\ue000"
 
 
 @dataclass(frozen=True)
-class InstanceTemplate:
+class InstanceTemplate(Template):
     """How one example is written, up to its label word.
 
     Args:
@@ -51,12 +51,7 @@ class InstanceTemplate:
     joint: str = " "
 
     def __post_init__(self) -> None:
-        if not self.fields or not all(field.isidentifier() for field in self.fields):
-            raise CourseError(
-                "A template needs fields in braces, each the plain name of a column.",
-                given=self.instance,
-                mend="Write, for example, 'Input: {text}'; a brace that is no field is doubled.",
-            )
+        self.check_fields("Input: {text}")
         if self.cue.endswith(" "):
             raise CourseError(
                 "The cue ends in a space, which tokenizers merge with the label word.",
@@ -64,16 +59,10 @@ class InstanceTemplate:
                 mend="Leave the space out: the label word brings it.",
             )
 
-    @cached_property
-    def fields(self) -> tuple[str, ...]:
-        """The columns that a row must have."""
-        try:
-            named = [field for _, field, _, _ in string.Formatter().parse(self.instance) if field is not None]
-        except ValueError as error:
-            raise CourseError(
-                f"The template cannot be read: {error}.", given=self.instance, mend="Close every brace."
-            ) from error
-        return tuple(dict.fromkeys(named))
+    @property
+    def text_with_fields(self) -> str:
+        """The example, without its cue."""
+        return self.instance
 
     def fill(self, row: Mapping[str, Any], explanation: str | None = None) -> str:
         """Write one example, up to its label word.
@@ -85,15 +74,7 @@ class InstanceTemplate:
         Raises:
             CourseError: the row lacks a field, or the field holds nothing.
         """
-        missing = [field for field in self.fields if row.get(field) is None]
-        if missing:
-            raise CourseError(
-                f"The row lacks the field {missing[0]!r} of the template {self.instance!r}.",
-                given=sorted(row),
-                mend="Use a template whose fields are columns of these texts.",
-            )
-        filled = self.instance.format(**{field: str(row[field]) for field in self.fields})
-        return filled + (f"{self.joint}{explanation}" if explanation else "") + self.cue
+        return self.write(row) + (f"{self.joint}{explanation}" if explanation else "") + self.cue
 
 
 TEMPLATES = {

@@ -7,10 +7,8 @@ pattern, so that a prompt trained on the one fits the other.
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal, get_args
 
 from transformers import PreTrainedTokenizerBase
@@ -18,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from course_lib.checks.calls import border
 from course_lib.checks.values import check_choice, check_count, check_rows, check_text, check_texts
 from course_lib.errors import CourseError
+from course_lib.prompts.templates import Template
 from course_lib.prompts.verbalizers import LabelIds, Verbalizer, find_label_ids
 
 Kind = Literal["hard", "soft", "hybrid"]
@@ -45,7 +44,7 @@ _FORMS = {
 
 
 @dataclass(frozen=True)
-class Pattern:
+class Pattern(Template):
     """How a task's rows are written for a language model, and the words it answers with.
 
     Args:
@@ -74,12 +73,7 @@ class Pattern:
 
     def __post_init__(self) -> None:
         check_text("template", self.template)
-        if not self.fields or not all(field.isidentifier() for field in self.fields):
-            raise CourseError(
-                "A pattern needs fields in braces, each the plain name of a column.",
-                given=self.template,
-                mend="Write, for example, '{soft}{text} It was'; a brace that is no field is doubled.",
-            )
+        self.check_fields("{soft}{text} It was")
         if "soft" in self.fields:
             raise CourseError(
                 "{soft} stands at the very front of a pattern, once.",
@@ -99,20 +93,9 @@ class Pattern:
         return self.template.startswith(SOFT)
 
     @property
-    def hard_template(self) -> str:
+    def text_with_fields(self) -> str:
         """The template without the mark of the soft prompt."""
         return self.template.removeprefix(SOFT)
-
-    @cached_property
-    def fields(self) -> tuple[str, ...]:
-        """The columns that a row must have."""
-        try:
-            parsed = list(string.Formatter().parse(self.hard_template))
-        except ValueError as error:
-            raise CourseError(
-                f"The pattern cannot be read: {error}.", given=self.template, mend="Close every brace."
-            ) from error
-        return tuple(dict.fromkeys(field for _, field, _, _ in parsed if field is not None))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -133,7 +116,7 @@ class Pattern:
                 label words do not fit.
         """
         (row,) = check_rows("rows", [row])
-        return self.hard_template.format(**{field: self._field_text(row, field) for field in self.fields})
+        return self.write(row)
 
     def num_labels(self, row: Mapping[str, Any]) -> int:
         """Return how many of the label words, from the first, are answers to this row."""
@@ -164,16 +147,10 @@ class Pattern:
     def _num_words(self) -> int:
         return self.verbalizer.num_labels
 
-    def _field_text(self, row: Mapping[str, Any], field: str) -> str:
+    def field_text(self, row: Mapping[str, Any], field: str) -> str:
+        """Returns what stands in the place of a field: a text without white space around it, or the options."""
         write_options = _OPTION_FIELDS.get(field)
-        column = "options" if write_options else field
-        value = row.get(column)
-        if value is None:
-            raise CourseError(
-                f"The row lacks the field {column!r} of the pattern {self.name!r}.",
-                given=sorted(row),
-                mend="Use a pattern whose fields are columns of these rows.",
-            )
+        value = self.value(row, "options" if write_options else field)
         if write_options is not None:
             return write_options(_checked_options(value, self))
         text = check_text(field, value).strip()
