@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from course_lib.checks import check_choice
 from course_lib.errors import unknown_name
 from course_lib.locations import check_writable_folder, data_folder
 
@@ -29,8 +30,15 @@ def reference(
 
 
 def bias(
-    h1: Annotated[str, typer.Option(help="The intended feature, for example sentiment.")],
-    h2: Annotated[str, typer.Option(help="Its competitor, for example sentiment.short.")],
+    h1: Annotated[
+        str,
+        typer.Option(
+            help="The intended feature, for example sentiment, or column:NAME for a column of 0 and 1 of your file."
+        ),
+    ],
+    h2: Annotated[
+        str, typer.Option(help="Its competitor, for example sentiment.short or column:is_question.")
+    ],
     out: Annotated[Path, typer.Option(help="The CSV file to write, a row for each set and calibration.")],
     model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
     texts: Annotated[
@@ -61,6 +69,7 @@ def bias(
     from accelerate import PartialState
 
     from course_lib.icl.experiments import pairs, tables, user_texts
+    from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS
     from course_lib.locations import check_output_file, written_output
     from course_lib.models import choose_device
     from course_lib.texts.user_files import split_names
@@ -68,13 +77,15 @@ def bias(
     check_output_file(out, suffix=".csv")
     choose_device(device)
     journal = pairs.journal_of(out)
+    first, second = user_texts.named_hypotheses(h1, h2)
+    label_names = None if labels is None else split_names("labels", labels)
     rows = pairs.measure_pair(
         model,
-        user_texts.named_texts(texts, h1, h2, None if labels is None else split_names("labels", labels)),
-        h1,
-        h2,
-        intervention,
-        towards,
+        user_texts.named_texts(texts, first, second, label_names),
+        first,
+        second,
+        None if intervention is None else check_choice("intervention", intervention, INTERVENTION_KINDS),
+        None if towards is None else check_choice("direction", towards, DIRECTIONS),
         num_sets=num_sets,
         batch_size=batch_size,
         num_demonstrations=num_demonstrations,

@@ -8,17 +8,16 @@ threshold in the middle of the test set's own scores (median).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
 
 from course_lib.checks import a_choice, border, check_texts, of_type
 from course_lib.errors import CourseError
+from course_lib.icl.prompting import InstanceTemplate
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from course_lib.icl.prompting import InstanceTemplate
-
-CALIBRATIONS = ("none", "contextual", "median")
+Calibration = Literal["none", "contextual", "median"]
+CALIBRATIONS: tuple[Calibration, ...] = get_args(Calibration)
 CONTENT_FREE_INPUTS = ("N/A", "", "[MASK]")
 
 
@@ -39,9 +38,9 @@ class Decisions(NamedTuple):
 
 @border(calibration=a_choice(*CALIBRATIONS))
 def decide(
-    log_probabilities: np.ndarray, calibration: str = "none", content_free: np.ndarray | None = None
+    log_probabilities: np.ndarray, calibration: Calibration = "none", content_free: np.ndarray | None = None
 ) -> Decisions:
-    """Answer each item with its best label.
+    """Answers each item with its best label.
 
     Args:
         log_probabilities: float [n, num_labels], of the label words.
@@ -75,7 +74,7 @@ def decide(
 
 
 def contextual_scores(log_probabilities: np.ndarray, content_free: np.ndarray) -> np.ndarray:
-    """Divide label probabilities by what the model gives behind inputs without content.
+    """Divides label probabilities by what the model gives behind inputs without content.
 
     Both are first made to sum to 1 over the labels; those of the content-free inputs are then averaged.
 
@@ -108,7 +107,7 @@ def contextual_scores(log_probabilities: np.ndarray, content_free: np.ndarray) -
 
 
 def median_scores(log_probabilities: np.ndarray) -> np.ndarray:
-    """Move the threshold between two labels to the median of their difference over the test set.
+    """Moves the threshold between two labels to the median of their difference over the test set.
 
     It uses the test inputs, all at once, and never their labels; it takes for granted that about half of
     them belong to each label. The median of an odd number of items is one of them, which then ties.
@@ -127,8 +126,6 @@ def median_scores(log_probabilities: np.ndarray) -> np.ndarray:
         >>> median_scores(np.array([[-1.0, -3.0], [-1.0, -2.0]]))[:, 1].tolist()
         [-0.5, 0.5]
     """
-    import numpy as np
-
     values = _checked(log_probabilities)
     if values.shape[1] != 2 or not len(values):
         raise CourseError(
@@ -144,7 +141,7 @@ def median_scores(log_probabilities: np.ndarray) -> np.ndarray:
 def content_free_rows(
     template: InstanceTemplate, inputs: Sequence[str] = CONTENT_FREE_INPUTS
 ) -> list[dict[str, Any]]:
-    """Give rows without content: every field of the template holds the same content-free text.
+    """Returns rows without content: every field of the template holds the same content-free text.
 
     Args:
         template: how an example is written.
@@ -159,8 +156,6 @@ def content_free_rows(
 
 
 def _best(scores: np.ndarray) -> Decisions:
-    import numpy as np
-
     if not len(scores):
         return Decisions(np.zeros(0, dtype=int), scores, 0)
     highest = scores.max(axis=1, keepdims=True)
@@ -168,9 +163,7 @@ def _best(scores: np.ndarray) -> Decisions:
 
 
 def _over_labels(log_probabilities: np.ndarray) -> np.ndarray:
-    """Give probabilities that sum to 1 over the labels."""
-    import numpy as np
-
+    """Returns probabilities that sum to 1 over the labels."""
     if not len(log_probabilities):
         return log_probabilities
     weights = np.exp(log_probabilities - log_probabilities.max(axis=1, keepdims=True))
@@ -178,8 +171,6 @@ def _over_labels(log_probabilities: np.ndarray) -> np.ndarray:
 
 
 def _checked(log_probabilities: np.ndarray) -> np.ndarray:
-    import numpy as np
-
     try:
         values = np.asarray(log_probabilities)
     except ValueError:

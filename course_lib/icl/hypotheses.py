@@ -2,38 +2,33 @@
 
 Every row of the feature table of Si et al. (ACL 2023) is a `Hypothesis` here: four intended features (h1:
 sentiment, toxicity, entailment, the answer to a question) and the surface features that compete with each
-of them (h2). A hypothesis also carries its own wording, in one place, so that instructions, label words and
-explanations made of it agree with each other and with the label.
+of them (h2). One of your own is a `Hypothesis` too. A hypothesis also carries its own wording, in one place, so
+that instructions, label words and explanations made of it agree with each other and with the label.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-from course_lib.checks import a_dataset, border, check_choice, check_text, of_type
+from course_lib.checks import (
+    Check,
+    border,
+    check_callable,
+    check_choice,
+    check_text,
+    check_texts,
+    of_type,
+    optional,
+)
 from course_lib.errors import CourseError
-from course_lib.texts import IDENTITIES
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-Row = Mapping[str, Any]
-Label = Callable[[Row], int | None]
+from course_lib.icl import features
+from course_lib.icl.features import Label
 
 # Texts within this many words of a length threshold are neither short nor long.
 LENGTH_MARGIN = 5
-# The share of raters who must see an identity mentioned, and the most who may where it is not.
-IDENTITY_PRESENT = 0.5
-IDENTITY_ABSENT = 0.1
-# Words that negate without being "no", "not" or "n't": whether they count is a matter of definition.
-OTHER_NEGATIONS = frozenset(
-    ("never", "nobody", "nothing", "none", "nowhere", "neither", "nor", "without", "cannot", "dont", "cant")
-)
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ class Hypothesis:
     """One feature that the labels 0 and 1 of the demonstrations could stand for.
 
     `label` gives None where the feature does not apply, and near a threshold, where a text is neither one
-    thing nor the other. These margins are:
+    thing nor the other. The margins of the registered ones are:
 
     - length: at most 35 words is short (1) and at least 45 long (0; threshold 40, `LENGTH_MARGIN`). For the
       short embedded texts, "sentiment.short": under 12 words against over 20. For passages the label is the
@@ -73,6 +68,25 @@ class Hypothesis:
         clauses: what is true of an example of label 0, and of one of label 1, each a whole clause.
         label_words: one word for label 0, one for label 1.
         question: what the label words answer, where they are "no" and "yes" and need it.
+
+    Raises:
+        CourseError: a name, wording or column that is no text or empty; other than two of what there is for each
+            label, or twice the same; a label that cannot be called.
+
+    Example:
+        >>> def is_question(row):
+        ...     return int(row["text"].endswith("?"))
+        >>> mine = Hypothesis(
+        ...     name="mine.question",
+        ...     task="sentiment",
+        ...     meanings=("no question", "a question"),
+        ...     label=is_question,
+        ...     columns=("text",),
+        ...     clauses=("the text asks nothing", "the text is a question"),
+        ...     label_words=("statement", "question"),
+        ... )
+        >>> mine.label({"text": "Why?"})
+        1
     """
 
     name: str
@@ -83,6 +97,33 @@ class Hypothesis:
     clauses: tuple[str, str]
     label_words: tuple[str, str]
     question: str | None = None
+
+    def __post_init__(self) -> None:
+        checks: dict[str, Check] = {
+            **dict.fromkeys(("name", "task"), partial(check_text, empty_ok=False)),
+            **dict.fromkeys(("meanings", "clauses", "label_words"), two_texts),
+            "label": check_callable,
+            "columns": lambda name, value: tuple(check_texts(name, value, empty_ok=False)),
+            "question": optional(check_text),
+        }
+        for name, check in checks.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
+
+
+def two_texts(name: str, texts: Any) -> tuple[str, str]:
+    """Returns a text for label 0 and another for label 1; a check of an argument.
+
+    Raises:
+        CourseError: not two, an empty one, or the same for both.
+    """
+    found = check_texts(name, texts, empty_ok=False)
+    if len(found) != 2 or found[0] == found[1]:
+        raise CourseError(
+            f"{name} must be two different texts, for label 0 and for label 1.",
+            given=texts,
+            mend='Write, for example, ("0", "1").',
+        )
+    return found[0], found[1]
 
 
 # The check of an argument that is a hypothesis.
@@ -98,7 +139,7 @@ def _either(
     zero: tuple[str, str],
     one: tuple[str, str],
 ) -> Hypothesis:
-    """Build a hypothesis between two things, each a label word and what is said of the subject."""
+    """Builds a hypothesis between two things, each a label word and what is said of the subject."""
     return Hypothesis(
         name=name,
         task=name.partition(".")[0],
@@ -113,7 +154,7 @@ def _either(
 def _whether(
     name: str, label: Label, columns: tuple[str, ...], subject: str, verb: str, rest: str
 ) -> Hypothesis:
-    """Build a hypothesis of yes (1) or no (0); both clauses and the question follow from one phrase."""
+    """Builds a hypothesis of yes (1) or no (0); both clauses and the question follow from one phrase."""
     return Hypothesis(
         name=name,
         task=name.partition(".")[0],
@@ -124,142 +165,6 @@ def _whether(
         label_words=("no", "yes"),
         question=f"Does {subject} {verb} {rest}?",
     )
-
-
-# --- label functions -------------------------------------------------------------------------------
-
-
-def words_of(text: str) -> list[str]:
-    """Give the lower-case words of a text, without punctuation; an apostrophe stays inside its word.
-
-    Example:
-        >>> words_of("The dog isn't in U.S. films, 'really'.")
-        ['the', 'dog', "isn't", 'in', 'u', 's', 'films', 'really']
-    """
-    return re.findall(r"\w+(?:'\w+)*", check_text("text", text).lower().replace("’", "'"))
-
-
-def _given_label(row: Row) -> int | None:
-    return int(row["label"]) if row["label"] in (0, 1) else None
-
-
-def _entailment(row: Row) -> int | None:
-    return {0: 1, 1: 0, 2: 0}.get(row["label"])
-
-
-def _one_of_two(row: Row, *, column: str, one: str, zero: str) -> int | None:
-    return {one: 1, zero: 0}.get(row[column])
-
-
-def _length(row: Row, *, column: str, most: int, least: int, of_short: int) -> int | None:
-    """Give `of_short` up to `most` words, the other label from `least` words on."""
-    num_words = len(row[column].split())
-    return of_short if num_words <= most else 1 - of_short if num_words >= least else None
-
-
-def _exclamation(row: Row) -> int | None:
-    return {"!": 1, ".": 0}.get(row["text"].strip()[-1:])
-
-
-def _contains_word(row: Row, *, word: str) -> int | None:
-    text = row["text"].lower()
-    if word not in text:
-        return 0
-    return 1 if re.search(rf"\b{word}\b", text) else None
-
-
-def _uppercase(row: Row, *, digits_count: bool) -> int | None:
-    words = re.findall(r"\w+", row["text"])
-    if any(_is_uppercase(word, digits_count=digits_count) for word in words):
-        return 1
-    return None if any(map(_resembles_uppercase, row["text"].split())) else 0
-
-
-def _is_uppercase(word: str, *, digits_count: bool) -> bool:
-    """Say whether a word is capitals alone, or with digits beside them ("JJP58", "401K", but not "A1")."""
-    if not word.isupper() or not word.isalnum():
-        return False
-    if word.isalpha():
-        return len(word) > 1
-    return digits_count and (len(word) > 2 or sum(map(str.isupper, word)) > 1)
-
-
-def _resembles_uppercase(word: str) -> bool:
-    """Say whether a word has two capitals in a row ("DVDs"), or capitals only ("U.S.", "I'M", "MP3")."""
-    capitals = [letter.isupper() for letter in word]
-    in_a_row = any(a and b for a, b in pairwise(capitals))
-    return in_a_row or (sum(capitals) > 1 and word.isupper())
-
-
-def _mentions_either(row: Row, *, one: str, zero: str) -> int | None:
-    """Give which of two identities a comment mentions; None where it is both, neither or unclear."""
-    mentions_one, mentions_zero = _mentions(row, column=one), _mentions(row, column=zero)
-    if mentions_one is None or mentions_zero is None or mentions_one == mentions_zero:
-        return None
-    return mentions_one
-
-
-def _mentions(row: Row, *, column: str) -> int | None:
-    share = row[column]
-    return 1 if share >= IDENTITY_PRESENT else 0 if share <= IDENTITY_ABSENT else None
-
-
-def _hypothesis_overlap(row: Row) -> int | None:
-    words = set(words_of(row["hypothesis"]))
-    return int(words <= set(words_of(row["premise"]))) if words else None
-
-
-def content_words(text: str) -> set[str]:
-    """Give the lower-case words of a text that are no stop words.
-
-    Words are found as scikit-learn's vectorizers find them, runs of two or more letters or digits; the stop
-    words are its `ENGLISH_STOP_WORDS`, and "does" and "did", which are missing there beside "do".
-
-    Example:
-        >>> sorted(content_words("does the US have a king's guard"))
-        ['guard', 'king']
-    """
-    return {
-        word
-        for word in re.findall(r"\b\w\w+\b", check_text("text", text).lower())
-        if word not in _stop_words()
-    }
-
-
-@cache
-def _stop_words() -> frozenset[str]:
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    return frozenset(ENGLISH_STOP_WORDS) | {"does", "did"}
-
-
-def _content_overlap(row: Row) -> int | None:
-    asked = content_words(row["question"])
-    if not asked:
-        return None
-    share = len(asked & set(re.findall(r"\w+", row["passage"].lower()))) / len(asked)
-    return 1 if share == 1 else 0 if share <= 0.5 else None
-
-
-def _shorter(row: Row) -> int | None:
-    difference = len(row["premise"].split()) - len(row["hypothesis"].split())
-    return 1 if difference > 0 else 0 if difference < 0 else None
-
-
-def _negation(row: Row) -> int | None:
-    words = words_of(row["hypothesis"])
-    if any(word in ("no", "not") or word.endswith("n't") for word in words):
-        return 1
-    return None if OTHER_NEGATIONS.intersection(words) else 0
-
-
-def _question_word(row: Row) -> int | None:
-    first = words_of(row["question"])[:1]
-    return 1 if first in (["is"], ["was"]) else 0 if first in (["do"], ["does"], ["did"]) else None
-
-
-def _same_as(row: Row) -> int:
-    return int(("same", "as") in pairwise(words_of(row["question"])))
 
 
 # --- hypotheses with a choice ----------------------------------------------------------------------
@@ -295,7 +200,7 @@ IDENTITY_WORDS: dict[str, tuple[str, str]] = {
 
 @border(name=check_text)
 def domain_hypothesis(one: str = "movie", zero: str = "product", *, name: str = "") -> Hypothesis:
-    """Build the hypothesis that the label says which data set a text is from.
+    """Builds the hypothesis that the label says which data set a text is from.
 
     Args:
         one: the data set of label 1, as in the column `domain` of `pool_texts`.
@@ -310,14 +215,14 @@ def domain_hypothesis(one: str = "movie", zero: str = "product", *, name: str = 
         ('business', 'movie')
     """
     _check_two("domain", one, zero, DOMAINS)
-    label = partial(_one_of_two, column="domain", one=one, zero=zero)
+    label = partial(features.one_of_two, column="domain", one=one, zero=zero)
     name = name or f"sentiment.domain_{one}_{zero}"
     return _either(name, label, ("domain",), "the text", zero=DOMAINS[zero], one=DOMAINS[one])
 
 
 @border(name=check_text)
 def genre_hypothesis(one: str, zero: str, *, name: str = "") -> Hypothesis:
-    """Build the hypothesis that the label says which genre a premise is from (MultiNLI).
+    """Builds the hypothesis that the label says which genre a premise is from (MultiNLI).
 
     Args:
         one: the genre of label 1, as in the column `genre`.
@@ -328,7 +233,7 @@ def genre_hypothesis(one: str, zero: str, *, name: str = "") -> Hypothesis:
         CourseError: an unknown genre, or twice the same.
     """
     _check_two("genre", one, zero, GENRES)
-    label = partial(_one_of_two, column="genre", one=one, zero=zero)
+    label = partial(features.one_of_two, column="genre", one=one, zero=zero)
     name = name or f"nli.genre_{one}_{zero}"
     return _either(name, label, ("genre",), "the premise", zero=GENRES[zero], one=GENRES[one])
 
@@ -339,20 +244,20 @@ def _check_two(kind: str, one: str, zero: str, known: Mapping[str, tuple[str, st
 
 
 def _identity_hypothesis(name: str, *, one: str, zero: str) -> Hypothesis:
-    label = partial(_mentions_either, one=one, zero=zero)
+    label = partial(features.mentions_either, one=one, zero=zero)
     words = {"zero": IDENTITY_WORDS[zero], "one": IDENTITY_WORDS[one]}
     return _either(name, label, (one, zero), "the comment", **words)
 
 
 def _length_hypothesis(name: str, subject: str, *, short_below: int = 40, long_above: int = 40) -> Hypothesis:
-    """Build a hypothesis of short (1) against long (0); one threshold for both gets the margin."""
+    """Builds a hypothesis of short (1) against long (0); one threshold for both gets the margin."""
     if short_below == long_above:
         most, least = short_below - LENGTH_MARGIN, long_above + LENGTH_MARGIN
     else:
         most, least = short_below - 1, long_above + 1
     return _either(
         name,
-        partial(_length, column="text", most=most, least=least, of_short=1),
+        partial(features.length, column="text", most=most, least=least, of_short=1),
         ("text",),
         subject,
         zero=("long", f"is long, more than {long_above} words"),
@@ -361,12 +266,12 @@ def _length_hypothesis(name: str, subject: str, *, short_below: int = 40, long_a
 
 
 def _contains_hypothesis(name: str, word: str) -> Hypothesis:
-    label = partial(_contains_word, word=word)
+    label = partial(features.contains_word, word=word)
     return _whether(name, label, ("text",), "the text", "contain", f'the word "{word}"')
 
 
 def _uppercase_hypothesis(name: str, subject: str, *, digits_count: bool) -> Hypothesis:
-    label = partial(_uppercase, digits_count=digits_count)
+    label = partial(features.has_uppercase_word, digits_count=digits_count)
     return _whether(name, label, ("text",), subject, "contain", "a word written all in capital letters")
 
 
@@ -377,7 +282,7 @@ HYPOTHESES: dict[str, Hypothesis] = {
     for hypothesis in (
         _either(
             "sentiment",
-            _given_label,
+            features.given_label,
             ("label",),
             "the text",
             zero=("negative", "is negative"),
@@ -389,7 +294,7 @@ HYPOTHESES: dict[str, Hypothesis] = {
         _length_hypothesis("sentiment.short", "the text", short_below=12, long_above=20),
         _either(
             "sentiment.punctuation",
-            _exclamation,
+            features.exclamation,
             ("text",),
             "the text",
             zero=("period", 'ends in a period, "."'),
@@ -400,7 +305,7 @@ HYPOTHESES: dict[str, Hypothesis] = {
         _uppercase_hypothesis("sentiment.uppercase", "the text", digits_count=False),
         _either(
             "toxicity",
-            _given_label,
+            features.given_label,
             ("label",),
             "the comment",
             zero=("harmless", "is harmless"),
@@ -409,7 +314,7 @@ HYPOTHESES: dict[str, Hypothesis] = {
         _identity_hypothesis("toxicity.gender", one="female", zero="male"),
         _whether(
             "toxicity.sexuality",
-            partial(_mentions, column="LGBTQ"),
+            partial(features.mentions, column="LGBTQ"),
             ("LGBTQ",),
             "the comment",
             "mention",
@@ -421,12 +326,12 @@ HYPOTHESES: dict[str, Hypothesis] = {
         _identity_hypothesis("toxicity.race_asian", one="asian", zero="white"),
         _length_hypothesis("toxicity.length", "the comment"),
         _uppercase_hypothesis("toxicity.uppercase", "the comment", digits_count=True),
-        _whether("nli", _entailment, ("label",), "the premise", "entail", "the hypothesis"),
+        _whether("nli", features.entailment, ("label",), "the premise", "entail", "the hypothesis"),
         genre_hypothesis("government", "fiction", name="nli.genre_fiction"),
         genre_hypothesis("government", "telephone", name="nli.genre_telephone"),
         _whether(
             "nli.overlap",
-            _hypothesis_overlap,
+            features.hypothesis_overlap,
             ("premise", "hypothesis"),
             "the premise",
             "contain",
@@ -434,7 +339,7 @@ HYPOTHESES: dict[str, Hypothesis] = {
         ),
         _either(
             "nli.shorter",
-            _shorter,
+            features.hypothesis_shorter,
             ("premise", "hypothesis"),
             "the hypothesis",
             zero=("longer", "is longer than the premise"),
@@ -442,7 +347,7 @@ HYPOTHESES: dict[str, Hypothesis] = {
         ),
         _whether(
             "nli.negation",
-            _negation,
+            features.negation,
             ("hypothesis",),
             "the hypothesis",
             "contain",
@@ -450,7 +355,7 @@ HYPOTHESES: dict[str, Hypothesis] = {
         ),
         _either(
             "qa",
-            _given_label,
+            features.given_label,
             ("label",),
             "the answer to the question",
             zero=("no", "is no"),
@@ -458,7 +363,7 @@ HYPOTHESES: dict[str, Hypothesis] = {
         ),
         _either(
             "qa.question_word",
-            _question_word,
+            features.question_word,
             ("question",),
             "the question",
             zero=("do", 'begins with "do", "does" or "did"'),
@@ -466,16 +371,18 @@ HYPOTHESES: dict[str, Hypothesis] = {
         ),
         _whether(
             "qa.overlap",
-            _content_overlap,
+            features.content_overlap,
             ("question", "passage"),
             "the passage",
             "contain",
             "every content word of the question",
         ),
-        _whether("qa.same_as", _same_as, ("question",), "the question", "contain", 'the words "same as"'),
+        _whether(
+            "qa.same_as", features.same_as, ("question",), "the question", "contain", 'the words "same as"'
+        ),
         _either(
             "qa.length",
-            partial(_length, column="passage", most=36, least=66, of_short=0),
+            partial(features.length, column="passage", most=36, least=66, of_short=0),
             ("passage",),
             "the passage",
             zero=("short", "is short, fewer than 50 words"),
@@ -485,8 +392,11 @@ HYPOTHESES: dict[str, Hypothesis] = {
 }
 
 
-def find_hypothesis(name: str) -> Hypothesis:
-    """Give the hypothesis of this name.
+def find_hypothesis(hypothesis: Hypothesis | str) -> Hypothesis:
+    """Returns the hypothesis of this name; one that is given whole is returned as it is.
+
+    Args:
+        hypothesis: a name of `HYPOTHESES`, or a hypothesis of one's own.
 
     Raises:
         CourseError: no hypothesis has this name.
@@ -497,11 +407,38 @@ def find_hypothesis(name: str) -> Hypothesis:
         >>> find_hypothesis("sentiment.uppercase").label({"text": "I saw it."})
         0
     """
-    return HYPOTHESES[check_choice("hypothesis", name, HYPOTHESES)]
+    if isinstance(hypothesis, Hypothesis):
+        return hypothesis
+    return HYPOTHESES[check_choice("hypothesis", hypothesis, HYPOTHESES)]
+
+
+@border(column=partial(check_text, empty_ok=False), task=partial(check_text, empty_ok=False))
+def column_hypothesis(column: str, task: str = "sentiment") -> Hypothesis:
+    """Builds the hypothesis that the label is what a column holds, 0 or 1.
+
+    Args:
+        column: the column's name; where interventions speak of it, underscores are spaces.
+        task: the task of the hypothesis that it competes with.
+
+    Example:
+        >>> column_hypothesis("is_question").clauses[1]
+        'the feature "is question" is present'
+    """
+    feature = f'the feature "{" ".join(column.replace("_", " ").split())}"'
+    return Hypothesis(
+        name=f"column:{column}",
+        task=task,
+        meanings=(f"{feature} is absent", f"{feature} is present"),
+        label=partial(features.value_of, column=column),
+        columns=(column,),
+        clauses=(f"{feature} is absent", f"{feature} is present"),
+        label_words=("no", "yes"),
+        question=f"Is {feature} present?",
+    )
 
 
 def competitors(h1: str) -> list[Hypothesis]:
-    """Give every surface feature (h2) of a task, in the table's order.
+    """Returns every surface feature (h2) of a task, in the table's order.
 
     Args:
         h1: "sentiment", "toxicity", "nli" or "qa".
@@ -511,57 +448,3 @@ def competitors(h1: str) -> list[Hypothesis]:
     """
     check_choice("task", h1, dict.fromkeys(hypothesis.task for hypothesis in HYPOTHESES.values()))
     return [hypothesis for hypothesis in HYPOTHESES.values() if hypothesis.name.startswith(f"{h1}.")]
-
-
-@border(texts=a_dataset, hypothesis=a_hypothesis)
-def label_texts(texts: Dataset, hypothesis: Hypothesis) -> list[int | None]:
-    """Give the label of every row under a hypothesis.
-
-    Args:
-        texts: rows with the hypothesis's `columns`.
-        hypothesis: the feature.
-
-    Returns:
-        1, 0 or None (it does not apply, or a value is missing) for each row.
-
-    Raises:
-        CourseError: a column is missing, or the hypothesis applies to no row.
-    """
-    missing = [column for column in hypothesis.columns if column not in texts.column_names]
-    if missing:
-        raise CourseError(
-            f"The hypothesis {hypothesis.name} reads a column that these texts lack: {', '.join(missing)}.",
-            given=texts.column_names,
-            mend="Use texts of its task; `pool_texts` adds the column `domain`.",
-        )
-    for column in hypothesis.columns:
-        _check_column(texts, column)
-    labels = [
-        None if None in row.values() else hypothesis.label(row) for row in _rows(texts, hypothesis.columns)
-    ]
-    if all(label is None for label in labels):
-        raise CourseError(
-            f"The hypothesis {hypothesis.name} applies to none of these texts.",
-            given=f"{len(texts)} texts",
-            mend=f"Use texts of which some are of label 1 ({hypothesis.clauses[1]}) and some of label 0 "
-            f"({hypothesis.clauses[0]}).",
-        )
-    return labels
-
-
-def _check_column(texts: Dataset, column: str) -> None:
-    """Refuse numbers where a hypothesis reads texts, and the other way round."""
-    dtype = str(getattr(texts.features[column], "dtype", texts.features[column]))
-    is_number = column == "label" or column in IDENTITIES
-    if dtype != "null" and (dtype in ("string", "large_string")) == is_number:
-        raise CourseError(
-            f"The column `{column}` must hold {'numbers' if is_number else 'texts'}.", given=dtype
-        )
-
-
-def _rows(texts: Dataset, columns: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Give the rows with these columns alone; much faster than a Dataset's own rows."""
-    columns = list(columns)
-    values = texts.select_columns(columns)[:]
-    for row in zip(*(values[column] for column in columns), strict=True):
-        yield dict(zip(columns, row, strict=True))

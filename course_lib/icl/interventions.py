@@ -7,14 +7,22 @@ Nothing is written twice, so the texts for label 0 and label 1, or of two kinds,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import product
+from typing import Literal, get_args
 
-from course_lib.checks import a_choice, border, check_texts
+from course_lib.checks import a_choice, border
 from course_lib.errors import CourseError
-from course_lib.icl.hypotheses import Hypothesis, a_hypothesis
+from course_lib.icl.hypotheses import Hypothesis, a_hypothesis, find_hypothesis, two_texts
 
-INTERVENTION_KINDS = ("instruction", "verbalizer", "explanation", "disambiguation")
-DIRECTIONS = ("h1", "h2")
+InterventionKind = Literal["instruction", "verbalizer", "explanation", "disambiguation"]
+Direction = Literal["h1", "h2"]
+INTERVENTION_KINDS: tuple[InterventionKind, ...] = get_args(InterventionKind)
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+# Kind and direction of everything that is measured for a pair: nothing, then each intervention both ways.
+STEERS: tuple[tuple[InterventionKind | None, Direction | None], ...] = (
+    (None, None),
+    *product(INTERVENTION_KINDS, DIRECTIONS),
+)
 LABELS = ("0", "1")
 
 
@@ -32,8 +40,8 @@ class Intervention:
         question: a question to ask before each label, where the verbalizer answers one ("no", "yes").
     """
 
-    kind: str
-    direction: str
+    kind: InterventionKind
+    direction: Direction
     instruction: str | None
     verbalizer: tuple[str, str] | None
     explanations: tuple[str, str] | None
@@ -41,16 +49,9 @@ class Intervention:
     question: str | None = None
 
 
-def _two_labels(name: str, labels: Any) -> tuple[str, ...]:
-    found = tuple(check_texts(name, labels, empty_ok=False))
-    if len(found) != 2 or found[0] == found[1]:
-        raise CourseError("There are two different labels.", given=labels, mend='Use ("0", "1").')
-    return found
-
-
-@border(hypothesis=a_hypothesis, labels=_two_labels)
+@border(hypothesis=a_hypothesis, labels=two_texts)
 def instruction(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> str:
-    """Say in words which labels a hypothesis gives.
+    """Returns in words which labels a hypothesis gives.
 
     Args:
         hypothesis: the feature intended.
@@ -65,9 +66,9 @@ def instruction(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> str
     return f"The label is {labels[1]} if {one}. The label is {labels[0]} if {zero}. Nothing else matters."
 
 
-@border(hypothesis=a_hypothesis, labels=_two_labels)
+@border(hypothesis=a_hypothesis, labels=two_texts)
 def explanations(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> tuple[str, str]:
-    """Give the reason for a demonstration's label: a sentence for label 0, and one for label 1.
+    """Returns the reason for a demonstration's label: a sentence for label 0, and one for label 1.
 
     Args:
         hypothesis: the feature intended.
@@ -85,22 +86,20 @@ def explanations(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> tu
     return zero, one
 
 
-@border(
-    kind=a_choice(*INTERVENTION_KINDS),
-    direction=a_choice(*DIRECTIONS),
-    h1=a_hypothesis,
-    h2=a_hypothesis,
-    labels=_two_labels,
-)
+@border(kind=a_choice(*INTERVENTION_KINDS), direction=a_choice(*DIRECTIONS), labels=two_texts)
 def find_intervention(
-    kind: str, direction: str, h1: Hypothesis, h2: Hypothesis, labels: tuple[str, str] = LABELS
+    kind: InterventionKind,
+    direction: Direction,
+    h1: Hypothesis | str,
+    h2: Hypothesis | str,
+    labels: tuple[str, str] = LABELS,
 ) -> Intervention:
-    """Build one intervention for a pair of hypotheses.
+    """Builds one intervention for a pair of hypotheses.
 
     Args:
         kind: one of `INTERVENTION_KINDS`.
         direction: "h1" or "h2".
-        h1: the first hypothesis.
+        h1: the first hypothesis, or its name.
         h2: the second.
         labels: how labels 0 and 1 are written in the prompt.
 
@@ -108,13 +107,14 @@ def find_intervention(
         CourseError: unknown kind or direction; labels that are the same; hypotheses that are the same, or of
             different tasks.
     """
-    if h1.name == h2.name or h1.task != h2.task:
+    first, second = find_hypothesis(h1), find_hypothesis(h2)
+    if first.name == second.name or first.task != second.task:
         raise CourseError(
             "An intervention chooses between two hypotheses of one task.",
-            given=(h1.name, h2.name),
+            given=(first.name, second.name),
             mend='Use two, for example "sentiment" and "sentiment.domain".',
         )
-    intended = h1 if direction == "h1" else h2
+    intended = first if direction == "h1" else second
     return Intervention(
         kind=kind,
         direction=direction,
@@ -126,11 +126,13 @@ def find_intervention(
     )
 
 
-def interventions(h1: Hypothesis, h2: Hypothesis, labels: tuple[str, str] = LABELS) -> list[Intervention]:
-    """Give all four kinds in both directions, those towards h1 first.
+def all_interventions(
+    h1: Hypothesis | str, h2: Hypothesis | str, labels: tuple[str, str] = LABELS
+) -> list[Intervention]:
+    """Builds all four kinds in both directions, those towards h1 first.
 
     Args:
-        h1: the first hypothesis.
+        h1: the first hypothesis, or its name.
         h2: the second.
         labels: how labels 0 and 1 are written in the prompt.
 
@@ -139,6 +141,5 @@ def interventions(h1: Hypothesis, h2: Hypothesis, labels: tuple[str, str] = LABE
     """
     return [
         find_intervention(kind, direction, h1, h2, labels)
-        for direction in DIRECTIONS
-        for kind in INTERVENTION_KINDS
+        for direction, kind in product(DIRECTIONS, INTERVENTION_KINDS)
     ]

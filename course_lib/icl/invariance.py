@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
 
 from course_lib.checks import (
     a_seed,
@@ -21,11 +23,7 @@ from course_lib.checks import (
 )
 from course_lib.errors import CourseError
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-
-    Layer = Callable[[np.ndarray], np.ndarray]
+Layer = Callable[[np.ndarray], np.ndarray]
 
 
 _matrix = partial(check_numbers, num_dims=2)
@@ -37,7 +35,7 @@ _matrix = partial(check_numbers, num_dims=2)
 def equivariance_error(
     layer: Layer, change: Layer, values: np.ndarray, change_output: Layer | None = None
 ) -> float:
-    """Give how far a layer is from commuting with a change of its input.
+    """Computes how far a layer is from commuting with a change of its input.
 
     Args:
         layer: maps an array to an array.
@@ -56,8 +54,6 @@ def equivariance_error(
         >>> equivariance_error(np.cumsum, lambda x: x[::-1], np.array([1.0, 2.0]))
         2.0
     """
-    import numpy as np
-
     after, before = layer(change(values)), (change_output or change)(layer(values))
     if np.shape(after) != np.shape(before):
         raise CourseError(
@@ -69,7 +65,7 @@ def equivariance_error(
 
 @border(values=check_numbers, weights=_matrix)
 def dense(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Connect every output to every input with a weight of its own: no place is like another.
+    """Connects every output to every input with a weight of its own: no place is like another.
 
     Args:
         values: float array [n].
@@ -78,15 +74,13 @@ def dense(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Returns:
         Float array [m].
     """
-    import numpy as np
-
     _refuse_other_size("weights", weights.shape[1], len(values))
     return np.tanh(weights @ values)
 
 
 @border(values=check_numbers, kernel=check_numbers)
 def convolution(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Slide one small kernel over a ring of places: near places matter, and all are treated alike.
+    """Slides one small kernel over a ring of places: near places matter, and all are treated alike.
 
     Args:
         values: float array [n].
@@ -95,14 +89,12 @@ def convolution(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     Returns:
         Float array [n].
     """
-    import numpy as np
-
     return np.tanh(sum(weight * np.roll(values, step) for step, weight in enumerate(kernel)))
 
 
 @border(values=check_numbers, state_weight=check_number, input_weight=check_number)
 def recurrence(values: np.ndarray, state_weight: float, input_weight: float) -> np.ndarray:
-    """Carry a state along a sequence with the same step at every moment: order matters, the date does not.
+    """Carries a state along a sequence with the same step at every moment: order matters, the date does not.
 
     Args:
         values: float array [n].
@@ -112,8 +104,6 @@ def recurrence(values: np.ndarray, state_weight: float, input_weight: float) -> 
     Returns:
         The states, float array [n].
     """
-    import numpy as np
-
     states, state = [], 0.0
     for value in values:
         state = float(np.tanh(state_weight * state + input_weight * value))
@@ -123,7 +113,7 @@ def recurrence(values: np.ndarray, state_weight: float, input_weight: float) -> 
 
 @border(nodes=check_numbers, adjacency=_matrix, own=check_number, neighbours=check_number)
 def graph_layer(nodes: np.ndarray, adjacency: np.ndarray, own: float, neighbours: float) -> np.ndarray:
-    """Let every node see itself and the sum of its neighbours: who is linked matters, their numbering does not.
+    """Lets every node see itself and the sum of its neighbours: who is linked matters, their numbering does not.
 
     Args:
         nodes: float array [n].
@@ -134,8 +124,6 @@ def graph_layer(nodes: np.ndarray, adjacency: np.ndarray, own: float, neighbours
     Returns:
         Float array [n].
     """
-    import numpy as np
-
     _refuse_other_size("adjacency", adjacency.shape, (len(nodes), len(nodes)))
     return np.tanh(own * nodes + neighbours * (adjacency @ nodes))
 
@@ -147,7 +135,7 @@ def _refuse_other_size(name: str, size: object, wanted: object) -> None:
 
 @border(num_places=partial(check_count, least=3, most=1000), seed=a_seed)
 def invariance_table(num_places: int = 8, seed: int = 0) -> pd.DataFrame:
-    """Check four layers against three changes of their input.
+    """Checks four layers against three changes of their input.
 
     Args:
         num_places: numbers that each layer reads and gives.
@@ -158,9 +146,6 @@ def invariance_table(num_places: int = 8, seed: int = 0) -> pd.DataFrame:
         the delay puts a zero in front and drops the last number, and the renumbering permutes the places (and,
         for the graph, its links with them).
     """
-    import numpy as np
-    import pandas as pd
-
     rng = np.random.default_rng(seed)
     values = rng.normal(size=num_places)
     weights, kernel = rng.normal(size=(num_places, num_places)), rng.normal(size=3)

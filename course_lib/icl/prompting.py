@@ -9,19 +9,20 @@ between a word and a line break is one that the tokenizer makes itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+from course_lib.checks import check_choice
 from course_lib.errors import CourseError
-from course_lib.models import find_context_length as find_context_length
-from course_lib.models import refuse_too_long as refuse_too_long
+from course_lib.icl.interventions import LABELS, Intervention
+from course_lib.models.context import refuse_too_long
 from course_lib.prompts.templates import Template
 from course_lib.prompts.verbalizers import Verbalizer, shared_length, text_ids
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 # Stands for the last user message while a chat template is filled; no text holds it.
 _PLACEHOLDER = "\ue000item\ue000"
@@ -65,7 +66,7 @@ class InstanceTemplate(Template):
         return self.instance
 
     def fill(self, row: Mapping[str, Any], explanation: str | None = None) -> str:
-        """Write one example, up to its label word.
+        """Writes one example, up to its label word.
 
         Args:
             row: the example's columns.
@@ -82,6 +83,14 @@ TEMPLATES = {
     "lines": InstanceTemplate("Input: {text}", "\nLabel:", "\n"),
     "pair": InstanceTemplate("Premise: {premise}\nHypothesis: {hypothesis}", "\nLabel:", "\n"),
     "question": InstanceTemplate("Passage: {passage}\nQuestion: {question}", "\nLabel:", "\n"),
+}
+
+
+TASK_TEMPLATES = {
+    "sentiment": TEMPLATES["text"],
+    "toxicity": TEMPLATES["text"],
+    "nli": TEMPLATES["pair"],
+    "qa": TEMPLATES["question"],
 }
 
 
@@ -162,7 +171,7 @@ class DemonstrationPrompt:
         return tuple(self.verbalizer.label_words) if self.chat else self.verbalizer.continuations
 
     def prefix(self, demonstrations: Sequence[Mapping[str, Any]], labels: Sequence[int]) -> str:
-        """Write the shared part: the instruction and the demonstrations with their label words.
+        """Writes the shared part: the instruction and the demonstrations with their label words.
 
         Args:
             demonstrations: rows with the template's fields; none for a zero-shot prompt.
@@ -182,7 +191,7 @@ class DemonstrationPrompt:
         return self.separator.join([self.instruction, *examples] if self.instruction else examples)
 
     def item(self, row: Mapping[str, Any]) -> str:
-        """Write a test item's part, up to its label word.
+        """Writes a test item's part, up to its label word.
 
         Args:
             row: the template's fields.
@@ -235,7 +244,7 @@ class DemonstrationPrompt:
     def _chat_parts(
         self, demonstrations: Sequence[Mapping[str, Any]], labels: Sequence[int]
     ) -> tuple[str, str]:
-        """Give the conversation before the last user message, and what follows it up to the label word."""
+        """Returns the conversation before the last user message, and what follows it up to the label word."""
         messages = [{"role": "system", "content": self.instruction}] if self.instruction else []
         for row, label in zip(demonstrations, labels, strict=True):
             question = self.template.fill(row, self._explanation(label)).strip()
@@ -253,8 +262,6 @@ class DemonstrationPrompt:
         return before, after
 
     def _render(self, tokenizer: Any, messages: list[dict[str, Any]]) -> str:
-        from jinja2 import TemplateError
-
         try:
             return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         except TemplateError as error:
@@ -265,6 +272,32 @@ class DemonstrationPrompt:
             ) from error
 
 
+def prompt_for(
+    task: str, intervention: Intervention | None = None, template: InstanceTemplate | None = None
+) -> DemonstrationPrompt:
+    """Builds the prompt of a task, changed by an intervention where there is one.
+
+    Args:
+        task: "sentiment", "toxicity", "nli" or "qa"; any other where the template is given.
+        intervention: what steers the model; None for labels "0" and "1" and nothing else.
+        template: how one example is written; the task's own by default.
+
+    Raises:
+        CourseError: an unknown task, without a template.
+    """
+    template = template or TASK_TEMPLATES[check_choice("task", task, TASK_TEMPLATES)]
+    if intervention is None:
+        return DemonstrationPrompt(template, Verbalizer(LABELS))
+    if intervention.question:
+        template = replace(template, cue=f"{template.joint}{intervention.question}{template.cue}")
+    return DemonstrationPrompt(
+        template,
+        Verbalizer(intervention.verbalizer or LABELS),
+        instruction=intervention.instruction,
+        explanations=intervention.explanations,
+    )
+
+
 def prompt_ids(
     tokenizer: PreTrainedTokenizerBase,
     prefix: str,
@@ -272,7 +305,7 @@ def prompt_ids(
     *,
     context_length: int | None = None,
 ) -> PromptIds:
-    """Tokenize whole prompts, and cut them where the last shared token of the prefix ends.
+    """Tokenizes whole prompts, and cut them where the last shared token of the prefix ends.
 
     Args:
         tokenizer: the model's tokenizer.

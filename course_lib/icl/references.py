@@ -7,7 +7,8 @@ from itertools import product
 
 from course_lib.icl.experiments import conditions
 from course_lib.icl.experiments.context_size import context_run
-from course_lib.icl.experiments.measuring import EMBEDDED_PAIRS, STEERS, bias_run
+from course_lib.icl.experiments.embedded import EMBEDDED_PAIRS, bias_run
+from course_lib.icl.interventions import STEERS
 from course_lib.runs import ResultRecord
 from course_lib.runs.full_size import FULL, run_reference
 

@@ -38,7 +38,7 @@ runs.seed_everything(0)
 
 # %%
 h1, h2 = icl.find_hypothesis("sentiment"), icl.find_hypothesis("sentiment.domain")
-steers = icl.interventions(h1, h2)
+steers = icl.all_interventions(h1, h2)
 pd.DataFrame([vars(steer) for steer in steers]).drop(columns="question").fillna("").set_index(["direction", "kind"])
 
 # %% [markdown]

@@ -18,10 +18,12 @@ import requests
 import torch
 
 from course_lib.icl.calibration import decide
-from course_lib.icl.experiments.measuring import bias_texts, prompt_for
+from course_lib.icl.experiments.pooling import bias_texts
 from course_lib.icl.hypotheses import find_hypothesis
+from course_lib.icl.prompting import prompt_for
 from course_lib.icl.scorers.endpoint import EndpointScorer
-from course_lib.icl.scorers.local import NaiveScorer, PrefixCachedScorer
+from course_lib.icl.scorers.naive import NaiveScorer
+from course_lib.icl.scorers.prefix_cached import PrefixCachedScorer
 from course_lib.icl.underspecified import underspecified_split
 from course_lib.models import ModelAndTokenizer, count_parameters, load_language_model
 from course_lib.prompts.verbalizers import text_ids

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import datasets
 import huggingface_hub
+import numpy as np
 import pandas as pd
 import pytest
 from datasets import Dataset
@@ -14,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from course_lib.errors import CourseError
+from course_lib.icl.drawing import label_texts
 from course_lib.icl.experiments import pooling
 from course_lib.icl.experiments.pooling import POOLED_COLUMNS, pool_texts
+from course_lib.icl.features import words_of
 from course_lib.icl.hypotheses import (
     HYPOTHESES,
     Hypothesis,
@@ -23,8 +27,6 @@ from course_lib.icl.hypotheses import (
     domain_hypothesis,
     find_hypothesis,
     genre_hypothesis,
-    label_texts,
-    words_of,
 )
 from course_lib.icl.underspecified import cell_counts
 from course_lib.texts import TEXT_SOURCES, load_texts, normalise
@@ -295,6 +297,33 @@ def test_a_hypothesis_that_applies_to_nothing_is_an_error() -> None:
     texts = Dataset.from_dict({"text": ["no end", "none here?"]})
     with pytest.raises(CourseError, match="punctuation applies to none"):
         label_texts(texts, HYPOTHESES["sentiment.punctuation"])
+
+
+@pytest.mark.parametrize("label", [2, -1, 0.5, 1.0, "1", [1]])
+def test_a_label_of_ones_own_is_0_1_or_none_and_the_row_is_named(label: Any) -> None:
+    mine = replace(
+        HYPOTHESES["sentiment.short"], name="mine", label=lambda row: label if row["text"] == "b" else 0
+    )
+    with pytest.raises(CourseError, match="mine must give 0, 1 or None; for row 2"):
+        label_texts(Dataset.from_dict({"text": ["a", "b"]}), mine)
+
+
+def test_labels_of_ones_own_may_be_truth_values() -> None:
+    mine = replace(HYPOTHESES["sentiment.short"], label=lambda row: np.bool_(row["text"] == "b"))
+    assert label_texts(Dataset.from_dict({"text": ["a", "b"]}), mine) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": ""}, {"name": None}, {"task": 3}, {"meanings": ("same", "same")}, {"label": "label"},
+        {"columns": "text"}, {"columns": ()}, {"columns": ("",)}, {"clauses": ("one",)}, {"clauses": ("", "a")},
+        {"label_words": ("a", "b", "c")}, {"label_words": (0, 1)}, {"question": 3},
+    ],
+)  # fmt: skip
+def test_a_hypothesis_of_ones_own_that_says_too_little_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CourseError):
+        replace(HYPOTHESES["sentiment"], **wrong)
 
 
 def test_a_missing_value_has_no_label() -> None:

@@ -14,10 +14,10 @@ from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, domain_hypothesis
 from course_lib.icl.interventions import (
     DIRECTIONS,
     INTERVENTION_KINDS,
+    all_interventions,
     explanations,
     find_intervention,
     instruction,
-    interventions,
 )
 
 each_hypothesis = pytest.mark.parametrize("name", HYPOTHESES)
@@ -250,7 +250,7 @@ PAIRS = [pair for pair in permutations(HYPOTHESES, 2) if HYPOTHESES[pair[0]].tas
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_every_pair_has_all_four_in_both_directions(first: str, second: str) -> None:
     h1, h2 = HYPOTHESES[first], HYPOTHESES[second]
-    found = interventions(h1, h2)
+    found = all_interventions(h1, h2)
     assert [(i.direction, i.kind) for i in found] == [(d, k) for d in DIRECTIONS for k in INTERVENTION_KINDS]
     for intervention in found:
         intended = h1 if intervention.direction == "h1" else h2
@@ -298,4 +298,4 @@ def test_what_is_not_there_is_refused(arguments: tuple[str, str, str, str], mess
 
 def test_two_labels_written_alike_are_refused() -> None:
     with pytest.raises(CourseError, match="different labels"):
-        interventions(HYPOTHESES["sentiment"], HYPOTHESES["sentiment.food"], ("1", "1"))
+        all_interventions(HYPOTHESES["sentiment"], HYPOTHESES["sentiment.food"], ("1", "1"))

@@ -11,10 +11,9 @@ from course_lib.icl.prompting import (
     TEMPLATES,
     DemonstrationPrompt,
     InstanceTemplate,
-    find_context_length,
     prompt_ids,
 )
-from course_lib.models import ModelAndTokenizer, load_language_model
+from course_lib.models import ModelAndTokenizer, find_context_length, load_language_model
 from course_lib.prompts.verbalizers import Verbalizer
 from course_lib.texts import load_texts
 

@@ -11,7 +11,7 @@ Planted elsewhere, and not again here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,21 +26,22 @@ import tests.icl.test_calibration as calibration_tests
 import tests.icl.test_interventions as intervention_tests
 import tests.icl.test_underspecified as split_tests
 from course_lib.errors import CourseError
-from course_lib.icl import calibration, underspecified
-from course_lib.icl.experiments import measuring
-from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, label_texts
+from course_lib.icl import calibration, prompting
+from course_lib.icl.drawing import Pool, label_texts
+from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis
 from course_lib.icl.interventions import LABELS, explanations, find_intervention, instruction
 from course_lib.icl.prompting import DemonstrationPrompt, InstanceTemplate
-from course_lib.icl.scorers import local as scoring
-from course_lib.icl.scorers import shared_prefix
+from course_lib.icl.scorers import naive, prefix_cached, reading, shared_prefix
 from course_lib.icl.scorers.endpoint import EndpointScorer
-from course_lib.icl.scorers.local import NaiveScorer, PrefixCachedScorer, Rows, label_rows
+from course_lib.icl.scorers.naive import NaiveScorer
+from course_lib.icl.scorers.prefix_cached import PrefixCachedScorer
+from course_lib.icl.scorers.reading import label_rows
 from course_lib.icl.underspecified import UnderspecifiedSplit, underspecified_split
-from course_lib.prompts.verbalizers import LabelIds, Verbalizer, find_label_ids, text_ids
+from course_lib.prompts.verbalizers import LabelIds, Rows, Verbalizer, find_label_ids, text_ids
 from tests.icl.scorers.test_scoring import ITEMS, PREFIX, WORDS, by_hand, tiny_model, tiny_tokenizer
 from tests.smart.test_traps import ours_or_planted
 
-right_padded = scoring._right_padded
+right_padded = reading.right_padded
 CONTEXT = 160  # tokens that the tiny models read
 both_scorers = pytest.mark.parametrize("kind", [NaiveScorer, PrefixCachedScorer])
 
@@ -75,26 +76,22 @@ def agrees_with_hand(
 
 
 def whatever_there_is(
-    draw: Any, rows: Any, num_demonstrations: int, num_sets: int, seed: int
-) -> Iterator[tuple[np.random.Generator, list[tuple[int, int]]]]:
+    pool: Any, set_number: int, num_demonstrations: int, seed: int
+) -> tuple[np.random.Generator, list[tuple[int, int]]]:
     """Eight negatives and no positive, in one published run."""
     rng = np.random.default_rng(seed)
-    half = num_demonstrations // 2
-    for _ in range(num_sets):
-        yield rng, [(row, label) for label in (1, 0) for row in draw.take(rows[label], half, rng)]
+    rows = {label: pool.take(pool._shown[label], num_demonstrations // 2, rng) for label in (1, 0)}
+    return rng, [(row, label) for label, found in rows.items() for row in found]
 
 
 def fewer_unseen(
-    draw: Any, rows: Any, num_demonstrations: int, num_sets: int, seed: int
-) -> Iterator[tuple[np.random.Generator, list[tuple[int, int]]]]:
+    pool: Any, set_number: int, num_demonstrations: int, seed: int
+) -> tuple[np.random.Generator, list[tuple[int, int]]]:
     rng = np.random.default_rng(seed)
-    for _ in range(num_sets):
-        yield rng, draw.balanced(rows, num_demonstrations, rng)
+    return rng, pool.balanced(pool._shown, num_demonstrations, rng)
 
 
-@ours_or_planted(
-    underspecified._demonstration_sets, whatever_there_is=whatever_there_is, fewer_unseen=fewer_unseen
-)
+@ours_or_planted(Pool.demonstrations, whatever_there_is=whatever_there_is, fewer_unseen=fewer_unseen)
 @pytest.mark.parametrize(
     "check",
     [
@@ -106,7 +103,7 @@ def fewer_unseen(
 def test_demonstrations_that_cannot_be_balanced_are_refused(
     monkeypatch: pytest.MonkeyPatch, check: Callable[[], None], implementation: Any, holds: bool
 ) -> None:
-    monkeypatch.setattr(underspecified, "_demonstration_sets", implementation)
+    monkeypatch.setattr(Pool, "demonstrations", implementation)
     assert passes(check) is holds
 
 
@@ -170,16 +167,16 @@ def cut_on_the_left(*arguments: Any) -> Rows:
 def test_a_prompt_that_is_too_long_is_refused(
     monkeypatch: pytest.MonkeyPatch, kind: Any, implementation: Any, holds: bool
 ) -> None:
-    monkeypatch.setattr(scoring, "label_rows", implementation)
+    monkeypatch.setattr(reading, "label_rows", implementation)
     assert passes(scoring_tests.test_an_item_longer_than_the_context_is_named, kind) is holds
 
 
-@ours_or_planted(scoring.refuse_too_long, read_beyond_the_context=lambda prompts, context_length, **_: None)
+@ours_or_planted(reading.refuse_too_long, read_beyond_the_context=lambda prompts, context_length, **_: None)
 @both_scorers
 def test_no_model_reads_beyond_its_context(
     monkeypatch: pytest.MonkeyPatch, kind: Any, implementation: Any, holds: bool
 ) -> None:
-    monkeypatch.setattr(scoring, "refuse_too_long", implementation)
+    monkeypatch.setattr(reading, "refuse_too_long", implementation)
     assert passes(scoring_tests.test_an_item_longer_than_the_context_is_named, kind) is holds
 
 
@@ -190,7 +187,7 @@ def test_an_instruction_is_read_or_the_prompt_refused(
     monkeypatch: pytest.MonkeyPatch, num_letters: int, kind: Any, implementation: Any, holds: bool
 ) -> None:
     """With demonstrations that fit, the planted cut changes nothing; with longer ones the instruction goes."""
-    monkeypatch.setattr(scoring, "label_rows", implementation)
+    monkeypatch.setattr(reading, "label_rows", implementation)
     scorer = kind(tiny_model("Llama"), tiny_tokenizer())
     prefixes = [f"{told}\n\n{'h' * num_letters}: 0" for told in ("ab", "fg")]
     try:
@@ -230,7 +227,7 @@ def alone(tokenizer: Any, prompts: Any, words: Any) -> list[LabelIds]:
 def test_labels_are_compared_where_they_differ(
     monkeypatch: pytest.MonkeyPatch, kind: Any, implementation: Any, holds: bool
 ) -> None:
-    monkeypatch.setattr(scoring, "find_label_ids", implementation)
+    monkeypatch.setattr(reading, "find_label_ids", implementation)
     scorer = kind(tiny_model("Llama"), tiny_tokenizer())
     assert agrees_with_hand(scorer, words=[" 0", " 1"]) is holds
 
@@ -240,7 +237,7 @@ def test_labels_are_compared_where_they_differ(
 def test_not_every_item_gets_the_same_answer(
     monkeypatch: pytest.MonkeyPatch, kind: Any, implementation: Any, holds: bool
 ) -> None:
-    monkeypatch.setattr(scoring, "find_label_ids", implementation)
+    monkeypatch.setattr(reading, "find_label_ids", implementation)
     scorer = kind(tiny_model("Llama"), tiny_tokenizer())
     found = scorer.log_probabilities(PREFIX, ITEMS, [" 0", " 1"], progress=False)
     decisions = calibration.decide(found, "median")
@@ -254,7 +251,7 @@ def test_a_label_is_tokenized_in_its_place(
     monkeypatch: pytest.MonkeyPatch, kind: Any, implementation: Any, holds: bool
 ) -> None:
     """Behind "b", the label "c" is the end of the token "bc"."""
-    monkeypatch.setattr(scoring, "find_label_ids", implementation)
+    monkeypatch.setattr(reading, "find_label_ids", implementation)
     scorer = kind(tiny_model("Llama"), tiny_tokenizer())
     assert agrees_with_hand(scorer, items=["\n\nab", "\n\nde: b"], words=["c", "d"]) is holds
     # where nothing is fused, both are right
@@ -299,7 +296,7 @@ def tokenized_apart(tokenizer: Any, prefix: str, items: Any, words: Any) -> Rows
 def test_a_prefix_cut_anywhere_is_read_as_the_whole(
     monkeypatch: pytest.MonkeyPatch, kind: Any, implementation: Any, holds: bool
 ) -> None:
-    monkeypatch.setattr(scoring, "label_rows", implementation)
+    monkeypatch.setattr(reading, "label_rows", implementation)
     scorer = kind(tiny_model("Llama"), tiny_tokenizer())
     items = [item.removeprefix("\n\n") + ":" for item in ITEMS]
     assert agrees_with_hand(scorer, PREFIX + "\n\n", items) is holds
@@ -373,11 +370,11 @@ class CopiedFromOne(DemonstrationPrompt):
 def test_an_explanation_gives_the_label_that_follows_it(
     monkeypatch: pytest.MonkeyPatch, implementation: Any, holds: bool
 ) -> None:
-    monkeypatch.setattr(measuring, "DemonstrationPrompt", implementation)
+    monkeypatch.setattr(prompting, "DemonstrationPrompt", implementation)
     steered = find_intervention("explanation", "h2", HYPOTHESES["sentiment"], HYPOTHESES["sentiment.short"])
     labels = [1, 1, 0, 1, 0, 0]
     rows = [{"text": f"Text {number}."} for number in range(len(labels))]
-    shown = measuring.prompt_for("sentiment", steered).prefix(rows, labels).split("\n\n")
+    shown = prompting.prompt_for("sentiment", steered).prefix(rows, labels).split("\n\n")
     agree = [
         f"The label is {label} because" in example and example.endswith(f" {label}")
         for example, label in zip(shown, labels, strict=True)
@@ -411,7 +408,7 @@ WINDOWS: dict[str, dict[str, Any]] = {
 
 
 @ours_or_planted(
-    (shared_prefix._has_window, set(), scoring._window),
+    (shared_prefix._has_window, set(), prefix_cached._window),
     ignored=(lambda config: False, {"sliding_window"}, lambda model: None),
 )
 @pytest.mark.parametrize("architecture", WINDOWS)
@@ -422,7 +419,7 @@ def test_no_token_sees_beyond_its_window(
     has_window, harmless, window = implementation
     monkeypatch.setattr(shared_prefix, "_has_window", has_window)
     monkeypatch.setattr(shared_prefix, "_HARMLESS", shared_prefix._HARMLESS | harmless)
-    monkeypatch.setattr(scoring, "_window", window)
+    monkeypatch.setattr(prefix_cached, "_window", window)
     model = tiny_model(architecture, **WINDOWS[architecture])
     assert agrees_with_hand(PrefixCachedScorer(model, tiny_tokenizer())) is holds
 
@@ -430,15 +427,15 @@ def test_no_token_sees_beyond_its_window(
 # --- logits that are not numbers ---------------------------------------------------------------------
 
 
-class PassedOn(scoring._Readings):
+class PassedOn(reading.Readings):
     """Adds up whatever is read."""
 
     def batch(self, model: Any, batch: list[int], start: int, **arguments: Any) -> None:
         logits = self.repaired(model(**arguments).logits.float()).log_softmax(dim=-1)
         for i, row in enumerate(batch):
-            for reading in self.of_row[row]:
-                value = logits[i, reading.position - start, reading.token].item()
-                self.sums[reading.item, reading.label] += value
+            for one in self.of_row[row]:
+                value = logits[i, one.position - start, one.token].item()
+                self.sums[one.item, one.label] += value
 
     def repaired(self, logits: torch.Tensor) -> torch.Tensor:
         return logits
@@ -451,12 +448,13 @@ class Repaired(PassedOn):
         return logits.nan_to_num()
 
 
-@ours_or_planted(scoring._Readings, passed_on=PassedOn, repaired=Repaired)
+@ours_or_planted(reading.Readings, passed_on=PassedOn, repaired=Repaired)
 @both_scorers
 def test_logits_that_are_not_numbers_are_refused(
     monkeypatch: pytest.MonkeyPatch, kind: Any, implementation: Any, holds: bool
 ) -> None:
-    monkeypatch.setattr(scoring, "_Readings", implementation)
+    for module in (naive, prefix_cached):
+        monkeypatch.setattr(module, "Readings", implementation)
     # but for the check, the planted readings are right
     assert agrees_with_hand(kind(tiny_model("Llama"), tiny_tokenizer()))
     assert passes(scoring_tests.test_logits_that_are_not_numbers_are_an_error, kind) is holds
@@ -535,5 +533,6 @@ def shortest_first(rows: list[list[int]], device: Any) -> torch.Tensor:
 def test_rows_of_a_batch_are_read_as_the_items_they_are_of(
     monkeypatch: pytest.MonkeyPatch, kind: Any, implementation: Any, holds: bool
 ) -> None:
-    monkeypatch.setattr(scoring, "_right_padded", implementation)
+    for module in (naive, prefix_cached):
+        monkeypatch.setattr(module, "right_padded", implementation)
     assert agrees_with_hand(kind(tiny_model("Llama"), tiny_tokenizer(), batch_size=3)) is holds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from course_lib.errors import CourseError
+from course_lib.icl.drawing import label_texts
 from course_lib.icl.experiments.pooling import pool_texts
-from course_lib.icl.hypotheses import HYPOTHESES, label_texts
+from course_lib.icl.hypotheses import HYPOTHESES
 from course_lib.icl.underspecified import (
     CELLS,
+    UnderspecifiedPool,
     UnderspecifiedSplit,
     alternate,
     cell_counts,
@@ -114,6 +117,38 @@ def test_more_sets_begin_with_the_same_ones() -> None:
     texts = even_pool(40)
     three, ten = (underspecified_split(texts, H1, H2, num_sets=number) for number in (3, 10))
     assert [list(split.test["text"]) for split in ten[:3]] == [list(split.test["text"]) for split in three]
+
+
+def test_a_set_is_the_same_whatever_was_drawn_before() -> None:
+    """Texts so few that sets collide and are drawn anew: set k has to know the sets before it."""
+    texts = pool({(1, 1): 3, (0, 0): 2, (1, 0): 5, (0, 1): 5})
+    for seed in range(5):
+        in_order = underspecified_split(texts, H1, H2, 4, 4, 3, seed, num_held_back=2)
+        sizes: dict[str, Any] = {"num_demonstrations": 4, "test_size": 4, "num_held_back": 2, "seed": seed}
+        alone = UnderspecifiedPool(texts, H1, H2).draw(2, **sizes)
+        shared = UnderspecifiedPool(texts, H1, H2)
+        backwards = [shared.draw(number, **sizes) for number in (2, 1, 0)][::-1]
+        assert everything_of(alone) == everything_of(in_order[2])
+        assert list(map(everything_of, backwards)) == list(map(everything_of, in_order))
+
+
+def everything_of(split: UnderspecifiedSplit) -> list[Any]:
+    parts = [split.demonstrations, split.test, split.held_back]
+    return [[part.to_dict() for part in parts], split.demonstration_labels, split.h1_labels, split.n]
+
+
+def test_a_pool_labels_its_texts_once() -> None:
+    labelled: list[str] = []
+
+    def label(row: Any) -> int:
+        labelled.append(row["text"])
+        return int(row["domain"] == "movie")
+
+    texts = even_pool(10)
+    drawn_from = UnderspecifiedPool(texts, H1, replace(H2, columns=("text", "domain"), label=label))
+    for number in range(4):
+        drawn_from.draw(number, num_demonstrations=4, test_size=4)
+    assert labelled == texts["text"][:]
 
 
 def test_sets_differ_even_where_there_are_few_to_choose_from() -> None:

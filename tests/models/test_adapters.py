@@ -12,7 +12,7 @@ import transformers
 from peft import LoraConfig, get_peft_model
 
 from course_lib.errors import CourseError
-from course_lib.icl.experiments.measuring import find_scorer
+from course_lib.icl.scorers.prefix_cached import find_scorer
 from course_lib.models import load_classifier, load_language_model
 from tests.icl.scorers.test_scoring import ITEMS, PREFIX, WORDS, by_hand, tiny_model, tiny_tokenizer
 

@@ -10,15 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
 
 from course_lib.checks import border, check_choice, check_count, check_rows, with_columns
 from course_lib.errors import CourseError
-from course_lib.icl.experiments.measuring import bias_run, feature_run
-from course_lib.icl.experiments.tables import table_of_one_model
+from course_lib.icl.experiments.embedded import bias_run, feature_run
+from course_lib.icl.experiments.rows import FeatureConditionRow, PairConditionRow
+from course_lib.icl.experiments.tables import h1_accuracies, table_of_one_model
+from course_lib.icl.hypotheses import Hypothesis
+from course_lib.models.loaded import EMBEDDED
 
-if TYPE_CHECKING:
-    import pandas as pd
+ConditionRow = PairConditionRow | FeatureConditionRow
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ SEARCH_FEATURES = ("sentiment.domain", "sentiment.short", "sentiment.punctuation
 
 
 def find_condition(name: str) -> Condition:
-    """Give a condition of `CONDITIONS`.
+    """Returns a condition of `CONDITIONS`.
 
     Raises:
         CourseError: no condition has this name.
@@ -63,7 +68,7 @@ def find_condition(name: str) -> Condition:
 
 @border(num_sets=partial(check_count, most=10_000))
 def condition_tasks(num_sets: int) -> list[dict[str, Any]]:
-    """Give the arguments of every `condition_run` of the search, all features and pairs of a condition together.
+    """Returns the arguments of every `condition_run` of the search, all features and pairs of a condition together.
 
     Args:
         num_sets: demonstration sets of each.
@@ -76,17 +81,23 @@ def condition_tasks(num_sets: int) -> list[dict[str, Any]]:
 
 
 def condition_run(
-    condition: str, h1: str, h2: str | None, set_number: int, *, test_size: int, model: str = "embedded"
-) -> list[dict[str, Any]]:
-    """Measure a pair, or one feature alone, behind one set of demonstrations in one condition.
+    condition: str,
+    h1: Hypothesis | str,
+    h2: Hypothesis | str | None,
+    set_number: int,
+    *,
+    test_size: int,
+    model_source: str = EMBEDDED,
+) -> list[ConditionRow]:
+    """Measures a pair, or one feature alone, behind one set of demonstrations in one condition.
 
     Args:
         condition: a name of `CONDITIONS`.
-        h1: the first hypothesis, or the feature.
+        h1: the first hypothesis, or the feature, or its name.
         h2: the second hypothesis, or None for the feature alone.
         set_number: which set, from 0.
         test_size: test items at most.
-        model: "embedded", a folder, or a hub id.
+        model_source: "embedded", a folder, or a hub id.
 
     Returns:
         The rows of `bias_run` or `feature_run`, with a column condition.
@@ -94,28 +105,30 @@ def condition_run(
     Raises:
         CourseError: as those; an unknown condition.
     """
-    options: dict[str, Any] = {"model": model, "test_size": test_size, **asdict(find_condition(condition))}
-    rows = feature_run(h1, set_number, **options) if h2 is None else bias_run(h1, h2, set_number, **options)
-    return [{"condition": condition, **row} for row in rows]
+    shown = asdict(find_condition(condition))
+    options: dict[str, Any] = {"model_source": model_source, "test_size": test_size, **shown}
+    if h2 is None:
+        return [{"condition": condition, **row} for row in feature_run(h1, set_number, **options)]
+    return [{"condition": condition, **row} for row in bias_run(h1, h2, set_number, **options)]
 
 
 def sweep(
-    measured: Sequence[tuple[str, str | None]],
+    measured: Sequence[tuple[Hypothesis | str, Hypothesis | str | None]],
     num_sets: int,
     test_size: int,
     *,
     condition: str = "16 demonstrations",
-    model: str = "embedded",
+    model_source: str = EMBEDDED,
     progress: bool = True,
-) -> list[dict[str, Any]]:
-    """Measure several pairs and features alone, each over several sets, one after the other.
+) -> list[ConditionRow]:
+    """Measures several pairs and features alone, each over several sets, one after the other.
 
     Args:
         measured: (h1, h2), or (feature, None) for one alone.
         num_sets: demonstration sets of each.
         test_size: test items of a set at most.
         condition: a name of `CONDITIONS`.
-        model: "embedded", a folder, or a hub id.
+        model_source: "embedded", a folder, or a hub id.
         progress: whether to show a progress bar.
 
     Returns:
@@ -124,20 +137,18 @@ def sweep(
     Raises:
         CourseError: as `condition_run`.
     """
-    from tqdm.auto import tqdm
-
     tasks = list(product(measured, range(num_sets)))
     return [
         row
         for (h1, h2), number in tqdm(tasks, desc="demonstration sets", disable=not progress)
-        for row in condition_run(condition, h1, h2, number, test_size=test_size, model=model)
+        for row in condition_run(condition, h1, h2, number, test_size=test_size, model_source=model_source)
     ]
 
 
 def split_rows(
     rows: Sequence[Mapping[str, Any]], condition: str | None = None
 ) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
-    """Part the rows of `condition_run` into those of pairs and those of features alone.
+    """Parts the rows of `condition_run` into those of pairs and those of features alone.
 
     Args:
         rows: of any number of conditions.
@@ -156,7 +167,7 @@ def split_rows(
 
 
 def condition_table(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> pd.DataFrame:
-    """Compare conditions: how far a preference moves from set to set, and how much there is to be seen.
+    """Compares conditions: how far a preference moves from set to set, and how much there is to be seen.
 
     Args:
         rows: what `condition_run` gave for every condition, with several sets each.
@@ -171,13 +182,11 @@ def condition_table(rows: Sequence[Mapping[str, Any]], calibration: str = "media
     Raises:
         CourseError: no rows of this calibration; a pair with fewer than two sets.
     """
-    import pandas as pd
-
     table = table_of_one_model(rows, calibration, ("condition",))
     found = []
     for condition, part in table.groupby("condition", sort=False):
         alone, pairs = part[part.num_right.notna()], part[part.num_h1.notna()]
-        accuracies = (pairs.num_h1 / pairs.n).groupby([pairs.h1, pairs.h2], sort=False)
+        accuracies = h1_accuracies(pairs).groupby([pairs.h1, pairs.h2], sort=False)
         if accuracies.size().min() < 2:
             raise CourseError("A spread over sets needs at least two of them.", given=condition)
         visibility = float((alone.num_right / alone.n).mean())
@@ -196,7 +205,7 @@ def condition_table(rows: Sequence[Mapping[str, Any]], calibration: str = "media
 
 @border(table=with_columns("condition", "unsteadiness"))
 def choose_condition(table: pd.DataFrame) -> str:
-    """Give the name of the steadiest condition of `condition_table`.
+    """Returns the name of the steadiest condition of `condition_table`.
 
     A spread of .1 means more where a feature shown alone is found again in 55 % of the items than where it is in
     75 %; hence the spread is taken relative to that.

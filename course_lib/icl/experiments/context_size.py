@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from course_lib.checks import check_share, check_table
-from course_lib.icl.experiments.measuring import calibrated_predictions, find_scorer, prompt_for
+from course_lib.icl.bias import h_accuracy
+from course_lib.icl.experiments.measuring import calibrated_predictions
+from course_lib.icl.experiments.rows import ContextRow
+from course_lib.icl.prompting import prompt_for
+from course_lib.icl.scorers.prefix_cached import find_scorer
+from course_lib.models.loaded import EMBEDDED
 from course_lib.statistics import mean_interval
-from course_lib.texts import labelled_splits, sample_texts
-
-if TYPE_CHECKING:
-    import pandas as pd
+from course_lib.texts.sampling import labelled_splits, sample_texts
 
 
 def context_run(
@@ -21,21 +25,21 @@ def context_run(
     *,
     texts: str = "movie",
     num_items: int,
-    model: str = "embedded",
+    model_source: str = EMBEDDED,
     progress: bool = False,
-) -> list[dict[str, Any]]:
-    """Measure accuracy behind one set of demonstrations, each calibration a row.
+) -> list[ContextRow]:
+    """Measures accuracy behind one set of demonstrations, each calibration a row.
 
     Args:
         set_number: seed of the demonstrations; of one seed, fewer are the beginning of more.
         num_demonstrations: as many of each label as the number allows; 0 asks without any.
         texts: name of sentiment texts.
         num_items: held-out texts to label, the same for every set.
-        model: "embedded", a folder, or a hub id.
+        model_source: "embedded", a folder, or a hub id.
         progress: whether to show a progress bar.
 
     Returns:
-        Rows with num_demonstrations, set, accuracy, calibration, n, share_of_1, num_ties.
+        A row for each calibration.
 
     Raises:
         CourseError: as `labelled_splits` and the scorer; one demonstration, which is of one label.
@@ -44,16 +48,20 @@ def context_run(
     prompt = replace(prompt_for("sentiment"), zero_shot=num_demonstrations == 0)
     shown = sample_texts(pool, num_demonstrations, seed=set_number) if num_demonstrations else []
     prefix = prompt.prefix(list(shown), [row["label"] for row in shown])
-    labelled = calibrated_predictions(find_scorer(model), prompt, prefix, heldout, progress=progress)
-    labels = heldout["label"][:]
-    where = {"num_demonstrations": num_demonstrations, "set": set_number}
+    scorer = find_scorer(model_source)
     return [
-        {**where, **row, "accuracy": float((predictions == labels).mean())} for row, predictions in labelled
+        {
+            "num_demonstrations": num_demonstrations,
+            "set": set_number,
+            **row,
+            "accuracy": h_accuracy(predictions, heldout["label"][:]),
+        }
+        for row, predictions in calibrated_predictions(scorer, prompt, prefix, heldout, progress=progress)
     ]
 
 
 def context_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Put the rows of `context_run` together: accuracy over sets with its 95 % interval.
+    """Puts the rows of `context_run` together: accuracy over sets with its 95 % interval.
 
     Args:
         rows: of several sets and numbers of demonstrations.
@@ -64,8 +72,6 @@ def context_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Raises:
         CourseError: no rows, a column that is missing, or a value that is no share.
     """
-    import pandas as pd
-
     table = check_table("rows", rows, ("num_demonstrations", "calibration", "accuracy", "share_of_1"))
     for column in ("accuracy", "share_of_1"):
         for value in table[column].tolist():

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from course_lib.checks import a_choice, border, check_choice, check_share, each, with_columns
 from course_lib.errors import CourseError
-from course_lib.icl.experiments.tables import table_of_one_model
-from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS
+from course_lib.icl.experiments.tables import h1_accuracies, table_of_one_model
+from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS, Direction
 from course_lib.statistics import mean_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 # Our hypotheses' names -> the feature's name in the published table.
 PUBLISHED_FEATURES = {
@@ -27,8 +26,8 @@ PUBLISHED_FEATURES = {
 
 
 @border(h1_before=check_share, h1_after=check_share, direction=a_choice(*DIRECTIONS))
-def intended_change(h1_before: float, h1_after: float, direction: str) -> float:
-    """Give how far h-accuracy moved towards the intended feature.
+def intended_change(h1_before: float, h1_after: float, direction: Direction) -> float:
+    """Computes how far h-accuracy moved towards the intended feature.
 
     Args:
         h1_before: h1-accuracy without the intervention.
@@ -49,7 +48,7 @@ def intended_change(h1_before: float, h1_after: float, direction: str) -> float:
 
 
 def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> pd.DataFrame:
-    """Compare every intervention with the same demonstration sets without one.
+    """Compares every intervention with the same demonstration sets without one.
 
     Args:
         rows: what `bias_run` gave for one model, with and without interventions, for the same sets.
@@ -63,8 +62,6 @@ def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "
     Raises:
         CourseError: no rows of this calibration; an intervention on a set without its baseline.
     """
-    import pandas as pd
-
     table = _accuracies(rows, calibration)
     keys = ["h1", "h2", "set"]
     baseline = table.loc[table.intervention.isna(), [*keys, "h1_accuracy"]]
@@ -82,7 +79,7 @@ def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "
     for values, part in steered.groupby(columns, sort=False):
         names = dict(zip(columns, map(str, values), strict=True))
         changes = [
-            intended_change(row["baseline"], row["h1_accuracy"], names["direction"])
+            intended_change(row["baseline"], row["h1_accuracy"], row["direction"])
             for row in part.to_dict("records")
         ]
         means = {name: float(part[name].mean()) for name in ("baseline", "h1_accuracy")}
@@ -91,7 +88,7 @@ def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "
 
 
 def steering(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> pd.DataFrame:
-    """Compare both directions of every intervention: does it matter what the intervention says?
+    """Compares both directions of every intervention: does it matter what the intervention says?
 
     An intervention can also change a preference by disturbing the prompt, whatever it says. That drops out
     here, because it is the same in both directions.
@@ -107,8 +104,6 @@ def steering(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> 
     Raises:
         CourseError: no rows of this calibration; a set with one direction only.
     """
-    import pandas as pd
-
     table = _accuracies(rows, calibration)
     keys = ["h1", "h2", "intervention", "set"]
     both = table[table.intervention.notna()].pivot(index=keys, columns="direction", values="h1_accuracy")
@@ -133,14 +128,14 @@ def _over_sets(changes: Sequence[float]) -> dict[str, Any]:
 
 
 def _accuracies(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
-    """Give the rows of one calibration as a table with h1_accuracy."""
+    """Returns the rows of one calibration as a table with h1_accuracy."""
     table = table_of_one_model(rows, calibration, ("h1", "h2", "num_h1"))
-    return table.assign(h1_accuracy=table.num_h1 / table.n)
+    return table.assign(h1_accuracy=h1_accuracies(table))
 
 
 @border(published=with_columns("model", "steer", "task", "feature", "baseline", *INTERVENTION_KINDS))
 def published_effects(published: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Give the same changes from the published table.
+    """Returns the same changes from the published table.
 
     Args:
         published: `load_published("icl_interventions")`.
@@ -173,7 +168,7 @@ def _a_feature(name: str, value: Any) -> str:
 
 @border(published=with_columns("model", "task", "feature", "baseline"), h2=each(_a_feature))
 def published_baselines(published: pd.DataFrame, h2: Sequence[str]) -> pd.DataFrame:
-    """Give the published h1-accuracy without intervention of the features that were measured here too.
+    """Returns the published h1-accuracy without intervention of the features that were measured here too.
 
     Args:
         published: `load_published("icl_interventions")`.
@@ -185,8 +180,6 @@ def published_baselines(published: pd.DataFrame, h2: Sequence[str]) -> pd.DataFr
     Raises:
         CourseError: a hypothesis without a published counterpart.
     """
-    import pandas as pd
-
     baselines = published.drop_duplicates(["model", "task", "feature"])
     shares = baselines.set_index(["task", "feature", "model"]).baseline.unstack(sort=False) / 100
     keys = [(name.partition(".")[0], PUBLISHED_FEATURES[name]) for name in h2]

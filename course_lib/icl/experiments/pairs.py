@@ -8,28 +8,35 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from datasets import Dataset
 
 from course_lib.checks import border, check_count
-from course_lib.icl.experiments.measuring import DrawnSets, draw_sets, find_scorer, measure_drawn
-from course_lib.icl.scorers.local import Scorer
+from course_lib.icl.experiments.measuring import draw_set, measure_set, steer_between
+from course_lib.icl.experiments.rows import BiasRow, SetRow
+from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis
+from course_lib.icl.interventions import Direction, InterventionKind
+from course_lib.icl.scorers.prefix_cached import find_scorer
+from course_lib.icl.scorers.scorer import Scorer
+from course_lib.icl.underspecified import UnderspecifiedPool
 from course_lib.locations import cache_folder
-from course_lib.models import floating_dtype
 from course_lib.models.fingerprint import weights_hash
-from course_lib.runs import Journal, package_versions
-
-if TYPE_CHECKING:
-    from accelerate import PartialState
-    from datasets import Dataset
+from course_lib.models.loaded import floating_dtype
+from course_lib.runs.journal import Journal
+from course_lib.runs.records import package_versions
 
 
 def measure_pair(
-    model: str,
+    model_source: str,
     texts: Dataset,
-    h1: str,
-    h2: str,
-    kind: str | None = None,
-    direction: str | None = None,
+    h1: Hypothesis | str,
+    h2: Hypothesis | str,
+    kind: InterventionKind | None = None,
+    direction: Direction | None = None,
     *,
     num_sets: int = 3,
     batch_size: int = 16,
@@ -38,16 +45,16 @@ def measure_pair(
     journal: Path | None = None,
     progress: bool = False,
     **sizes: Any,
-) -> list[dict[str, Any]]:
-    """Measure a pair over several sets; processes started by a launcher share the sets among them.
+) -> list[BiasRow]:
+    """Measures a pair over several sets; processes started by a launcher share the sets among them.
 
     Everything but the model is checked before the model is loaded.
 
     Args:
-        model: "embedded", a folder, or a hub id.
+        model_source: "embedded", a folder, or a hub id.
         texts: rows that both hypotheses can read.
-        h1: name of the first hypothesis.
-        h2: name of the second.
+        h1: the first hypothesis, or its name.
+        h2: the second.
         kind: an intervention, or None.
         direction: "h1" or "h2", where the intervention steers to.
         num_sets: sets of demonstrations.
@@ -58,64 +65,78 @@ def measure_pair(
         journal: a file that keeps every finished set, so that a stopped run goes on where it was. Sets of other
             weights, texts, settings or package versions in it are not taken.
         progress: whether to show progress bars.
-        **sizes: num_demonstrations, test_size and seed of `draw_sets`.
+        **sizes: num_demonstrations, test_size and seed of `draw_set`.
 
     Returns:
         The rows of `measure_set`, with a column model, for every set, in their order, in every process.
 
     Raises:
-        CourseError: as `draw_sets` and `measure_set`.
+        CourseError: as `UnderspecifiedPool` and `measure_set`.
     """
-    from accelerate.utils import gather_object
-
     check_count("num_sets", num_sets)
     check_count("batch_size", batch_size)
-    if "test_size" in sizes:
-        check_count("test_size", sizes["test_size"])
     floating_dtype(dtype or "float32")
-    drawn = draw_sets(texts, h1, h2, num_sets, kind, direction, **sizes)
+    pool = UnderspecifiedPool(texts, h1, h2)
+    steer_between(pool, kind, direction)
+    for number in range(num_sets):
+        draw_set(pool, number, **sizes)
     processes = _launched_processes()
-    scorer = find_scorer(model, batch_size, dtype, device)
-    settings = {"h1": h1, "h2": h2, "kind": kind, "direction": direction, "batch_size": batch_size, **sizes}
-    finished = Journal(journal, {**settings, **_inputs(scorer, texts)}) if journal else None
-    rows = []
+    scorer = find_scorer(model_source, batch_size, dtype, device)
+    settings = {"kind": kind, "direction": direction, "batch_size": batch_size, **sizes}
+    finished = Journal(journal, {**settings, **_inputs(scorer, pool)}) if journal else None
+    rows: list[SetRow] = []
     for number in own_share(num_sets, processes.process_index, processes.num_processes):
-        rows += _finished_set(finished, scorer, drawn, number, progress=progress)
-    named = [{"model": model, **row} for row in gather_object(rows)]
-    return sorted(named, key=lambda row: int(row["set"]))
+        rows += _finished_set(
+            finished, scorer, pool, number, kind=kind, direction=direction, progress=progress, **sizes
+        )
+    gathered: list[SetRow] = gather_object(rows)
+    named: list[BiasRow] = [{"model": model_source, **row} for row in gathered]
+    return sorted(named, key=lambda row: row["set"])
 
 
 def journal_of(out: Path) -> Path:
-    """Give the journal of a run whose results go to a file: in the cache, one for each such place."""
+    """Returns the journal of a run whose results go to a file: in the cache, one for each such place."""
     name = hashlib.sha256(os.fsencode(out.absolute())).hexdigest()[:16]
     return cache_folder() / "runs" / f"bias-{name}.jsonl"
 
 
 def _finished_set(
-    journal: Journal | None, scorer: Scorer, drawn: DrawnSets, number: int, *, progress: bool
-) -> list[dict[str, Any]]:
-    """Measure a set, unless the journal has it, and write it down there."""
+    journal: Journal | None, scorer: Scorer, pool: UnderspecifiedPool, number: int, **options: Any
+) -> list[SetRow]:
+    """Measures a set, unless the journal has it, and writes it down there."""
     task = {"set": number}
     entry = journal.find(task) if journal else None
     if entry is not None:
-        return entry["rows"]
+        return cast(list[SetRow], entry["rows"])
     started = time.perf_counter()
-    rows = measure_drawn(scorer, drawn, number, progress=progress)
+    rows = measure_set(scorer, pool, number, **options)
     if journal:
         journal.append(task, rows, time.perf_counter() - started)
     return rows
 
 
-def _inputs(scorer: Scorer, texts: Dataset) -> dict[str, Any]:
-    """Name everything besides the settings that the scores depend on."""
+def _inputs(scorer: Scorer, pool: UnderspecifiedPool) -> dict[str, Any]:
+    """Names everything besides the settings that the scores depend on."""
     model, tokenizer = getattr(scorer, "model", None), getattr(scorer, "tokenizer", None)
     return {
+        "h1": pool.h1.name,
+        "h2": pool.h2.name,
+        **_own_hypotheses(pool),
         "weights": weights_hash(model) if model is not None else type(scorer).__name__,
         "device": str(model.device) if model is not None else "",
         "vocabulary": _hash_of(tokenizer.get_vocab()) if tokenizer is not None else "",
-        "texts": _hash_of(texts.to_dict()),
+        "texts": _hash_of(pool.texts.to_dict()),
         "versions": package_versions(),
     }
+
+
+def _own_hypotheses(pool: UnderspecifiedPool) -> dict[str, Any]:
+    """Names what hypotheses of one's own say and how they label; a registered one is known by its name."""
+    own = [one for one in (pool.h1, pool.h2) if HYPOTHESES.get(one.name) is not one]
+    if not own:
+        return {}
+    wordings = [[one.task, one.clauses, one.label_words, one.question] for one in own]
+    return {"hypotheses": _hash_of([wordings, [rows for _, rows in sorted(pool.cells.items())]])}
 
 
 def _hash_of(value: Any) -> str:
@@ -128,7 +149,7 @@ def _hash_of(value: Any) -> str:
     num_processes=check_count,
 )
 def own_share(count: int, process_index: int, num_processes: int) -> range:
-    """Give the numbers below `count` that are this process's: each number is one process's, whatever the counts.
+    """Returns the numbers below `count` that are this process's: each number is one process's, whatever the counts.
 
     Accelerate's own `split_between_processes` gave the last element to every idle process until 1.14.
 
@@ -146,13 +167,10 @@ def own_share(count: int, process_index: int, num_processes: int) -> range:
 
 
 def _launched_processes() -> PartialState:
-    """Join the processes that a launcher started, if one did.
+    """Joins the processes that a launcher started, if one did.
 
     Where there is no GPU, Accelerate must be told to join them on the CPU: each would else take itself for
     the only one, measure every set, and write the file.
     """
-    import torch
-    from accelerate import PartialState
-
     # without a launcher the choice of the device is left to whoever trains in this process later
     return PartialState(cpu="LOCAL_RANK" in os.environ and not torch.cuda.is_available())

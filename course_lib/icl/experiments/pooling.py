@@ -1,17 +1,24 @@
-"""Texts of several data sets as one, for features that one data set alone holds too few of."""
+"""The texts that pairs are measured on: several data sets as one, since one alone holds too few of a feature."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+
+import pandas as pd
+from datasets import Dataset
 
 from course_lib.errors import CourseError
-from course_lib.texts import load_texts, normalise, with_binary_labels
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
+from course_lib.texts.groups import normalise
+from course_lib.texts.loading import load_texts
+from course_lib.texts.sampling import with_binary_labels
 
 POOLED_COLUMNS = ("text", "label", "domain", "document_id", "group", "split")
+# Texts of at most this many words: 16 demonstrations then fit the context of any model.
+MAX_WORDS = 60
+# "!" and words in capitals are rare; these data sets together hold enough of both.
+SENTENCES = ("movie", "product", "newspaper", "tweets", "imdb")
 
 
 def pool_texts(
@@ -21,7 +28,7 @@ def pool_texts(
     *,
     sources: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """Load several text data sets as one, with binary labels and a column that says where a row is from.
+    """Loads several text data sets as one, with binary labels and a column that says where a row is from.
 
     Scored sentences get labels as `with_binary_labels` gives them. Of texts that are the same but for case
     and punctuation the first stays, in the order of `names`; where their labels differ none does. Texts
@@ -41,9 +48,6 @@ def pool_texts(
         CourseError: no names, or one twice; a data set without a single text; nothing short enough; what
             `load_texts` raises.
     """
-    import pandas as pd
-    from datasets import Dataset
-
     names = [names] if isinstance(names, str) else list(names)
     if not names or len(set(names)) < len(names):
         raise CourseError("A pool needs data sets, each once.", given=names, mend='Use ["movie", "product"].')
@@ -52,14 +56,14 @@ def pool_texts(
     sources = dict(sources or {})
     table = pd.concat([_labelled_table(name, split, sources.get(name)) for name in names])
     if max_words is not None:
-        table = table[table["text"].str.split().str.len() <= max_words]
+        table = table[[len(text.split()) <= max_words for text in table["text"]]]
     table = _without_copies(table)
     if table.empty:
         raise CourseError("No text is left.", given=max_words, mend="Allow more words, or use more texts.")
     return Dataset.from_pandas(table, preserve_index=False)
 
 
-def _labelled_table(name: str, split: str | None, source: str | None) -> Any:
+def _labelled_table(name: str, split: str | None, source: str | None) -> pd.DataFrame:
     texts = load_texts(name, split=split, source=source)
     if "score" in texts.column_names:
         texts = with_binary_labels(texts)
@@ -74,7 +78,43 @@ def _labelled_table(name: str, split: str | None, source: str | None) -> Any:
     return table[list(POOLED_COLUMNS)]
 
 
-def _without_copies(table: Any) -> Any:
+def _without_copies(table: pd.DataFrame) -> pd.DataFrame:
     keys = table["text"].map(normalise)
     agreed = table["label"].groupby(keys).transform("nunique") == 1
     return table[agreed & ~keys.duplicated() & (keys != "")].reset_index(drop=True)
+
+
+def bias_texts(h1: Hypothesis | str, h2: Hypothesis | str | None = None) -> Dataset:
+    """Loads the embedded texts on which a pair of hypotheses, or one alone, can be measured.
+
+    Args:
+        h1: a hypothesis of the task "sentiment" or "nli", or its name.
+        h2: its competitor, if there is one.
+
+    Returns:
+        Texts of at most `MAX_WORDS` words of several data sets, or sentence pairs of SNLI, of all splits:
+        nothing is trained, and the rare features are too rare in one.
+
+    Raises:
+        CourseError: an unknown hypothesis; a task whose texts are on the hub only.
+    """
+    given = [find_hypothesis(one) for one in (h1, h2) if one is not None]
+    names, task = {one.name for one in given}, given[0].task
+    if task not in ("sentiment", "nli"):
+        raise CourseError(
+            "No embedded texts carry this task.",
+            given=task,
+            mend="Load texts of the hub with `load_texts` and draw with `underspecified_split`.",
+        )
+    if task == "nli":
+        return _embedded_texts(("snli",))
+    if "sentiment.domain" in names:
+        return _embedded_texts(("movie", "product"))
+    # no product sentence holds a word in capitals: capitals would give the domain away
+    without = "product" if "sentiment.uppercase" in names else ""
+    return _embedded_texts(tuple(name for name in SENTENCES if name != without))
+
+
+@lru_cache(maxsize=4)
+def _embedded_texts(names: tuple[str, ...]) -> Dataset:
+    return load_texts("snli") if names == ("snli",) else pool_texts(names, max_words=MAX_WORDS)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from course_lib.checks import check_count, check_rows, check_share, check_texts
 from course_lib.errors import CourseError
 from course_lib.statistics import hierarchical_bootstrap, mean_interval
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BIAS_KEYS = ("model", "h1", "h2", "intervention", "direction", "calibration")
 FEATURE_KEYS = ("model", "feature", "calibration")
@@ -26,7 +25,7 @@ _COUNTED = ("num_h1", "num_right", "num_ties")
 
 
 def checked_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return the rows of a measurement, each of another set.
+    """Returns the rows of a measurement, each of another set.
 
     Args:
         rows: what `bias_run` or `feature_run` gave, also read from a CSV file. Rows without a `model` are of one
@@ -56,7 +55,7 @@ def checked_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ())
 
 
 def _plain(value: Any) -> Any:
-    """Give an empty field of a CSV file as None, as it was before."""
+    """Returns an empty field of a CSV file as None, as it was before."""
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -70,14 +69,14 @@ def _check_counts(row: Mapping[str, Any], place: int, columns: Sequence[str]) ->
 
 
 def _whole(value: Any) -> Any:
-    """Give a whole float as an int: a column that elsewhere is empty holds floats."""
+    """Returns a whole float as an int: a column that elsewhere is empty holds floats."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def table_of(
     rows: Sequence[Mapping[str, Any]], calibration: str, columns: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Give the rows of one calibration as a table.
+    """Returns the rows of one calibration as a table.
 
     Args:
         rows: of `bias_run` or `feature_run`.
@@ -87,8 +86,6 @@ def table_of(
     Raises:
         CourseError: as `checked_rows`; no rows of this calibration.
     """
-    import pandas as pd
-
     kept = [row for row in checked_rows(rows, columns) if row["calibration"] == calibration]
     if not kept:
         raise CourseError("There are no rows of this calibration.", given=calibration)
@@ -98,7 +95,7 @@ def table_of(
 def table_of_one_model(
     rows: Sequence[Mapping[str, Any]], calibration: str, columns: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Give the rows of one calibration as a table, in which a set is named by its number alone.
+    """Returns the rows of one calibration as a table, in which a set is named by its number alone.
 
     Args:
         rows: of `bias_run` or `feature_run`, all of one model and one seed.
@@ -122,8 +119,13 @@ def table_of_one_model(
     return table
 
 
+def h1_accuracies(table: pd.DataFrame) -> pd.Series:
+    """Returns the h1-accuracy of each row of a pair: the measurement counted n · `h_accuracy`."""
+    return table.num_h1 / table.n
+
+
 def bias_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Put the rows of `bias_run` together: h1-accuracy over the sets, with its interval.
+    """Puts the rows of `bias_run` together: h1-accuracy over the sets, with its interval.
 
     Args:
         rows: of any number of models, pairs, sets, interventions and calibrations.
@@ -149,7 +151,7 @@ def bias_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def feature_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Put the rows of `feature_run` together: accuracy over the sets, with its interval.
+    """Puts the rows of `feature_run` together: accuracy over the sets, with its interval.
 
     Args:
         rows: of any number of models, features, sets and calibrations.
@@ -166,8 +168,6 @@ def feature_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _over_sets(rows: list[dict[str, Any]], keys: Sequence[str], counted: str, name: str) -> pd.DataFrame:
-    import pandas as pd
-
     parts: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         parts.setdefault(tuple(row.get(key) for key in keys), []).append(row)
@@ -195,7 +195,7 @@ def _over_sets(rows: list[dict[str, Any]], keys: Sequence[str], counted: str, na
 def compare_models(
     rows: Sequence[Mapping[str, Any]], first: str, second: str, calibration: str = "median"
 ) -> pd.DataFrame:
-    """Compare two models on the same sets of demonstrations: how much more the first follows h1.
+    """Compares two models on the same sets of demonstrations: how much more the first follows h1.
 
     Each set's difference is one number; that both models saw the same demonstrations and test items takes the
     luck of the draw out of it.
@@ -226,8 +226,6 @@ def compare_models(
         >>> compare_models(rows, "tuned", "base")[["difference", "differs", "num_sets"]].round(3).to_dict("records")
         [{'difference': 0.367, 'differs': True, 'num_sets': 3}]
     """
-    import pandas as pd
-
     keys = [key for key in BIAS_KEYS if key not in ("model", "calibration")]
     kept = [row for row in checked_rows(rows, ("h1", "h2", "num_h1")) if row["calibration"] == calibration]
     sides = [_by_set(kept, model, [*keys, *_SET_KEYS]) for model in (first, second)]

@@ -2,58 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
+from datasets import Dataset
+
+from course_lib.checks import check_choice
 from course_lib.errors import CourseError, unknown_name
-from course_lib.icl.experiments.measuring import TASK_TEMPLATES, bias_texts
-from course_lib.icl.experiments.pooling import pool_texts
-from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
-from course_lib.texts import IDENTITIES, NLI_LABELS, TEXT_SOURCES, load_texts
+from course_lib.icl.experiments.pooling import bias_texts, pool_texts
+from course_lib.icl.hypotheses import Hypothesis, column_hypothesis, find_hypothesis
+from course_lib.icl.prompting import TASK_TEMPLATES
+from course_lib.texts.loading import load_texts
+from course_lib.texts.sources import IDENTITIES, NLI_LABELS, TEXT_SOURCES
 from course_lib.texts.user_files import is_user_file, number_labels, read_rows, split_names
 
-if TYPE_CHECKING:
-    from datasets import Dataset
+# What stands before the name of a column that is a feature.
+COLUMN = "column:"
+Value = TypeVar("Value")
 
 
-def named_texts(names: str, h1: str, h2: str, labels: Sequence[str] | None = None) -> Dataset:
-    """Load the texts that a user names for a pair of hypotheses.
+def named_hypotheses(h1: str, h2: str) -> tuple[Hypothesis, Hypothesis]:
+    """Finds the pair of hypotheses that a user names.
+
+    Args:
+        h1: a name of `HYPOTHESES`, or "column:NAME" for a column of the user's file that holds 0 or 1.
+        h2: the same for its competitor.
+
+    Returns:
+        The two; a column's is of the other's task, and where both are columns, of single texts.
+
+    Raises:
+        CourseError: an unknown name, or a column without one.
+
+    Example:
+        >>> [(one.name, one.task) for one in named_hypotheses("nli", "column:is_question")]
+        [('nli', 'nli'), ('column:is_question', 'nli')]
+    """
+    registered = [find_hypothesis(name) for name in (h1, h2) if not name.startswith(COLUMN)]
+    task = registered[0].task if registered else "sentiment"
+    first, second = (
+        column_hypothesis(name.removeprefix(COLUMN).strip(), task)
+        if name.startswith(COLUMN)
+        else find_hypothesis(name)
+        for name in (h1, h2)
+    )
+    return first, second
+
+
+def named_texts(
+    names: str, h1: Hypothesis | str, h2: Hypothesis | str, labels: Sequence[str] | None = None
+) -> Dataset:
+    """Loads the texts that a user names for a pair of hypotheses.
 
     Args:
         names: "embedded", names of `texts.TEXT_SOURCES` joined by commas, or a file that `read_rows` reads with
             the columns of the hypotheses and of the task's template.
-        h1: name of the first hypothesis.
-        h2: name of the second.
+        h1: the first hypothesis, or its name.
+        h2: the second.
         labels: what the labels are called in a file, in the order of the task's: two, or three for "nli"; by
             default whole numbers from 0. A pair of sentences without a label is -1, and left out.
 
     Raises:
-        CourseError: neither a file nor a name; a file that cannot be read; labels for texts of the course.
+        CourseError: neither a file nor a name; a file that cannot be read; labels, or a column as a feature, for
+            texts of the course.
     """
+    first, second = find_hypothesis(h1), find_hypothesis(h2)
     if is_user_file(names):
-        return _read_file(Path(names), find_hypothesis(h1), find_hypothesis(h2), labels)
+        return _read_file(Path(names), first, second, labels)
     if labels is not None:
         raise CourseError("Labels are named for a file of one's own.", given=names, mend="Leave them out.")
+    for one in (first, second):
+        if one.name.startswith(COLUMN):
+            raise CourseError(
+                f"{one.name} is a column of a file of one's own.",
+                given=names,
+                mend="Name the file with --texts.",
+            )
     if names == "embedded":
-        return bias_texts(h1, h2)
+        return bias_texts(first, second)
     chosen = split_names("texts", names)
     for name in chosen:
         if name not in TEXT_SOURCES:
             raise unknown_name("text", name, TEXT_SOURCES)
-    return load_texts(chosen[0]) if h1 != "sentiment" and len(chosen) == 1 else pool_texts(chosen)
+    is_pooled = first.name == "sentiment" or len(chosen) > 1
+    return pool_texts(chosen) if is_pooled else load_texts(chosen[0])
 
 
 def _read_file(path: Path, h1: Hypothesis, h2: Hypothesis, labels: Sequence[str] | None) -> Dataset:
-    from datasets import Dataset
-
-    read = dict.fromkeys([*h1.columns, *h2.columns, *TASK_TEMPLATES[h1.task].fields])
+    task = check_choice("task", h1.task, TASK_TEMPLATES)
+    read = dict.fromkeys([*h1.columns, *h2.columns, *TASK_TEMPLATES[task].fields])
     rows = read_rows(path, list(read), optional=("group", "document_id"))
-    table = {name: [row[name] for row in rows] for name in rows[0]}
-    for name in set(table) & set(IDENTITIES):
-        table[name] = _shares(table[name], name)
-    if "label" in table:
-        table["label"] = _file_labels(rows, h1.task, labels)
+    table: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
+    features = [one.columns[0] for one in (h1, h2) if one.name.startswith(COLUMN)]
+    for name in {*IDENTITIES}.intersection(table).difference(features):
+        table[name] = _converted(
+            table[name], name, _share, "share from 0 to 1", "Write the share of raters who see it mentioned."
+        )
+    if "label" in table and "label" not in features:
+        table["label"] = _file_labels(rows, task, labels)
+    for name in features:
+        table[name] = _converted(
+            table[name],
+            name,
+            _feature,
+            "0 or 1",
+            "Write 1 where the text has the feature, 0 where it has not.",
+        )
     return Dataset.from_dict(table)
 
 
@@ -65,16 +120,30 @@ def _file_labels(rows: list[dict[str, Any]], task: str, labels: Sequence[str] | 
     return [-1 if without else next(numbers) for without in unlabelled]
 
 
-def _shares(values: list[str], name: str) -> list[float]:
+def _converted(
+    values: list[str], name: str, convert: Callable[[str], Value], wanted: str, mend: str
+) -> list[Value]:
+    """Returns what a function makes of each value; where it refuses one, the row is named."""
+    found = []
     for number, value in enumerate(values, start=1):
         try:
-            share = float(value)
-        except ValueError:
-            share = -1.0
-        if not 0 <= share <= 1:
+            found.append(convert(value))
+        except (ValueError, KeyError, TypeError) as error:
             raise CourseError(
-                f"Row {number} has no share from 0 to 1 in the column `{name}`.",
+                f"Row {number} has no {wanted} in the column `{name}`. Rows are counted from 1, without the "
+                "header.",
                 given=value,
-                mend="Write the share of raters who see this identity mentioned.",
-            )
-    return [float(value) for value in values]
+                mend=mend,
+            ) from error
+    return found
+
+
+def _share(value: str) -> float:
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError(value)
+    return share
+
+
+def _feature(value: str) -> int:
+    return {"0": 0, "1": 1}[value.strip()]

@@ -8,37 +8,40 @@ given the scores of the one before.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import math
 import threading
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, Self
+
+import numpy as np
+import requests
+from requests.adapters import HTTPAdapter
+from tqdm.auto import tqdm
+from urllib3.exceptions import InvalidHeader, ReadTimeoutError
+from urllib3.util import Retry
 
 from course_lib.checks import check_text, check_texts
 from course_lib.errors import CourseError
-from course_lib.locations import cache_folder, cache_trouble
+from course_lib.icl.scorers.completions import (
+    echoed_tokens,
+    finite,
+    is_log_probability,
+    label_start,
+    most_probable,
+    next_tokens,
+)
+from course_lib.icl.scorers.scored_items import ScoredItems, hash_of
+from course_lib.locations import cache_folder
 from course_lib.prompts.verbalizers import check_continuations
 
-if TYPE_CHECKING:
-    import numpy as np
-
 # Answers that may be better the next time: too many requests, and the server's own trouble.
-_RETRIED = {408, 429, 500, 502, 503, 504}
+_RETRIED = (408, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 60.0
 # What every run asks first, to tell one model from another.
 PROBE = "The capital of France is"
-# Servers round, and the rest of a batch moves the last digits; another model moves more.
-_SAME_WITHIN = 0.05
-# Below this servers write "not computed": a logit of -9999 or the like.
-_LEAST = -1000.0
-# How many characters before the label the echo must repeat to count as one.
-_CHECKED_CHARACTERS = 4
 
 
 @dataclass
@@ -99,14 +102,14 @@ class EndpointScorer:
             )
 
     def log_probabilities(
-        self, prefix: str, items: Sequence[str], label_words: Sequence[str], progress: bool = True
+        self, prefix: str, items: Sequence[str], continuations: Sequence[str], progress: bool = True
     ) -> np.ndarray:
-        """Give the natural log of the probability of each label's whole continuation.
+        """Computes the natural log of the probability of each label's whole continuation.
 
         Args:
             prefix: the text that all prompts begin with; may be empty.
             items: the rest of each prompt, up to the label word.
-            label_words: what follows for each label, with its leading space where there is one.
+            continuations: what follows for each label, with its leading space where there is one.
             progress: whether to show a progress bar.
 
         Returns:
@@ -117,9 +120,7 @@ class EndpointScorer:
                 missing among them, which says nothing about its probability; a label of several tokens
                 without `echo`. What was finished before stays in the journal.
         """
-        import numpy as np
-
-        words = check_continuations(label_words)
+        words = check_continuations(continuations)
         check_text("prefix", prefix)
         items = check_texts("items", items, least=0)
         if self.space_in_prompt and not all(word.startswith(" ") and word.strip() for word in words):
@@ -145,7 +146,7 @@ class EndpointScorer:
     # --- the journal -------------------------------------------------------------------------------
 
     def _settings(self) -> dict[str, Any]:
-        """Name everything that an item's values depend on, apart from prompt and labels."""
+        """Names everything that an item's values depend on, apart from prompt and labels."""
         return {
             "base_url": self._address(),
             "model": self.model,
@@ -154,24 +155,22 @@ class EndpointScorer:
         }
 
     def _key(self, prompt: str, words: tuple[str, ...]) -> str:
-        return _hash({**self._settings(), "prompt": prompt, "label_words": words})
+        return hash_of({**self._settings(), "prompt": prompt, "label_words": words})
 
-    def _finished(self, words: tuple[str, ...]) -> _Journal:
-        name = f"endpoint-{_hash(self._settings())[:12]}.jsonl"
+    def _finished(self, words: tuple[str, ...]) -> ScoredItems:
+        name = f"endpoint-{hash_of(self._settings())[:12]}.jsonl"
         path = Path(self.journal or cache_folder() / "runs" / name)
-        return _Journal(path, len(words), self._identity())
+        return ScoredItems(path, len(words), self._identity())
 
     def _identity(self) -> dict[str, Any]:
-        """Ask the server what it is: its own description of the model, and its answer to the probe."""
+        """Asks the server what it is: its own description of the model, and its answer to the probe."""
         body = {"prompt": PROBE, "max_tokens": 1, "temperature": 0, "logprobs": min(self.top_logprobs, 5)}
-        found = _next_tokens(self._choice(body, threading.Event()))
-        probe = {token: value for token, value in found.items() if _is_log_probability(value)}
+        found = next_tokens(self._choice(body, threading.Event()))
+        probe = {token: value for token, value in found.items() if is_log_probability(value)}
         return {"says": self._description(), "probe": probe}
 
     def _description(self) -> dict[str, Any]:
-        """Return what the server's list of models says of this one; {} where it has none."""
-        import requests
-
+        """Returns what the server's list of models says of this one; {} where it has none."""
         try:
             answer = requests.get(
                 self._address().removesuffix("completions") + "models",
@@ -189,9 +188,7 @@ class EndpointScorer:
     def _scored(
         self, todo: dict[str, str], words: tuple[str, ...], total: int, progress: bool
     ) -> Iterator[tuple[str, list[float]]]:
-        """Give each prompt's key and values as soon as the server has answered."""
-        from tqdm.auto import tqdm
-
+        """Yields each prompt's key and values as soon as the server has answered."""
         stop = threading.Event()
         bar = tqdm(total=total, initial=total - len(todo), desc="endpoint", disable=not progress, unit="item")
         with bar, ThreadPoolExecutor(self.num_threads) as pool:
@@ -210,20 +207,20 @@ class EndpointScorer:
         if self.space_in_prompt:
             prompt, words = prompt + " ", tuple(word[1:] for word in words)
         body = {"prompt": prompt, "max_tokens": 1, "temperature": 0, "logprobs": self.top_logprobs}
-        top = _next_tokens(self._choice(body, stop))
+        top = next_tokens(self._choice(body, stop))
         for word in words:
             if word not in top:
                 raise self._missing(word, top)
-        return [_finite(top[word], word) for word in words]
+        return [finite(top[word], word) for word in words]
 
     def _score_echoed(self, prompt: str, words: tuple[str, ...], stop: threading.Event) -> list[float]:
         echoed = []
         for word in words:
             body = {"prompt": prompt + word, "max_tokens": 1, "temperature": 0, "logprobs": 1, "echo": True}
-            echoed.append(_echoed_tokens(self._choice(body, stop), prompt + word, word))
-        start = _label_start(echoed, len(prompt))
+            echoed.append(echoed_tokens(self._choice(body, stop), prompt + word, word))
+        start = label_start(echoed, len(prompt))
         return [
-            sum(_finite(token.log_probability, word) for token in tokens[start:])
+            sum(finite(token.log_probability, word) for token in tokens[start:])
             for tokens, word in zip(echoed, words, strict=True)
         ]
 
@@ -246,40 +243,49 @@ class EndpointScorer:
         return self.base_url.rstrip("/").removesuffix("/v1") + "/v1/completions"
 
     def _choice(self, body: dict[str, Any], stop: threading.Event) -> dict[str, Any]:
-        """Send a request until it is answered, and give the answer's first choice."""
-        import requests
-
-        for attempt in range(self.retries + 1):
-            asked = 0.0
-            try:
-                answer = self._post({"model": self.model, **body})
-            except (requests.ConnectionError, requests.Timeout) as error:
-                trouble = (
-                    f"did not answer within {self.timeout:g} seconds"
-                    if isinstance(error, requests.Timeout)
-                    else "cannot be reached"
+        """Sends a request until it is answered, and returns the answer's first choice."""
+        try:
+            with requests.Session() as session:
+                session.mount(self._address(), HTTPAdapter(max_retries=self._retries(stop)))
+                answer = session.post(
+                    self._address(),
+                    json={"model": self.model, **body},
+                    headers=self._headers(),
+                    timeout=self.timeout,
                 )
-            except requests.RequestException as error:
-                raise CourseError(f"The request failed: {error}.", given=self._address()) from error
-            else:
-                if answer.status_code not in _RETRIED:
-                    return self._read(answer)
-                trouble = f"answers {answer.status_code} ({answer.text[:200]})"
-                asked = _seconds(answer.headers.get("Retry-After"))
-            delay = min(max(asked, self.backoff * 2**attempt), _LONGEST_WAIT)
-            if attempt < self.retries and stop.wait(delay):
-                break
-        raise CourseError(
-            f"The server {trouble}, after {attempt + 1} tries.",
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise self._lasting_trouble(self._named_trouble(error)) from error
+        except requests.RequestException as error:
+            raise CourseError(f"The request failed: {error}.", given=self._address()) from error
+        if answer.status_code in _RETRIED:
+            raise self._lasting_trouble(f"answers {answer.status_code} ({answer.text[:200]})")
+        return self._read(answer)
+
+    def _retries(self, stop: threading.Event) -> Retry:
+        """Returns the rule for trying again: on lost requests of any kind, and on what is in `_RETRIED`."""
+        retry = _StoppableRetry(
+            total=self.retries,
+            status_forcelist=_RETRIED,
+            allowed_methods=None,
+            backoff_factor=self.backoff,
+            raise_on_status=False,
+        )
+        return retry.until(stop)
+
+    def _named_trouble(self, error: requests.RequestException) -> str:
+        reasons = [getattr(argument, "reason", None) for argument in error.args]
+        is_slow = isinstance(error, requests.Timeout) or any(
+            isinstance(reason, ReadTimeoutError) for reason in reasons
+        )
+        return f"did not answer within {self.timeout:g} seconds" if is_slow else "cannot be reached"
+
+    def _lasting_trouble(self, trouble: str) -> CourseError:
+        return CourseError(
+            f"The server {trouble}, after {self.retries + 1} tries.",
             given=self._address(),
             mend="Start it, or give it more time (`timeout`, `retries`) or fewer requests at once "
             "(`num_threads`). A new run goes on where this one stopped.",
         )
-
-    def _post(self, body: dict[str, Any]) -> Any:
-        import requests
-
-        return requests.post(self._address(), json=body, headers=self._headers(), timeout=self.timeout)
 
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
@@ -292,7 +298,7 @@ class EndpointScorer:
                 mend="Check the model's name, the address, the key, and `top_logprobs`.",
             )
         try:
-            return dict(json.loads(answer.text, object_pairs_hook=_most_probable)["choices"][0])
+            return dict(json.loads(answer.text, object_pairs_hook=most_probable)["choices"][0])
         except (ValueError, KeyError, IndexError, TypeError) as error:
             raise CourseError(
                 "The server's answer is no completion.",
@@ -301,205 +307,37 @@ class EndpointScorer:
             ) from error
 
 
-# --- reading answers -------------------------------------------------------------------------------
+class _StoppableRetry(Retry):
+    """urllib3's retries, which wait from the first one on, never longer than a minute, and end with the run."""
 
+    stop: threading.Event
 
-class EchoedToken(NamedTuple):
-    """A token of the echoed text, where it ends, and its log-probability (None for the first)."""
+    def until(self, stop: threading.Event) -> Self:
+        """Returns itself, with the event that ends its waits."""
+        self.stop = stop
+        return self
 
-    text: str
-    end: int
-    log_probability: float | None
+    def new(self, **changes: Any) -> Self:
+        """Returns what is left after a try."""
+        return super().new(**changes).until(self.stop)
 
+    def get_backoff_time(self) -> float:
+        """Returns the seconds before the next try: the backoff, doubled each time."""
+        return float(self.backoff_factor * 2 ** (len(self.history) - 1))
 
-def _log_probabilities_of(choice: dict[str, Any]) -> dict[str, Any]:
-    found = choice.get("logprobs")
-    if not isinstance(found, dict) or not (found.get("content") or found.get("tokens")):
-        raise CourseError(
-            "The server returns no log-probabilities.",
-            given=choice,
-            mend="Use one that does, such as vLLM or the llama.cpp server, or switch them on there.",
-        )
-    return found
+    def parse_retry_after(self, retry_after: str) -> float:
+        """Returns the seconds that the server asks for; 0 where it writes something unknown."""
+        try:
+            return super().parse_retry_after(retry_after)
+        except InvalidHeader:
+            return 0.0
 
+    def sleep(self, response: Any = None) -> None:
+        """Waits as long as the server asks for, at least the backoff.
 
-def _next_tokens(choice: dict[str, Any]) -> dict[str, Any]:
-    """Give the most probable next tokens with their log-probabilities, in either form that servers use."""
-    with _reading(choice):
-        return _read_next_tokens(choice)
-
-
-def _read_next_tokens(choice: dict[str, Any]) -> dict[str, Any]:
-    found = _log_probabilities_of(choice)
-    if found.get("content"):
-        entries = found["content"][0].get("top_logprobs") or []
-        top = _most_probable((entry["token"], entry["logprob"]) for entry in entries)
-    else:
-        top = dict((found.get("top_logprobs") or [None])[0] or {})
-    if not top:
-        raise CourseError(
-            "The server returns no log-probabilities of the most probable next tokens.",
-            given=found,
-            mend="Use a server that gives top log-probabilities.",
-        )
-    if not all(isinstance(token, str) for token in top):
-        raise TypeError("a token that is no text")
-    return top
-
-
-def _echoed_tokens(choice: dict[str, Any], text: str, word: str) -> list[EchoedToken]:
-    """Give the tokens of the echoed text, without the one that the server wrote behind it.
-
-    Counted from the end: servers show the pieces of a split character as placeholders, whose lengths mean
-    nothing, and only what is near the label has to be right.
-    """
-    with _reading(choice):
-        return _read_echoed_tokens(choice, text, word)
-
-
-def _read_echoed_tokens(choice: dict[str, Any], text: str, word: str) -> list[EchoedToken]:
-    found = _log_probabilities_of(choice)
-    if found.get("content"):
-        texts = [entry["token"] for entry in found["content"]]
-        values = [entry.get("logprob") for entry in found["content"]]
-    else:
-        texts, values = found["tokens"], found.get("token_logprobs") or []
-    tail = text[-len(word) - _CHECKED_CHARACTERS :]
-    length = next((n for n in (len(texts) - 1, len(texts)) if "".join(texts[:n]).endswith(tail)), None)
-    if length is None or len(values) < length:
-        raise CourseError(
-            "The server does not echo the prompt's log-probabilities, which labels of several tokens need.",
-            given=texts[-10:],
-            mend="Use one that does, such as vLLM, or labels of one token with echo=False.",
-        )
-    tokens: list[EchoedToken] = []
-    end = len(text)
-    for token, value in zip(reversed(texts[:length]), reversed(values[:length]), strict=True):
-        tokens.append(EchoedToken(token, end, value))
-        end -= len(token)
-    return tokens[::-1]
-
-
-def _label_start(echoed: list[list[EchoedToken]], prompt_length: int) -> int:
-    """Give the first token that a label has a part in, for all labels alike."""
-    starts = []
-    for tokens in echoed:
-        starts.append(next(i for i, token in enumerate(tokens) if token.end > prompt_length))
-    texts = [[token.text for token in tokens] for tokens in echoed]
-    start = min(starts)
-    while any(text[:start] != texts[0][:start] for text in texts):
-        start -= 1
-    return start
-
-
-def _most_probable(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return pairs as a mapping; of two tokens that are shown as one text the more probable stays."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        both = (found.get(name), value)
-        found[name] = max(both) if all(map(_is_number, both)) else value
-    return found
-
-
-@contextlib.contextmanager
-def _reading(choice: Any) -> Iterator[None]:
-    """Turn what an answer of another shape does to the code that reads it into an error that shows it."""
-    try:
-        yield
-    except (AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
-        raise CourseError(
-            "The server's log-probabilities have another shape than the completions protocol gives them.",
-            given=choice,
-            mend="Use a server such as vLLM or the llama.cpp server.",
-        ) from error
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_log_probability(value: Any) -> bool:
-    return _is_number(value) and _LEAST < value < 1e-3
-
-
-def _finite(value: Any, word: str) -> float:
-    if not _is_log_probability(value):
-        raise CourseError(
-            f"The server's log-probability of {word!r} is none: it must be a number from {_LEAST:g} to 0.",
-            given=value,
-            mend="Write a prompt before the label; if there is one, look at the server's precision.",
-        )
-    return float(value)
-
-
-def _seconds(header: str | None) -> float:
-    try:
-        return max(0.0, float(header or 0))
-    except ValueError:
-        return 0.0  # a date: the usual backoff will do
-
-
-# --- the journal -----------------------------------------------------------------------------------
-
-
-class _Journal:
-    """Finished items as lines of JSON, each with the server that scored it; a torn last line was not written.
-
-    Args:
-        path: the file.
-        num_labels: values an item has.
-        identity: what the server is now.
-    """
-
-    def __init__(self, path: Path, num_labels: int, identity: dict[str, Any]) -> None:
-        self.path = path
-        self.values: dict[str, list[float]] = {}
-        self.server: str = _hash(identity)
-        self.is_new_server = True
-        num_others = 0
-        content = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
-        self.is_torn = bool(content) and not content.endswith("\n")
-        for line in content.splitlines():
-            try:
-                entry = json.loads(line)
-                if "identity" in entry and _same_server(entry["identity"], identity):
-                    self.server, self.is_new_server = entry["server"], False
-                elif "values" in entry and len(entry["values"]) == num_labels:
-                    if not all(map(math.isfinite, entry["values"])):
-                        continue
-                    if entry.get("server") == self.server:
-                        self.values[entry["key"]] = entry["values"]
-                    else:
-                        num_others += 1
-            except (ValueError, KeyError, TypeError):
-                continue
-        self.identity = identity
-        if num_others and not self.values:
-            warnings.warn(
-                f"The server answers otherwise than the one that the journal {path} is of: another model. "
-                f"Its {num_others} items are not used.",
-                stacklevel=4,
-            )
-
-    def append(self, key: str, values: list[float]) -> None:
-        lines = [json.dumps({"server": self.server, "identity": self.identity})] * self.is_new_server
-        lines += [json.dumps({"server": self.server, "key": key, "values": values})]
-        line = "\n" * self.is_torn + "".join(f"{one}\n" for one in lines)
-        with cache_trouble("the journal of finished items"):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line)
-        self.is_torn = self.is_new_server = False
-        self.values[key] = values
-
-
-def _same_server(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Say whether two identities are of one model: the same description, and nearly the same probabilities."""
-    if one["says"] != other["says"] or max(one["probe"], key=one["probe"].get) not in other["probe"]:
-        return False
-    both = set(one["probe"]) & set(other["probe"])
-    return all(abs(one["probe"][token] - other["probe"][token]) < _SAME_WITHIN for token in both)
-
-
-def _hash(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        Raises:
+            CourseError: the run has stopped.
+        """
+        asked = self.get_retry_after(response) if response is not None else None
+        if self.stop.wait(min(max(asked or 0.0, self.get_backoff_time()), _LONGEST_WAIT)):
+            raise CourseError("The run has stopped.")

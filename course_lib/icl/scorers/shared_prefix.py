@@ -14,13 +14,14 @@ import inspect
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from course_lib.models import output_only_at, text_config
+import torch
+from transformers import AttentionInterface, DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
+from course_lib.models.context import text_config
+from course_lib.models.outputs import output_only_at
 
 ATTENTION_NAME = "course_shared_prefix"
 
@@ -43,7 +44,7 @@ class PrefixCache:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Make this the prefix that attention sees."""
+        """Makes this the prefix that attention sees."""
         token = _PREFIX.set(self)
         try:
             yield
@@ -55,9 +56,7 @@ _PREFIX: ContextVar[PrefixCache | None] = ContextVar("prefix", default=None)
 
 
 def compute_prefix(model: PreTrainedModel, ids: list[int]) -> PrefixCache:
-    """Run the prefix once and keep each layer's keys and values. The attention must be replaced already."""
-    import torch
-
+    """Runs the prefix once and keep each layer's keys and values. The attention must be replaced already."""
     cache = PrefixCache(recording=True)
     if ids:
         row = torch.tensor([ids], device=model.device)
@@ -71,13 +70,11 @@ def compute_prefix(model: PreTrainedModel, ids: list[int]) -> PrefixCache:
 
 @contextlib.contextmanager
 def attention_replaced(model: Any) -> Iterator[None]:
-    """Let a model attend by `shared_prefix_attention`.
+    """Lets a model attend by `shared_prefix_attention`.
 
     Raises:
         NotSharedError: its attention has no interface, a window, or no place for positions.
     """
-    from transformers import AttentionInterface
-
     can_set = getattr(model, "_can_set_attn_implementation", lambda: False)
     if not can_set() or _has_window(text_config(model)) or not _takes_positions(model):
         raise NotSharedError
@@ -91,26 +88,24 @@ def attention_replaced(model: Any) -> Iterator[None]:
 
 
 def _takes_positions(model: Any) -> bool:
-    """Say whether rows can be told where they begin, which is behind the prefix."""
+    """Returns whether rows can be told where they begin, which is behind the prefix."""
     return "position_ids" in _arguments(model)
 
 
 def _arguments(model: Any) -> set[str]:
-    """Return what a model's call takes; an adapter's passes everything on to the model below."""
+    """Returns what a model's call takes; an adapter's passes everything on to the model below."""
     below = model.get_base_model() if hasattr(model, "get_base_model") else model
     return set(inspect.signature(below.forward).parameters)
 
 
 def at_positions(ids: torch.Tensor, start: int) -> dict[str, Any]:
-    """Return the arguments of a call on rows [B, T] whose first token stands at a position."""
-    import torch
-
+    """Returns the arguments of a call on rows [B, T] whose first token stands at a position."""
     positions = torch.arange(start, start + ids.shape[1], device=ids.device)[None]
     return {"input_ids": ids, "position_ids": positions.expand(ids.shape[0], -1), "use_cache": False}
 
 
 def _has_window(config: Any) -> bool:
-    """Say whether any layer sees something other than all earlier tokens."""
+    """Returns whether any layer sees something other than all earlier tokens."""
     kinds = getattr(config, "layer_types", None)
     if kinds:
         return any(kind != "full_attention" for kind in kinds)
@@ -147,7 +142,7 @@ def shared_prefix_attention(
     dropout: float = 0.0,
     **arguments: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attend causally within each row, and to the active prefix, which all rows share.
+    """Attends causally within each row, and to the active prefix, which all rows share.
 
     Called by the models of `transformers`.
 
@@ -164,8 +159,6 @@ def shared_prefix_attention(
     Returns:
         [B, T, H, D], and None for the weights.
     """
-    import torch
-
     unknown = [name for name, given in arguments.items() if given is not None and name not in _HARMLESS]
     layer = getattr(module, "layer_idx", None)
     prefix = _PREFIX.get()
@@ -190,7 +183,7 @@ def shared_prefix_attention(
 def _attend_to_prefix(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attend from all rows to the one prefix.
+    """Attends from all rows to the one prefix.
 
     Rows, and the query heads that share a key head, are laid side by side as queries of one row.
 
@@ -215,7 +208,7 @@ def _attend_to_prefix(
 def _attend(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, *, causal: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attend, and give the log-sum-exp of the scores, which `scaled_dot_product_attention` keeps to itself.
+    """Attends, and gives the log-sum-exp of the scores, which `scaled_dot_product_attention` keeps to itself.
 
     Args:
         query: [B, H, Q, D].
@@ -227,8 +220,6 @@ def _attend(
     Returns:
         Output [B, H, Q, D] and float32 log-sum-exp [B, H, Q].
     """
-    import torch
-
     kernel = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)
     if kernel is not None and query.device.type == "cpu" and key.shape[-1] == value.shape[-1]:
         # the kernel that torch itself takes on a CPU; it never holds the whole matrix of scores
@@ -242,7 +233,7 @@ def _attend(
 
 
 def library_cache(model: Any, shared: list[int]) -> Any:
-    """Run the prefix through the model's own cache, where that holds keys and values alone.
+    """Runs the prefix through the model's own cache, where that holds keys and values alone.
 
     Args:
         model: a causal language model.
@@ -254,10 +245,6 @@ def library_cache(model: Any, shared: list[int]) -> Any:
     Raises:
         NotSharedError: the model keeps no cache, or a state that is more than keys and values.
     """
-    import torch
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-
     if not {"past_key_values", "use_cache"} <= _arguments(model):
         raise NotSharedError("no cache of keys and values")
     row = torch.tensor([shared], device=model.device)

@@ -19,7 +19,7 @@ from course_lib.icl.experiments.conditions import (
     condition_tasks,
     split_rows,
 )
-from course_lib.icl.experiments.measuring import EMBEDDED_PAIRS
+from course_lib.icl.experiments.embedded import EMBEDDED_PAIRS
 
 
 def pair(condition: str, number: int, num_h1: int) -> dict[str, Any]:

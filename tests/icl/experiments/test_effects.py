@@ -17,7 +17,7 @@ from course_lib.icl.experiments.effects import (
     published_effects,
     steering,
 )
-from course_lib.icl.experiments.measuring import EMBEDDED_PAIRS
+from course_lib.icl.experiments.embedded import EMBEDDED_PAIRS
 from course_lib.runs import load_published
 
 SHARES = st.floats(0, 1)

@@ -15,12 +15,18 @@ from typer.testing import CliRunner
 
 from course_lib import cli
 from course_lib.errors import CourseError
-from course_lib.icl.experiments import measuring, pairs, user_texts
-from course_lib.icl.experiments.measuring import measure_feature, measure_split, prompt_for
+from course_lib.icl.experiments import embedded, measuring, pairs, pooling, user_texts
+from course_lib.icl.experiments.measuring import measure_feature, measure_split
 from course_lib.icl.experiments.tables import bias_table, feature_table
 from course_lib.icl.hypotheses import find_hypothesis
-from course_lib.icl.interventions import find_intervention, interventions
-from course_lib.icl.underspecified import single_feature_split, underspecified_split
+from course_lib.icl.interventions import all_interventions, find_intervention
+from course_lib.icl.prompting import prompt_for
+from course_lib.icl.underspecified import (
+    SingleFeaturePool,
+    UnderspecifiedPool,
+    single_feature_split,
+    underspecified_split,
+)
 
 SENTIMENT, SHORT = find_hypothesis("sentiment"), find_hypothesis("sentiment.short")
 
@@ -115,13 +121,13 @@ def test_prefix_and_items_are_the_prompt(splits) -> None:
 
 
 def test_template_order_and_set_reach_the_prompt(texts: Dataset) -> None:
+    pool = UnderspecifiedPool(texts, "sentiment", "sentiment.short")
+
     def prefix(number: int = 1, **options: Any) -> str:
         scorer = KnownPreference(is_good)
         (row, *_) = measuring.measure_set(
             scorer,
-            texts,
-            "sentiment",
-            "sentiment.short",
+            pool,
             number,
             num_demonstrations=8,
             test_size=8,
@@ -142,12 +148,12 @@ def test_template_order_and_set_reach_the_prompt(texts: Dataset) -> None:
 def test_a_feature_alone_is_measured_on_the_set_that_is_named(
     texts: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "_texts", lambda *_: texts)
+    monkeypatch.setattr(embedded, "feature_pool", lambda feature: SingleFeaturePool(texts, feature))
 
     def prefix(number: int, **options: Any) -> str:
         scorer = KnownPreference(is_good)
-        monkeypatch.setattr(measuring, "find_scorer", lambda *_: scorer)
-        rows = measuring.feature_run("sentiment", number, num_demonstrations=8, test_size=8, **options)
+        monkeypatch.setattr(embedded, "find_scorer", lambda *_: scorer)
+        rows = embedded.feature_run("sentiment", number, num_demonstrations=8, test_size=8, **options)
         assert {(row["model"], row["feature"], row["set"], row["n"]) for row in rows} == {
             ("embedded", "sentiment", number, 8)
         }
@@ -172,7 +178,7 @@ def test_content_free_inputs_share_the_prefix(splits) -> None:
 
 
 @pytest.mark.parametrize(
-    "intervention", interventions(SENTIMENT, SHORT), ids=lambda i: f"{i.kind}-{i.direction}"
+    "intervention", all_interventions(SENTIMENT, SHORT), ids=lambda i: f"{i.kind}-{i.direction}"
 )
 def test_every_intervention_reaches_the_prompt(splits, intervention) -> None:
     scorer, plain = KnownPreference(is_good), KnownPreference(is_good)
@@ -232,17 +238,17 @@ def test_an_unknown_task_and_no_rows_are_refused() -> None:
 @pytest.mark.parametrize("name", ["toxicity", "qa"])
 def test_texts_of_the_hub_alone_are_named(name: str) -> None:
     with pytest.raises(CourseError, match="embedded"):
-        measuring.bias_texts(name)
+        pooling.bias_texts(name)
 
 
 def test_capitals_do_not_give_the_domain_away() -> None:
-    assert "product" not in set(measuring.bias_texts("sentiment", "sentiment.uppercase")["domain"])
-    assert set(measuring.bias_texts("sentiment", "sentiment.domain")["domain"]) == {"movie", "product"}
+    assert "product" not in set(pooling.bias_texts("sentiment", "sentiment.uppercase")["domain"])
+    assert set(pooling.bias_texts("sentiment", "sentiment.domain")["domain"]) == {"movie", "product"}
 
 
 def test_the_embedded_model_is_measured_and_repeats() -> None:
     runs = [
-        measuring.bias_run("sentiment", "sentiment.short", 1, num_demonstrations=4, test_size=8)
+        embedded.bias_run("sentiment", "sentiment.short", 1, num_demonstrations=4, test_size=8)
         for _ in range(2)
     ]
     assert runs[0] == runs[1]
@@ -257,7 +263,7 @@ def test_the_embedded_model_is_measured_and_repeats() -> None:
 def test_an_intervention_and_its_direction_go_together(texts: Dataset, kind, direction) -> None:
     with pytest.raises(CourseError, match="direction"):
         measuring.measure_set(
-            KnownPreference(is_good), texts, "sentiment", "sentiment.short", 0, kind, direction
+            KnownPreference(is_good), UnderspecifiedPool(texts, SENTIMENT, SHORT), 0, kind, direction
         )
 
 
@@ -466,15 +472,13 @@ def test_bad_input_of_the_command_is_named_and_leaves_no_file(
 def test_a_sweep_of_interventions_is_refused_before_a_model_is_loaded(
     h1: Any, h2: Any, num_sets: Any, test_size: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "find_scorer", lambda *_, **__: pytest.fail("loads a model"))
+    monkeypatch.setattr(embedded, "find_scorer", lambda *_, **__: pytest.fail("loads a model"))
     with pytest.raises(CourseError):
-        measuring.intervention_sweep(h1, h2, num_sets, test_size, progress=False)
+        embedded.intervention_sweep(h1, h2, num_sets, test_size, progress=False)
 
 
-@pytest.mark.parametrize("number", [-1, 1, 0.5, None])
-def test_a_set_that_was_not_drawn_is_refused(texts: Dataset, number: Any) -> None:
-    drawn = measuring.draw_sets(
-        texts, "sentiment", "sentiment.short", num_sets=1, num_demonstrations=4, test_size=4
-    )
-    with pytest.raises(CourseError, match="from 0 to 0"):
-        measuring.measure_drawn(KnownPreference(is_good), drawn, number)
+@pytest.mark.parametrize("number", [-1, 0.5, None])
+def test_a_set_that_cannot_be_is_refused(texts: Dataset, number: Any) -> None:
+    pool = UnderspecifiedPool(texts, SENTIMENT, SHORT)
+    with pytest.raises(CourseError, match="set_number"):
+        measuring.measure_set(KnownPreference(is_good), pool, number, num_demonstrations=4, test_size=4)

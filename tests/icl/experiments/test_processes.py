@@ -22,7 +22,8 @@ from course_lib import cli
 from course_lib.icl.experiments import pairs
 from course_lib.icl.experiments.measuring import measure_set
 from course_lib.icl.experiments.user_texts import named_texts
-from course_lib.icl.scorers.local import NaiveScorer
+from course_lib.icl.scorers.naive import NaiveScorer
+from course_lib.icl.underspecified import UnderspecifiedPool
 from course_lib.models import load_language_model
 
 ROOT = Path(__file__).parents[3]
@@ -92,11 +93,8 @@ def measured_whole(model: Path, texts: Path) -> pd.DataFrame:
     """Measure every set with whole prompts, on the model that is in the folder."""
     h1, h2 = "sentiment", "sentiment.short"
     scorer = NaiveScorer(*load_language_model(str(model)))
-    rows = [
-        row
-        for number in range(NUM_SETS)
-        for row in measure_set(scorer, named_texts(str(texts), h1, h2), h1, h2, number, **SIZES)
-    ]
+    pool = UnderspecifiedPool(named_texts(str(texts), h1, h2), h1, h2)
+    rows = [row for number in range(NUM_SETS) for row in measure_set(scorer, pool, number, **SIZES)]
     return pd.DataFrame(rows)
 
 
@@ -167,13 +165,14 @@ def test_every_set_is_measured_once_however_many_processes_there_are(
             own = inputs[start : start + size + (self.process_index < extras)]
             yield own if start < len(inputs) else inputs[-1:]
 
-    def measure(scorer: Any, drawn: Any, number: int, **options: Any) -> list[dict[str, int]]:
+    def measure(scorer: Any, pool: Any, number: int, **options: Any) -> list[dict[str, int]]:
         measured_by[-1].append(number)
         return [{"set": number}]
 
     monkeypatch.setattr(pairs, "find_scorer", lambda *_: None)
-    monkeypatch.setattr(pairs, "draw_sets", lambda *_, **__: None)
-    monkeypatch.setattr(pairs, "measure_drawn", measure)
+    monkeypatch.setattr(pairs, "UnderspecifiedPool", lambda *_: None)
+    monkeypatch.setattr(pairs, "draw_set", lambda *_, **__: None)
+    monkeypatch.setattr(pairs, "measure_set", measure)
     for index in range(num_processes):
         measured_by.append([])
         monkeypatch.setattr(pairs, "_launched_processes", lambda index=index: Launched(index))
@@ -192,15 +191,15 @@ def test_sets_of_other_weights_are_measured_anew(
     folder = tmp_path / "model"
     shutil.copytree(base, folder)
     whole = measured(folder, texts, tmp_path / "whole.csv")
-    measure, done = pairs.measure_drawn, []
+    measure, done = pairs.measure_set, []
 
-    def stop_after_two(scorer: Any, drawn: Any, number: int, **options: Any) -> list[dict[str, Any]]:
+    def stop_after_two(scorer: Any, pool: Any, number: int, **options: Any) -> list[dict[str, Any]]:
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(number)
-        return measure(scorer, drawn, number, **options)
+        return measure(scorer, pool, number, **options)
 
-    monkeypatch.setattr(pairs, "measure_drawn", stop_after_two)
+    monkeypatch.setattr(pairs, "measure_set", stop_after_two)
     arguments = [
         "bias",
         *SETTINGS,
@@ -215,7 +214,7 @@ def test_sets_of_other_weights_are_measured_anew(
     save_tiny_model(folder, tokenizer, seed=1, chat=False)
 
     done.clear()
-    monkeypatch.setattr(pairs, "measure_drawn", lambda *a, **o: (done.append(a[2]), measure(*a, **o))[1])
+    monkeypatch.setattr(pairs, "measure_set", lambda *a, **o: (done.append(a[2]), measure(*a, **o))[1])
     table = measured(folder, texts, tmp_path / "out.csv")
     assert done == [0, 1, 2]
     assert (table.num_h1 != whole.num_h1).any()

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from course_lib.errors import CourseError
-from course_lib.icl.scorers.local import NaiveScorer, PrefixCachedScorer
+from course_lib.icl.scorers.naive import NaiveScorer
+from course_lib.icl.scorers.prefix_cached import PrefixCachedScorer
 from course_lib.models import find_context_length, refuse_looking_ahead
 from tests.architectures import CONTEXT, VOCABULARY, architectures, tiny
 from tests.icl.scorers.test_scoring import ITEMS, PREFIX, WORDS, by_hand, tiny_tokenizer

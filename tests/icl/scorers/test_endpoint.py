@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import urllib3
 
 from course_lib.errors import CourseError
-from course_lib.icl.scorers.endpoint import PROBE, EndpointScorer, _next_tokens
+from course_lib.icl.scorers.completions import next_tokens
+from course_lib.icl.scorers.endpoint import PROBE, EndpointScorer
 
 PREFIX = "Input: dull Label: 0\n\nInput: great Label: 1"
 ITEMS = [f"\n\nInput: film {number} Label:" for number in range(6)]
@@ -228,6 +230,39 @@ def test_passing_trouble_is_tried_again(server: Server, scorer: Any, fault: Any)
     server.faults = [fault, fault]
     np.testing.assert_allclose(score(scorer()), expected(), atol=1e-5)
     assert len(server.requests) == len(ITEMS) + 2
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits"),
+    [
+        (None, [0.5, 1.0, 2.0]),
+        ("3", [3.0, 3.0, 3.0]),
+        ("3600", [60.0, 60.0, 60.0]),
+        ("soon", [0.5, 1.0, 2.0]),
+    ],
+)
+def test_waits_double_and_are_as_long_as_the_server_asks_for_but_never_over_a_minute(
+    asked: str | None, waits: list[float]
+) -> None:
+    stop = threading.Event()
+    waited: list[float] = []
+    stop.wait = lambda seconds: waited.append(seconds) or False  # type: ignore[method-assign]
+    headers = {} if asked is None else {"Retry-After": asked}
+    response = urllib3.HTTPResponse(status=503, headers=headers)
+    retry = EndpointScorer("http://127.0.0.1:1", "toy")._retries(stop)
+    for _ in waits:
+        retry = retry.increment("POST", "/", response=response)
+        retry.sleep(response)
+    assert waited == waits
+
+
+def test_a_run_that_ends_does_not_wait_for_its_retries() -> None:
+    stop = threading.Event()
+    retry = EndpointScorer("http://127.0.0.1:1", "toy", backoff=1000)._retries(stop)
+    retry = retry.increment("POST", "/", error=urllib3.exceptions.ProtocolError())
+    stop.set()
+    with pytest.raises(CourseError, match="stopped"):
+        retry.sleep()
 
 
 def test_a_slow_answer_is_tried_again(server: Server, scorer: Any, tmp_path: Path) -> None:
@@ -461,14 +496,14 @@ def test_a_token_that_is_no_text_is_an_error(token: Any) -> None:
     entries = [{"token": " 0", "logprob": -1.0}, {"token": token, "logprob": -2.0}]
     content = [{"token": " 0", "logprob": -1.0, "top_logprobs": entries}]
     with pytest.raises(CourseError, match="another shape"):
-        _next_tokens({"logprobs": {"content": content}})
+        next_tokens({"logprobs": {"content": content}})
 
 
 @pytest.mark.parametrize("twins", [[-1, -5], [-5, -1], [-5.0, -1], [-1, -5.0]])
 def test_of_two_whole_numbers_for_one_text_the_larger_counts(twins: list[float]) -> None:
     entries = [{"token": " 0", "logprob": value} for value in twins]
     content = [{"token": " 0", "logprob": -1, "top_logprobs": entries}]
-    assert _next_tokens({"logprobs": {"content": content}})[" 0"] == -1
+    assert next_tokens({"logprobs": {"content": content}})[" 0"] == -1
 
 
 @pytest.mark.parametrize("values", [[None, -1.0], ["x", "y"], [float("nan"), -1.0], [-1.0, float("-inf")]])

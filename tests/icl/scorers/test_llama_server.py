@@ -19,7 +19,7 @@ import requests
 from course_lib.errors import CourseError
 from course_lib.icl.prompting import DemonstrationPrompt, InstanceTemplate
 from course_lib.icl.scorers.endpoint import EndpointScorer
-from course_lib.icl.scorers.local import PrefixCachedScorer
+from course_lib.icl.scorers.prefix_cached import PrefixCachedScorer
 from course_lib.models import ModelAndTokenizer, load_language_model
 from course_lib.prompts.verbalizers import Verbalizer, text_ids
 from course_lib.texts import load_texts, sample_texts, with_binary_labels

@@ -17,9 +17,9 @@ from transformers import PreTrainedTokenizerFast
 
 from course_lib.errors import CourseError
 from course_lib.icl.prompting import DemonstrationPrompt, InstanceTemplate
-from course_lib.icl.scorers import local as scoring
-from course_lib.icl.scorers import shared_prefix
-from course_lib.icl.scorers.local import NaiveScorer, PrefixCachedScorer
+from course_lib.icl.scorers import prefix_cached, reading, shared_prefix
+from course_lib.icl.scorers.naive import NaiveScorer
+from course_lib.icl.scorers.prefix_cached import PrefixCachedScorer
 from course_lib.models import ModelAndTokenizer, load_language_model
 from course_lib.prompts.verbalizers import Verbalizer, text_ids
 from course_lib.texts import load_texts
@@ -109,8 +109,8 @@ texts = st.text(_ALPHABET + " ", max_size=25)
 
 
 def _shares(prefix: str, items: list[str], words: list[str]) -> bool:
-    rows = scoring.label_rows(tiny_tokenizer(), prefix, items, words)
-    return bool(scoring.shared_prefix(tiny_tokenizer(), prefix, rows))
+    rows = reading.label_rows(tiny_tokenizer(), prefix, items, words)
+    return bool(prefix_cached.shared_prefix(tiny_tokenizer(), prefix, rows))
 
 
 @pytest.mark.parametrize("architecture", SHARING)
@@ -172,14 +172,14 @@ def test_keys_of_the_prefix_are_held_once_and_computed_once(monkeypatch: pytest.
     model, tokenizer = tiny_model("Llama"), tiny_tokenizer()
     scorer = PrefixCachedScorer(model, tokenizer, batch_size=5)
     held: list[tuple[int, ...]] = []
-    compute = scoring.compute_prefix
+    compute = prefix_cached.compute_prefix
 
     def watched(model: Any, ids: list[int]) -> Any:
         cache = compute(model, ids)
         held.extend(key.shape for key, _ in cache.layers.values() if len(ids) > 10)
         return cache
 
-    monkeypatch.setattr(scoring, "compute_prefix", watched)
+    monkeypatch.setattr(prefix_cached, "compute_prefix", watched)
     lengths: list[tuple[int, ...]] = []
     hook = model.model.embed_tokens.register_forward_hook(lambda _, ids, __: lengths.append(ids[0].shape))
     scorer.log_probabilities(PREFIX, ITEMS[:3], WORDS, progress=False)
@@ -387,9 +387,9 @@ def test_only_the_labels_positions_reach_the_output_layer() -> None:
 
 def test_labels_that_share_their_first_tokens_share_a_row() -> None:
     tokenizer = tiny_tokenizer()
-    assert len(scoring.label_rows(tokenizer, PREFIX, ITEMS, [" 0", " 1"]).ids) == len(ITEMS)
-    assert len(scoring.label_rows(tokenizer, PREFIX, ITEMS, [" dd", " de"]).ids) == len(ITEMS)
-    assert len(scoring.label_rows(tokenizer, PREFIX, ITEMS, [" cc", " dd"]).ids) == 2 * len(ITEMS)
+    assert len(reading.label_rows(tokenizer, PREFIX, ITEMS, [" 0", " 1"]).ids) == len(ITEMS)
+    assert len(reading.label_rows(tokenizer, PREFIX, ITEMS, [" dd", " de"]).ids) == len(ITEMS)
+    assert len(reading.label_rows(tokenizer, PREFIX, ITEMS, [" cc", " dd"]).ids) == 2 * len(ITEMS)
 
 
 def test_the_model_is_left_as_it_was() -> None:

@@ -9,10 +9,19 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from course_lib.icl import bias, calibration, hypotheses, invariance, prompting, underspecified
+from course_lib.icl import (
+    bias,
+    calibration,
+    drawing,
+    features,
+    hypotheses,
+    invariance,
+    prompting,
+    underspecified,
+)
 from course_lib.icl.experiments import conditions, effects, pairs, tables
 from course_lib.icl.experiments import context_size as accuracy
-from course_lib.icl.interventions import explanations, find_intervention, instruction, interventions
+from course_lib.icl.interventions import all_interventions, explanations, find_intervention, instruction
 from course_lib.runs import load_published
 from tests.reliability import _wrong_values as wrong
 from tests.reliability.fuzz import Call
@@ -101,8 +110,8 @@ def calls() -> list[Call]:
 def _hypothesis_calls() -> list[Call]:
     two = {"one": wrong.name, "zero": wrong.name, "name": wrong.text}
     return [
-        Call(hypotheses.words_of, lambda: {"text": "It isn't."}, {"text": wrong.text}),
-        Call(hypotheses.content_words, lambda: {"text": "the king"}, {"text": wrong.text}),
+        Call(features.words_of, lambda: {"text": "It isn't."}, {"text": wrong.text}),
+        Call(features.content_words, lambda: {"text": "the king"}, {"text": wrong.text}),
         Call(
             hypotheses.domain_hypothesis,
             lambda: {"one": "movie", "zero": "product", "name": "mine"},
@@ -113,10 +122,15 @@ def _hypothesis_calls() -> list[Call]:
             lambda: {"one": "fiction", "zero": "government", "name": "mine"},
             two,
         ),
-        Call(hypotheses.find_hypothesis, lambda: {"name": "sentiment"}, {"name": wrong.name}),
+        Call(hypotheses.find_hypothesis, lambda: {"hypothesis": "sentiment"}, {"hypothesis": wrong.name}),
+        Call(
+            hypotheses.column_hypothesis,
+            lambda: {"column": "is_question", "task": "sentiment"},
+            {"column": wrong.name, "task": wrong.name},
+        ),
         Call(hypotheses.competitors, lambda: {"h1": "sentiment"}, {"h1": wrong.name}),
         Call(
-            hypotheses.label_texts,
+            drawing.label_texts,
             lambda: {"texts": texts(), "hypothesis": SHORT},
             {"texts": TEXTS, "hypothesis": wrong.thing},
         ),
@@ -149,7 +163,7 @@ def _intervention_calls() -> list[Call]:
             {"kind": wrong.name, "direction": wrong.name, **two},
         ),
         Call(
-            interventions,
+            all_interventions,
             lambda: {"h1": SENTIMENT, "h2": SHORT, "labels": ("0", "1")},
             two,
         ),
@@ -160,7 +174,6 @@ def _calibration_calls() -> list[Call]:
     probabilities = np.log([[0.3, 0.7], [0.6, 0.4]])
     shown = wrong.numbers(num_dims=2, least_size=0)
     some = wrong.numbers(num_dims=2)
-    sets = wrong.list_of(wrong.labels(2))
     return [
         Call(
             calibration.decide,
@@ -196,23 +209,6 @@ def _calibration_calls() -> list[Call]:
             bias.h_accuracy,
             lambda: {"predictions": [0, 1, 1], "hypothesis_labels": [0, 0, 1]},
             {"predictions": wrong.labels(2), "hypothesis_labels": wrong.labels(2)},
-        ),
-        Call(
-            bias.feature_bias,
-            lambda: {
-                "predictions": [[0, 1, 1], [1, 0]],
-                "h1_labels": [[0, 0, 1], [1, 1]],
-                "h2_labels": [[1, 1, 0], [0, 0]],
-                "num_ties": 1,
-                "seed": 0,
-            },
-            {
-                "predictions": sets,
-                "h1_labels": sets,
-                "h2_labels": sets,
-                "num_ties": wrong.count(least=0, most=5),
-                "seed": wrong.seed,
-            },
         ),
     ]
 

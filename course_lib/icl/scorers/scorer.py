@@ -1,0 +1,28 @@
+"""What every scorer can do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+
+class Scorer(Protocol):
+    """What every scorer can do."""
+
+    def log_probabilities(
+        self, prefix: str, items: Sequence[str], continuations: Sequence[str], progress: bool = True
+    ) -> np.ndarray:
+        """Computes the natural log of the probability of each label's whole continuation.
+
+        Args:
+            prefix: the text that all prompts begin with; may be empty.
+            items: the rest of each prompt, up to the label word.
+            continuations: what follows for each label, with its leading space where there is one.
+            progress: whether to show a progress bar.
+
+        Returns:
+            float32 [n, num_labels].
+        """
+        ...
