@@ -13,7 +13,7 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "context.num_timed": (2, 8, 64),
     # lessons 08 and 09: pairs of features over demonstration sets; the paper's sets have up to 1,200 items
     "bias.num_sets": (1, 4, 10),
-    "bias.num_items": (8, 30, 120),
+    "bias.num_items": (4, 30, 120),
     "bias.paper_sets": (1, 1, 3),
     "bias.paper_items": (8, 40, 1200),
     "bias.search_sets": (2, 2, 5),
@@ -21,5 +21,5 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "bias.steady_sets": (2, 2, 6),
     "bias.steady_items": (8, 20, 60),
     "intervention.num_sets": (1, 2, 10),
-    "intervention.num_items": (8, 20, 40),
+    "intervention.num_items": (4, 20, 40),
 }

@@ -18,7 +18,8 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "fewshot.search_seeds": ((100,), (100,), (100,)),
     "fewshot.seeds": ((0,), (0,), (0, 1, 2, 3, 4)),
     "fewshot.num_updates": (2, 30, 60),
-    "fewshot.batch_size": (8, 8, 8),
+    "fewshot.batch_size": (4, 8, 8),
+    "fewshot.num_development": (8, 32, 32),
     "fewshot.num_test": (8, 60, 200),
     "fewshot.train_sizes": ((8,), (8, 32), (8, 32, 128, 512)),
     "fewshot.size_seeds": ((0,), (0,), (0, 1)),
@@ -29,6 +30,6 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     ),
     # lesson 05: the pilot findings, and its runs with much data
     "pilot.seeds": ((0,), (0,), (0, 1, 2)),
-    "pilot.num_full": (16, 128, 512),
+    "pilot.num_full": (8, 128, 512),
     "pilot.full_updates": (2, 40, 120),
 }

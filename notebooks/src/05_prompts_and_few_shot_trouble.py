@@ -149,7 +149,7 @@ print(f"{len(written)} characters, {len(tokenizer(written).input_ids)} tokens of
 # %%
 variants = ppt.pilot_variants(profile.size("pilot.num_full"), profile.size("pilot.full_updates"))
 chosen = [variant for variant in variants if variant.name in ("bad/good", "no/yes", "good/bad")]
-sizes = {name: profile.size(f"fewshot.{name}") for name in ("num_updates", "batch_size", "num_test")}
+sizes = {name: profile.size(f"fewshot.{name}") for name in ("num_updates", "batch_size", "num_development", "num_test")}
 live = [
     ppt.pilot_run(
         variant.method, 0, 5e-3, variant.options, **sizes, loaded=language_model, progress=True

@@ -212,7 +212,7 @@ plotting.show(
 # **Predict before you run.** In lesson 05 the soft prompt alone reached about .69. Where will the pre-trained one end?
 
 # %%
-sizes = {name: profile.size(f"fewshot.{name}") for name in ("num_updates", "batch_size", "num_test")}
+sizes = {name: profile.size(f"fewshot.{name}") for name in ("num_updates", "batch_size", "num_development", "num_test")}
 tuned = [
     ppt.few_shot_run(
         "movie", method, 0, learning_rate=5e-3, **sizes, loaded=language_model, progress=True
