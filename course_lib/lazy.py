@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 
-def lazy_face(
-    package: str, shown: str | Mapping[str, Sequence[str]]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+def lazy_face(package: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Make a package's `__getattr__`, `__dir__` and `__all__`, so that importing the package imports no module.
 
     Type checkers and editors do not see what is loaded so: the package's file imports the names for these too, and
@@ -20,9 +18,7 @@ def lazy_face(
 
     Args:
         package: the package's `__name__`.
-        shown: the package's `__file__`, whose imports for type checkers name the names and their modules; or the names
-            by module: "trainer" is a module of the package, "experiments.toy" one of a package in it, and what begins
-            with "course_lib." a module elsewhere.
+        file: the package's `__file__`, whose imports for type checkers say which names it shows, and of which modules.
 
     Returns:
         The three, in this order.
@@ -35,19 +31,13 @@ def lazy_face(
             __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)
         ```
     """
-    held = (
-        shown
-        if isinstance(shown, Mapping)
-        else names_for_type_checkers(ast.parse(Path(shown).read_text("utf-8")))
-    )
+    held = names_for_type_checkers(ast.parse(Path(file).read_text("utf-8")))
     modules = {name: module for module, names in held.items() for name in names}
 
     def load(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = modules[name]
-        is_elsewhere = module.startswith("course_lib.")
-        return getattr(import_module(module if is_elsewhere else f"{package}.{module}"), name)
+        return getattr(import_module(modules[name]), name)
 
     def list_names() -> list[str]:
         return sorted({*vars(sys.modules[package]), *modules})

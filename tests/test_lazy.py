@@ -11,11 +11,17 @@ from types import ModuleType
 import pytest
 
 FACE = """
+from typing import TYPE_CHECKING
+
 from course_lib.lazy import lazy_face
 
-__getattr__, __dir__, __all__ = lazy_face(
-    __name__, {"red": ["apple", "cherry"], "inner.green": ["pear"], "course_lib.errors": ["CourseError"]}
-)
+if TYPE_CHECKING:
+    from course_lib.errors import CourseError as CourseError
+    from fruit.inner.green import pear as pear
+    from fruit.red import apple as apple
+    from fruit.red import cherry as cherry
+else:
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)
 """
 
 

@@ -49,39 +49,4 @@ if TYPE_CHECKING:
     from course_lib.icl.underspecified import underspecified_split as underspecified_split
     from course_lib.prompts.verbalizers import Verbalizer as Verbalizer
 else:
-    __getattr__, __dir__, __all__ = lazy_face(
-        __name__,
-        {
-            "bias": ["h_accuracy"],
-            "calibration": ["content_free_rows", "contextual_scores", "decide"],
-            "drawing": ["label_texts"],
-            "experiments.conditions": ["choose_condition", "condition_table", "split_rows", "sweep"],
-            "experiments.context_size": ["context_run", "context_table"],
-            "experiments.effects": [
-                "intended_change",
-                "intervention_effects",
-                "published_baselines",
-                "published_effects",
-                "steering",
-            ],
-            "experiments.embedded": ["bias_run", "intervention_sweep"],
-            "experiments.measuring": ["measure_set"],
-            "experiments.pairs": ["measure_pair"],
-            "experiments.pooling": ["bias_texts", "pool_texts"],
-            "experiments.tables": ["bias_table", "compare_models", "feature_table"],
-            "hypotheses": ["HYPOTHESES", "Hypothesis", "find_hypothesis"],
-            "interventions": ["all_interventions"],
-            "invariance": ["invariance_table"],
-            "prompting": ["DemonstrationPrompt", "InstanceTemplate", "prompt_for", "prompt_ids"],
-            "scorers.endpoint": ["EndpointScorer"],
-            "scorers.naive": ["NaiveScorer"],
-            "scorers.prefix_cached": ["PrefixCachedScorer", "find_scorer"],
-            "underspecified": [
-                "UnderspecifiedPool",
-                "cell_counts",
-                "disambiguating_demonstrations",
-                "underspecified_split",
-            ],
-            "course_lib.prompts.verbalizers": ["Verbalizer"],
-        },
-    )
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -40,38 +40,4 @@ if TYPE_CHECKING:
     from course_lib.ppt.user_texts import predict_texts as predict_texts
     from course_lib.ppt.user_texts import tune_prompt as tune_prompt
 else:
-    __getattr__, __dir__, __all__ = lazy_face(
-        __name__,
-        {
-            "examples": ["PromptExample", "write_examples"],
-            "fewshot.methods": ["METHODS"],
-            "fewshot.pilot": ["pilot_differences", "pilot_rows", "pilot_run", "pilot_variants"],
-            "fewshot.run": ["few_shot_run"],
-            "fewshot.tables": ["few_shot_table"],
-            "fewshot.tasks": ["FEW_SHOT_TASKS"],
-            "label_scoring": ["label_loss", "label_scores", "make_label_batch"],
-            "patterns": ["Pattern"],
-            "pretraining.examples": [
-                "build_cls_examples",
-                "build_nsp_examples",
-                "build_nss_examples",
-                "build_unified_examples",
-            ],
-            "pretraining.shipped": ["shipped_folder", "shipped_training"],
-            "pretraining.tasks": [
-                "PRETRAINING_TASKS",
-                "find_pattern",
-                "pretraining_examples",
-                "pretraining_rows",
-            ],
-            "soft_prompt": ["SoftPrompt", "initialise", "load_soft_prompt"],
-            "training": [
-                "PromptTrainingResult",
-                "PromptTrainingSettings",
-                "evaluate_prompt",
-                "pretrain_prompt",
-                "train_prompt",
-            ],
-            "user_texts": ["predict_texts", "tune_prompt"],
-        },
-    )
+    __getattr__, __dir__, __all__ = lazy_face(__name__, __file__)
