@@ -192,14 +192,28 @@ class EndpointScorer:
         stop = threading.Event()
         bar = tqdm(total=total, initial=total - len(todo), desc="endpoint", disable=not progress, unit="item")
         with bar, ThreadPoolExecutor(self.num_threads) as pool:
-            keys = {pool.submit(self._score, prompt, words, stop): key for key, prompt in todo.items()}
+            keys = {
+                pool.submit(self._score_or_stop, prompt, words, stop): key for key, prompt in todo.items()
+            }
             try:
                 for future in as_completed(keys):
+                    if isinstance(future.exception(), _RunStoppedError):
+                        continue  # the trouble that stopped it comes too
                     yield keys[future], future.result()
                     bar.update()
             finally:
-                stop.set()  # ends the waits between retries
+                stop.set()
                 pool.shutdown(cancel_futures=True)
+
+    def _score_or_stop(self, prompt: str, words: tuple[str, ...], stop: threading.Event) -> list[float]:
+        """Scores a prompt; an error ends the run at once, before the next request and within waits."""
+        if stop.is_set():
+            raise _RunStoppedError
+        try:
+            return self._score(prompt, words, stop)
+        except BaseException:
+            stop.set()
+            raise
 
     def _score(self, prompt: str, words: tuple[str, ...], stop: threading.Event) -> list[float]:
         if self.echo:
@@ -307,6 +321,10 @@ class EndpointScorer:
             ) from error
 
 
+class _RunStoppedError(Exception):
+    """Another request of the run has failed, or the run was broken off."""
+
+
 class _StoppableRetry(Retry):
     """urllib3's retries, which wait from the first one on, never longer than a minute, and end with the run."""
 
@@ -336,8 +354,8 @@ class _StoppableRetry(Retry):
         """Waits as long as the server asks for, at least the backoff.
 
         Raises:
-            CourseError: the run has stopped.
+            _RunStoppedError: it has ended.
         """
         asked = self.get_retry_after(response) if response is not None else None
         if self.stop.wait(min(max(asked or 0.0, self.get_backoff_time()), _LONGEST_WAIT)):
-            raise CourseError("The run has stopped.")
+            raise _RunStoppedError

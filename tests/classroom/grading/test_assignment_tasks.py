@@ -398,7 +398,7 @@ A3_FORMS = [
 
 @pytest.mark.parametrize(("task", "variant"), A3_FORMS)
 def test_an_example_of_a3_gives_the_value_that_its_text_shows(task: Task, variant: Variant) -> None:
-    shown = ast.literal_eval(variant.texts[f"{task.function}.value"])
+    shown = ast.literal_eval(variant.texts["value"])
     exercise, example = solved_cells("a3", task, variant)
     *lines, call = ast.parse(example).body
     assert isinstance(call, ast.Expr)
@@ -580,7 +580,7 @@ def chosen_among(
         candidates_of: gives them for the slope of the loss on some examples, the start, and these examples.
         sets: where the examples stand among the arguments; those for training if nothing is said.
     """
-    texts = {key.partition(".")[2]: text for key, text in variant.texts.items()}
+    texts = variant.texts
 
     def tune(*arguments: Any) -> dict[str, Any]:
         weights, output, start = arguments[:3]
@@ -828,7 +828,7 @@ def planned_with(
     variant: Variant, variances: Variances, reported: Variances, items: Any
 ) -> Callable[..., Any]:
     """Give a solution that plans with some variances b and w and reports with others."""
-    cost = variant.texts["plan_measurement.code"]
+    cost = variant.texts["code"]
 
     def plan(agrees: Any, prefix_tokens: int, item_tokens: int, budget: int) -> dict[str, Any]:
         tokens = eval(cost, {"n": items, "prefix_tokens": prefix_tokens, "item_tokens": item_tokens})

@@ -18,7 +18,7 @@ import urllib3
 
 from course_lib.errors import CourseError
 from course_lib.icl.scorers.completions import next_tokens
-from course_lib.icl.scorers.endpoint import PROBE, EndpointScorer
+from course_lib.icl.scorers.endpoint import PROBE, EndpointScorer, _RunStoppedError
 
 PREFIX = "Input: dull Label: 0\n\nInput: great Label: 1"
 ITEMS = [f"\n\nInput: film {number} Label:" for number in range(6)]
@@ -261,7 +261,7 @@ def test_a_run_that_ends_does_not_wait_for_its_retries() -> None:
     retry = EndpointScorer("http://127.0.0.1:1", "toy", backoff=1000)._retries(stop)
     retry = retry.increment("POST", "/", error=urllib3.exceptions.ProtocolError())
     stop.set()
-    with pytest.raises(CourseError, match="stopped"):
+    with pytest.raises(_RunStoppedError):
         retry.sleep()
 
 
@@ -307,7 +307,7 @@ def test_a_run_that_broke_goes_on_and_scores_no_item_twice(server: Server, score
     with pytest.raises(CourseError, match="400"):
         score(scorer(num_threads=1))
     asked = [body["prompt"] for body in server.requests]
-    assert len(asked) < len(ITEMS)
+    assert len(asked) == 4
     server.requests.clear()
     np.testing.assert_allclose(score(scorer(num_threads=1)), expected(), atol=1e-5)
     finished = set(asked[:3])
