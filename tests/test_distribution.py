@@ -65,6 +65,7 @@ def source_of(function: Callable[..., Any]) -> str:
     """Give the path, in the repository, of the file that a function stands in."""
     while isinstance(function, functools.partial):
         function = function.func
+    function = inspect.unwrap(function)
     return Path(inspect.getfile(function)).resolve().relative_to(ROOT).as_posix()
 
 

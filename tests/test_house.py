@@ -108,7 +108,7 @@ def face_modules(tree: ast.Module) -> dict[str, str]:
 def violations(package: Path) -> list[str]:
     """Say each import that breaks the layers, lazy ones and those of type checkers included."""
     found = []
-    for name, (path, tree) in parsed(package).items():
+    for path, tree in parsed(package).values():
         part = path.relative_to(package).with_suffix("").parts[0]
         nodes = (node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom)))
         names = [f"{stem}.{one}".split(".") for node in nodes for stem, one in imported(node, path, package)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -49,6 +50,7 @@ def with_last(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         name: what the learner's function calls it.
     """
 
+    @functools.wraps(function)
     def named(**case: Any) -> Any:
         return function(last=case.pop(name), **case)
 
