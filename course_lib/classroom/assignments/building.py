@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -50,7 +49,6 @@ def with_last(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         name: what the learner's function calls it.
     """
 
-    @functools.wraps(function)
     def named(**case: Any) -> Any:
         return function(last=case.pop(name), **case)
 
