@@ -126,7 +126,7 @@ def _hypothesis_calls() -> list[Call]:
         Call(
             hypotheses.column_hypothesis,
             lambda: {"column": "is_question", "task": "sentiment"},
-            {"column": wrong.name, "task": wrong.name},
+            {"column": wrong.text, "task": wrong.text},
         ),
         Call(hypotheses.competitors, lambda: {"h1": "sentiment"}, {"h1": wrong.name}),
         Call(
