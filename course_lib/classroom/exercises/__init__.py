@@ -1,7 +1,7 @@
 """Instant checks: hand in a function or an answer, and see at once what differs.
 
 Example:
-    >>> from course_lib import exercises
+    >>> from course_lib.classroom import exercises
     >>> def parameter_ratio(num_parameters, num_examples):
     ...     return num_parameters / num_examples
     >>> exercises.check("01.parameter_ratio", parameter_ratio)

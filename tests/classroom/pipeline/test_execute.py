@@ -102,7 +102,7 @@ def test_the_kernel_is_this_interpreter_in_the_notebooks_folder(make_course) -> 
 
 def test_a_headless_run_is_nobodys_progress(make_course, monkeypatch: pytest.MonkeyPatch) -> None:
     code = """
-from course_lib import exercises
+from course_lib.classroom import exercises
 from course_lib.classroom.pipeline import headline
 passed = exercises.check("01.parameter_ratio", lambda p, n: p / n).passed
 headline(f"{passed}, {exercises.progress().summary}")
