@@ -18,8 +18,10 @@ import pytest
 
 from course_lib import __version__
 from course_lib.classroom.assignments.assignment import assignment_names, load_assignment
+from tests import an_engineers_use
 
 ROOT = Path(__file__).parents[1]
+USE = ROOT / "tests" / "an_engineers_use.py"
 ASSIGNMENTS = "course_lib/classroom/assignments"
 
 
@@ -133,3 +135,27 @@ def test_grading_needs_a_checkout(command: tuple[str, ...], unpacked: Path, tmp_
     assert "Clone the course's repository" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def types_of(file: Path, unpacked: Path) -> str:
+    """Give what mypy says of a file, strictly, that imports the library of the wheel."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--config-file=", str(file)],
+        cwd=unpacked, env={**os.environ, "MYPYPATH": str(unpacked)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+def test_an_engineer_s_use_is_typed_against_the_wheel(unpacked: Path) -> None:
+    assert types_of(USE, unpacked) == "Success: no issues found in 1 source file\n"
+
+
+def test_a_planted_fault_of_that_use_is_found(unpacked: Path, tmp_path: Path) -> None:
+    planted = tmp_path / "use.py"
+    planted.write_text(USE.read_text().replace("sample_vocab", "sampled_vocabulary"))
+    assert "sampled_vocabulary" in types_of(planted, unpacked)
+
+
+def test_an_engineer_s_use_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    an_engineers_use.main(str(tmp_path))
+    assert "soft prompt: 4" in capsys.readouterr().out
