@@ -495,3 +495,12 @@ def test_an_annotation_carries_its_check() -> None:
 def test_a_check_of_an_annotation_refuses(call: Callable[[], Any], said: str) -> None:
     with pytest.raises(CourseError, match=said):
         call()
+
+
+def test_half_a_character_is_no_text() -> None:
+    """Tokenizers and files end in a bare UnicodeEncodeError or TypeError on it."""
+    with pytest.raises(CourseError, match="must be a text"):
+        check_text("prompt", "a\ud800b")
+    with pytest.raises(CourseError, match="the one at 1 is no text"):
+        check_texts("texts", ["가 🙂", "\ud800"])
+    assert check_text("prompt", "가 🙂") == "가 🙂"

@@ -62,7 +62,7 @@ def border(**checks: Check) -> Callable[[Callable[Parameters, Result]], Callable
     return decorate
 
 
-def check_fields(instance: object, **checks: Check) -> None:
+def check_fields(instance: object, /, **checks: Check) -> None:
     """Check the fields of a dataclass, in its `__post_init__`; they stay as they were given.
 
     Args:

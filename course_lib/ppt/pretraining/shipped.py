@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.checks.values import check_choice, check_count
+from course_lib.checks.calls import border
+from course_lib.checks.values import check_choice, check_count, check_path
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_folder, data_folder
 from course_lib.models.fingerprint import model_name
@@ -269,6 +270,7 @@ def _training_record(
     }
 
 
+@border(folder=check_path)
 def read_training(folder: Path) -> dict[str, Any]:
     """Read how a prompt was trained.
 
@@ -315,6 +317,7 @@ def shipped_training(task: str) -> dict[str, Any]:
     return read_training(shipped_folder(task))
 
 
+@border(folder=check_path)
 def prompt_version(folder: Path) -> str:
     """Return the first digits of the SHA-256 of a pre-trained prompt, for the record of a run.
 
