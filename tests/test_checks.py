@@ -487,6 +487,7 @@ def test_an_annotation_carries_its_check() -> None:
         (lambda: _annotated(1, -1), "A seed is a whole number"),
         (lambda: _annotated(1, radii=[1.0, 0.0]), r"radii\[1\] must be a finite number above 0"),
         (lambda: _annotated(1, radii=2.0), "radii must be a list"),
+        (lambda: _annotated(1, radii=list), "radii must be a list"),  # type: ignore[arg-type]
         (lambda: _annotated(1, share=1), "share must be"),
         (lambda: _Settings(-0.1), "weight must be a finite number of at least 0"),
         (lambda: _Settings(0.1, 2.5), "A seed is a whole number"),

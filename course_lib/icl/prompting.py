@@ -303,7 +303,11 @@ class DemonstrationPrompt:
 an_intervention = of_type("course_lib.icl.interventions.Intervention")
 
 
-@border(intervention=optional(an_intervention), template=optional(a_template))
+@border(
+    task=partial(check_text, empty_ok=False),
+    intervention=optional(an_intervention),
+    template=optional(a_template),
+)
 def prompt_for(
     task: str, intervention: Intervention | None = None, template: InstanceTemplate | None = None
 ) -> DemonstrationPrompt:

@@ -106,7 +106,7 @@ def bias_texts(h1: Hypothesis | str, h2: Hypothesis | str | None = None) -> Data
     Raises:
         CourseError: an unknown hypothesis; hypotheses of two tasks; a task whose texts are on the hub only.
     """
-    given = [find_hypothesis(one) for one in (h1, h2) if one is not None]
+    given = [find_hypothesis(one) for one in ((h1,) if h2 is None else (h1, h2))]
     names, task = {one.name for one in given}, given[0].task
     if any(one.task != task for one in given):
         raise CourseError("A pair of hypotheses is of one task.", given=tuple(one.name for one in given))

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.checks.calls import border
-from course_lib.checks.values import check_choice, check_count, check_path
+from course_lib.checks.calls import border, each
+from course_lib.checks.values import check_choice, check_count, check_path, check_text
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_folder, data_folder
 from course_lib.models.fingerprint import model_name
@@ -39,6 +39,8 @@ TRAINING_FILE = "training.json"
 PROMPT_KINDS: tuple[Kind, ...] = ("hybrid", "soft")
 # Initialisations that are drawn at random.
 DRAWN: tuple[Initialisation, ...] = ("random", "sample_vocab")
+
+_kinds = each(check_text, least=0)
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class ShippedSettings:
 
     def __post_init__(self) -> None:
         # JSON gives a list
-        object.__setattr__(self, "kinds", tuple(self.kinds))
+        object.__setattr__(self, "kinds", tuple(_kinds("kinds", self.kinds)))
 
     def check(self) -> None:
         """Refuse sizes and names that no training could have.

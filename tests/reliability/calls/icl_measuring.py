@@ -300,11 +300,18 @@ def _measure_calls() -> list[Call]:
                 "intervention": steering(),
                 "template": prompting.InstanceTemplate(),
             },
+            # with a template of its own, a task may have any name
             {
-                "task": wrong.name,
+                "task": wrong.filled_text,
                 "intervention": wrong.optional(wrong.thing),
                 "template": wrong.optional(wrong.thing),
             },
+        ),
+        Call(
+            prompting.prompt_for,
+            lambda: {"task": "sentiment"},
+            {"task": wrong.name},
+            setting="the task's own template",
         ),
         Call(
             measuring.measure_split,

@@ -306,7 +306,13 @@ def _shipped_calls() -> list[Call]:
         ),
         Call(
             shipped.pretrain_task,
-            lambda: {"task": "pair", "folder": "/proc/nowhere/prompt", "num_steps": 1, "progress": False},
+            lambda: {
+                "task": "pair",
+                "folder": "/proc/nowhere/prompt",
+                "num_steps": 1,
+                "kinds": ["hybrid"],
+                "progress": False,
+            },
             {
                 "task": TASK,
                 "folder": wrong.optional(wrong.path),
