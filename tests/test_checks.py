@@ -487,6 +487,7 @@ def test_an_annotation_carries_its_check() -> None:
         (lambda: _annotated(1, -1), "A seed is a whole number"),
         (lambda: _annotated(1, radii=[1.0, 0.0]), r"radii\[1\] must be a finite number above 0"),
         (lambda: _annotated(1, radii=2.0), "radii must be a list"),
+        (lambda: _annotated(1, radii=list), "radii must be a list"),  # type: ignore[arg-type]
         (lambda: _annotated(1, share=1), "share must be"),
         (lambda: _Settings(-0.1), "weight must be a finite number of at least 0"),
         (lambda: _Settings(0.1, 2.5), "A seed is a whole number"),
@@ -495,3 +496,12 @@ def test_an_annotation_carries_its_check() -> None:
 def test_a_check_of_an_annotation_refuses(call: Callable[[], Any], said: str) -> None:
     with pytest.raises(CourseError, match=said):
         call()
+
+
+def test_half_a_character_is_no_text() -> None:
+    """Tokenizers and files end in a bare UnicodeEncodeError or TypeError on it."""
+    with pytest.raises(CourseError, match="must be a text"):
+        check_text("prompt", "a\ud800b")
+    with pytest.raises(CourseError, match="the one at 1 is no text"):
+        check_texts("texts", ["가 🙂", "\ud800"])
+    assert check_text("prompt", "가 🙂") == "가 🙂"

@@ -62,7 +62,7 @@ def border(**checks: Check) -> Callable[[Callable[Parameters, Result]], Callable
     return decorate
 
 
-def check_fields(instance: object, **checks: Check) -> None:
+def check_fields(instance: object, /, **checks: Check) -> None:
     """Check the fields of a dataclass, in its `__post_init__`; they stay as they were given.
 
     Args:
@@ -120,7 +120,7 @@ def each(check: Check, *, least: int = 1) -> Check:
     """
 
     def checked(name: str, values: Any) -> list[Any]:
-        if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
+        if isinstance(values, (str, bytes, Mapping, type)) or not hasattr(values, "__iter__"):
             raise CourseError(f"{name} must be a list.", given=shown(values))
         found = [check(f"{name}[{place}]", value) for place, value in enumerate(values)]
         if len(found) < least:

@@ -31,9 +31,9 @@ def check_text(name: str, value: Any, *, empty_ok: bool = True) -> str:
     """Return a text.
 
     Raises:
-        CourseError: it is no str, or empty where it may not be.
+        CourseError: it is no str, holds half a character (a lone surrogate), or is empty where it may not be.
     """
-    if not isinstance(value, str):
+    if not _is_text(value):
         raise CourseError(f"{name} must be a text.", given=shown(value))
     if not (value or empty_ok):
         raise CourseError(f"{name} must not be empty.", given=value)
@@ -203,6 +203,14 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def _is_text(value: Any) -> bool:
+    """Return whether it is a text of whole characters: half of one has no bytes, and no tokenizer or file takes it."""
+    try:
+        return isinstance(value, str) and (value.isascii() or bool(value.encode()))
+    except UnicodeEncodeError:
+        return False
+
+
 def _is_real(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
@@ -276,8 +284,8 @@ def check_texts(name: str, texts: Any, *, least: int = 1, empty_ok: bool = True)
     if len(found) < least:
         raise CourseError(f"{name} must hold at least {least}.", given=f"{len(found)} texts")
     for place, text in enumerate(found):
-        if not isinstance(text, str) or not (text or empty_ok):
-            what = "empty" if isinstance(text, str) else "no text"
+        if not _is_text(text) or not (text or empty_ok):
+            what = "empty" if text == "" else "no text"
             raise CourseError(f"{name} must be texts; the one at {place} is {what}.", given=shown(text))
     return found
 

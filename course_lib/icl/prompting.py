@@ -8,22 +8,38 @@ between a word and a line break is one that the tokenizer makes itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from numbers import Integral
+from functools import cached_property, partial
+from numbers import Real
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks import check_choice
+from course_lib.checks import (
+    Count,
+    Flag,
+    Text,
+    border,
+    check_choice,
+    check_count,
+    check_fields,
+    check_mapping,
+    check_text,
+    check_texts,
+    each,
+    of_type,
+    optional,
+)
 from course_lib.errors import CourseError
 from course_lib.icl.interventions import LABELS, Intervention
 from course_lib.models.context import refuse_too_long
 from course_lib.prompts.templates import Template
-from course_lib.prompts.verbalizers import Verbalizer, shared_length, text_ids
+from course_lib.prompts.verbalizers import Verbalizer, a_tokenizer, shared_length, some_texts, text_ids
 
+a_row = partial(check_mapping, least=0)
 # Stands for the last user message while a chat template is filled; no text holds it.
 _PLACEHOLDER = "\ue000item\ue000"
 
@@ -47,11 +63,12 @@ class InstanceTemplate(Template):
         'Premise: It rains.\\nHypothesis: It is dry.\\nLabel:'
     """
 
-    instance: str = "Input: {text}"
-    cue: str = " Label:"
-    joint: str = " "
+    instance: Text = "Input: {text}"
+    cue: Text = " Label:"
+    joint: Text = " "
 
     def __post_init__(self) -> None:
+        check_fields(self)
         self.check_fields("Input: {text}")
         if self.cue.endswith(" "):
             raise CourseError(
@@ -65,7 +82,8 @@ class InstanceTemplate(Template):
         """The example, without its cue."""
         return self.instance
 
-    def fill(self, row: Mapping[str, Any], explanation: str | None = None) -> str:
+    @border(row=a_row)
+    def fill(self, row: Mapping[str, Any], explanation: Text | None = None) -> str:
         """Writes one example, up to its label word.
 
         Args:
@@ -73,9 +91,15 @@ class InstanceTemplate(Template):
             explanation: a sentence behind the example and before the cue.
 
         Raises:
-            CourseError: the row lacks a field, or the field holds nothing.
+            CourseError: the row lacks a field, or the field holds neither a text nor a finite number.
         """
         return self.write(row) + (f"{self.joint}{explanation}" if explanation else "") + self.cue
+
+    def field_text(self, row: Mapping[str, Any], field: str) -> str:
+        """Returns what stands in the place of a field."""
+        value = self.value(row, field)
+        is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+        return str(value) if is_number else check_text(f"The row's field {field!r}", value)
 
 
 TEMPLATES = {
@@ -99,6 +123,9 @@ class PromptIds(NamedTuple):
 
     prefix: list[int]
     items: list[list[int]]
+
+
+a_template = of_type("course_lib.icl.prompting.InstanceTemplate")
 
 
 @dataclass(frozen=True)
@@ -132,14 +159,21 @@ class DemonstrationPrompt:
 
     template: InstanceTemplate
     verbalizer: Verbalizer
-    instruction: str | None = None
+    instruction: Text | None = None
     explanations: Sequence[str] | None = None
-    separator: str = "\n\n"
-    zero_shot: bool = False
-    chat: bool = False
+    separator: Text = "\n\n"
+    zero_shot: Flag = False
+    chat: Flag = False
     tokenizer: PreTrainedTokenizerBase | None = None
 
     def __post_init__(self) -> None:
+        check_fields(
+            self,
+            template=a_template,
+            verbalizer=of_type("course_lib.prompts.verbalizers.Verbalizer"),
+            explanations=optional(check_texts),
+            tokenizer=optional(a_tokenizer),
+        )
         if self.explanations is not None and len(self.explanations) != self.verbalizer.num_labels:
             raise CourseError(
                 f"There must be one explanation for each of the {self.verbalizer.num_labels} labels.",
@@ -181,6 +215,7 @@ class DemonstrationPrompt:
             CourseError: no demonstrations, or all of one label; demonstrations in a zero-shot prompt; unequal
                 lengths; a label without a word.
         """
+        demonstrations = each(a_row, least=0)("demonstrations", demonstrations)
         labels = self._checked_labels(demonstrations, labels)
         if self.chat:
             return self._chat_parts(demonstrations, labels)[0]
@@ -208,7 +243,8 @@ class DemonstrationPrompt:
     def _checked_labels(
         self, demonstrations: Sequence[Mapping[str, Any]], labels: Sequence[int]
     ) -> list[int]:
-        labels = list(labels)
+        a_label = partial(check_count, least=0, most=self.verbalizer.num_labels - 1)
+        labels = list(each(a_label, least=0)("labels", labels))
         if len(demonstrations) != len(labels):
             raise CourseError(
                 "There must be one label for each demonstration.",
@@ -221,21 +257,13 @@ class DemonstrationPrompt:
                 given=len(labels),
                 mend="Pass none, or leave `zero_shot` out.",
             )
-        num_labels = self.verbalizer.num_labels
-        unknown = [x for x in labels if not (isinstance(x, Integral) and 0 <= x < num_labels)]
-        if unknown:
-            raise CourseError(
-                f"A demonstration's label must be from 0 to {num_labels - 1}.",
-                given=unknown[0],
-                mend="Pass indices of the label words.",
-            )
         if not self.zero_shot and len(set(labels)) < 2:
             raise CourseError(
                 "The demonstrations are of one label only." if labels else "There are no demonstrations.",
                 given=labels,
                 mend="Take demonstrations of every label, or ask for a prompt without any with zero_shot=True.",
             )
-        return [int(label) for label in labels]
+        return labels
 
     @cached_property
     def _chat_end(self) -> str:
@@ -272,6 +300,14 @@ class DemonstrationPrompt:
             ) from error
 
 
+an_intervention = of_type("course_lib.icl.interventions.Intervention")
+
+
+@border(
+    task=partial(check_text, empty_ok=False),
+    intervention=optional(an_intervention),
+    template=optional(a_template),
+)
 def prompt_for(
     task: str, intervention: Intervention | None = None, template: InstanceTemplate | None = None
 ) -> DemonstrationPrompt:
@@ -298,12 +334,13 @@ def prompt_for(
     )
 
 
+@border(tokenizer=a_tokenizer, items=some_texts)
 def prompt_ids(
     tokenizer: PreTrainedTokenizerBase,
-    prefix: str,
+    prefix: Text,
     items: Sequence[str],
     *,
-    context_length: int | None = None,
+    context_length: Count | None = None,
 ) -> PromptIds:
     """Tokenizes whole prompts, and cut them where the last shared token of the prefix ends.
 

@@ -70,7 +70,7 @@ class SingleFeatureSplit:
 
 Split = TypeVar("Split", UnderspecifiedSplit, SingleFeatureSplit)
 
-_a_pair_split = of_type("course_lib.icl.underspecified.UnderspecifiedSplit")
+a_pair_split = of_type("course_lib.icl.underspecified.UnderspecifiedSplit")
 _a_split = of_type(
     "course_lib.icl.underspecified.UnderspecifiedSplit", "course_lib.icl.underspecified.SingleFeatureSplit"
 )
@@ -296,7 +296,7 @@ def single_feature_split(
     return [pool.draw(number, seed=seed, **sizes) for number in range(num_sets)]
 
 
-@border(split=_a_pair_split, direction=a_choice(*DIRECTIONS), seed=a_seed)
+@border(split=a_pair_split, direction=a_choice(*DIRECTIONS), seed=a_seed)
 def disambiguating_demonstrations(
     split: UnderspecifiedSplit, direction: Direction, seed: int = 0
 ) -> UnderspecifiedSplit:

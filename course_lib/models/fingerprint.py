@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from course_lib.checks import a_model, border, check_text, optional
 from course_lib.locations import cache_folder
 from course_lib.models.loaded import EMBEDDED
 
@@ -50,6 +51,7 @@ class ModelFingerprint:
         return all(math.isclose(a, b, rel_tol=2**-7, abs_tol=1e-6) for a, b in pairs)
 
 
+@border(model=a_model, name=optional(check_text))
 def model_fingerprint(model: PreTrainedModel, *, name: str | None = None) -> ModelFingerprint:
     """Return what tells this language model from others.
 
@@ -93,6 +95,7 @@ def model_name(model: PreTrainedModel) -> str:
     return path.name if path.is_dir() else name
 
 
+@border(model=a_model)
 def weights_hash(model: torch.nn.Module) -> str:
     """Compute the SHA-256 of all of a model's weights and buffers, bit for bit.
 

@@ -7,12 +7,22 @@ from typing import Any
 
 import torch
 
-from course_lib.checks.values import check_texts
+from course_lib.checks import (
+    Count,
+    Text,
+    a_model_and_tokenizer,
+    border,
+    check_count,
+    check_tensor,
+    check_texts,
+)
 from course_lib.errors import CourseError
+from course_lib.models.context import find_context_length
 from course_lib.models.loaded import ModelAndTokenizer
 
 
-def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: int = 64) -> torch.Tensor:
+@border(encoder=a_model_and_tokenizer, texts=check_texts)
+def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: Count = 64) -> torch.Tensor:
     """Compute one unit vector for each text: the mean of its token vectors, as all-MiniLM-L6-v2 was trained.
 
     Args:
@@ -27,7 +37,6 @@ def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: int =
     Raises:
         CourseError: if there are no texts, or one is no text.
     """
-    texts = check_texts("texts", texts)
     base: Any = encoder.model.base_model
     base.eval()
     order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
@@ -45,7 +54,8 @@ def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: int =
     return vectors
 
 
-def complete(loaded: ModelAndTokenizer, prompt: str, *, max_new_tokens: int = 20) -> str:
+@border(loaded=a_model_and_tokenizer)
+def complete(loaded: ModelAndTokenizer, prompt: Text, *, max_new_tokens: Count = 20) -> str:
     """Continue a text with the most probable token, again and again.
 
     Args:
@@ -57,16 +67,17 @@ def complete(loaded: ModelAndTokenizer, prompt: str, *, max_new_tokens: int = 20
         The continuation without the prompt.
 
     Raises:
-        CourseError: if the prompt is empty.
+        CourseError: if the prompt is empty, or it and its continuation are longer than the model reads.
     """
-    ids = _prompt_ids(loaded, prompt)
+    ids = _prompt_ids(loaded, prompt, max_new_tokens)
     model: Any = loaded.model
     output = model.generate(**ids, max_new_tokens=max_new_tokens, do_sample=False)
     return str(loaded.tokenizer.decode(output[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
+@border(loaded=a_model_and_tokenizer)
 def next_token_probabilities(
-    loaded: ModelAndTokenizer, prompt: str, *, num_tokens: int = 10
+    loaded: ModelAndTokenizer, prompt: Text, *, num_tokens: Count = 10
 ) -> list[tuple[str, float]]:
     """Compute the most probable next tokens of a text.
 
@@ -79,16 +90,26 @@ def next_token_probabilities(
         Pairs of token text and probability, the most probable first.
 
     Raises:
-        CourseError: if the prompt is empty.
+        CourseError: if the prompt is empty or too long, the model has fewer tokens, or its logits are not finite.
     """
     with torch.inference_mode():
         logits = loaded.model(**_prompt_ids(loaded, prompt)).logits[0, -1]
+    check_count("num_tokens", num_tokens, most=len(logits))
+    check_tensor("The model's logits", logits)
     top = logits.float().softmax(dim=-1).topk(num_tokens)
     tokens = [str(loaded.tokenizer.decode([token])) for token in top.indices.tolist()]
     return list(zip(tokens, top.values.tolist(), strict=True))
 
 
-def _prompt_ids(loaded: ModelAndTokenizer, prompt: str) -> Any:
+def _prompt_ids(loaded: ModelAndTokenizer, prompt: str, num_new: int = 0) -> Any:
     if not prompt:
         raise CourseError("The prompt is empty.", given=prompt, mend="Write the beginning of a sentence.")
-    return loaded.tokenizer(prompt, return_tensors="pt").to(loaded.model.device)
+    ids = loaded.tokenizer(prompt, return_tensors="pt").to(loaded.model.device)
+    length, limit = ids["input_ids"].shape[1] + num_new, find_context_length(loaded.model)
+    if limit is not None and length > limit:
+        raise CourseError(
+            f"The model reads at most {limit:,} tokens, its own new ones among them.",
+            given=length,
+            mend="Shorten the prompt, or ask for fewer new tokens.",
+        )
+    return ids

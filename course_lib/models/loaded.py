@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from course_lib.checks import check_path
 from course_lib.errors import CourseError, unknown_name
 
 EMBEDDED = "embedded"
@@ -21,6 +22,24 @@ class ModelAndTokenizer(NamedTuple):
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+
+
+def a_model_source(name: str, value: Any) -> str:
+    """Return a model's source: "embedded", a folder, or a hub id.
+
+    Raises:
+        CourseError: it can be none of them.
+    """
+    path = check_path(name, value)
+    try:
+        path.expanduser().exists()
+    except (OSError, RuntimeError) as error:  # a name too long; the home of nobody
+        raise CourseError(
+            f"{name} can be no folder: {error}.",
+            given=value,
+            mend="Give a model folder, a hub id, or 'embedded'.",
+        ) from error
+    return str(value)
 
 
 def floating_dtype(dtype: str | torch.dtype) -> torch.dtype:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,18 @@ from transformers import (
     PreTrainedModel,
 )
 
-from course_lib.checks.values import check_seed
+from course_lib.checks import Seed, border, check_count
 from course_lib.errors import CourseError
 from course_lib.models.adapters import base_of, is_adapter, load_adapter
 from course_lib.models.embedded import embedded_encoder, embedded_language_model
-from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, floating_dtype, loading_trouble, quietly
+from course_lib.models.loaded import (
+    EMBEDDED,
+    ModelAndTokenizer,
+    a_model_source,
+    floating_dtype,
+    loading_trouble,
+    quietly,
+)
 from course_lib.models.outputs import refuse_looking_ahead
 from course_lib.runs.hardware import choose_device, warn_of_slow_bfloat16
 
@@ -51,6 +59,7 @@ _NEEDED_FILES = (
 )
 
 
+@border(model_source=a_model_source)
 def load_encoder(model_source: str = EMBEDDED, *, device: str | None = None) -> ModelAndTokenizer:
     """Load a pre-trained text encoder, in float32 and evaluation mode.
 
@@ -67,8 +76,10 @@ def load_encoder(model_source: str = EMBEDDED, *, device: str | None = None) -> 
     return _load(AutoModel, model_source, embedded_encoder, device=device)
 
 
+# more labels than any task has would fill the memory with the head's weights
+@border(model_source=a_model_source, num_labels=partial(check_count, most=100_000))
 def load_classifier(
-    model_source: str = EMBEDDED, *, num_labels: int, seed: int = 0, device: str | None = None
+    model_source: str = EMBEDDED, *, num_labels: int, seed: Seed = 0, device: str | None = None
 ) -> ModelAndTokenizer:
     """Load a pre-trained encoder with a fresh classification head, in float32.
 
@@ -84,13 +95,6 @@ def load_classifier(
     Raises:
         CourseError: if it is no model, or cannot be fetched, or num_labels is not positive.
     """
-    check_seed(seed)
-    if not isinstance(num_labels, int) or num_labels < 1:
-        raise CourseError(
-            "A classifier needs at least one label.",
-            given=num_labels,
-            mend="Pass num_labels=2 for two classes.",
-        )
     with torch.random.fork_rng(devices=[]):
         # torch.manual_seed would seed the other devices too; fresh weights are drawn on the CPU
         torch.random.default_generator.manual_seed(seed)
@@ -104,6 +108,7 @@ def load_classifier(
         )
 
 
+@border(model_source=a_model_source)
 def load_language_model(
     model_source: str = EMBEDDED, *, dtype: str | torch.dtype = "float32", device: str | None = None
 ) -> ModelAndTokenizer:
@@ -136,6 +141,7 @@ def load_language_model(
     return loaded
 
 
+@border(model_source=a_model_source)
 def kept_language_model(
     model_source: str = EMBEDDED, *, dtype: str = "float32", device: str | None = None
 ) -> ModelAndTokenizer:
@@ -149,7 +155,9 @@ def kept_language_model(
     Raises:
         CourseError: as `load_language_model`.
     """
-    return _kept_language_model(model_source, dtype, device, _files_state(model_source))
+    floating_dtype(dtype)
+    choose_device(device)
+    return _kept_language_model(model_source, str(dtype), device, _files_state(model_source))
 
 
 @functools.lru_cache(maxsize=2)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
+from course_lib.checks import (
+    Flag,
+    a_model,
+    a_model_and_tokenizer,
+    border,
+    check_mapping,
+    check_number,
+    check_tensor,
+)
 from course_lib.errors import CourseError
 from course_lib.models.loaded import ModelAndTokenizer
 
 
-def count_parameters(model: torch.nn.Module, *, trainable_only: bool = False) -> int:
+@border(model=a_model)
+def count_parameters(model: torch.nn.Module, *, trainable_only: Flag = False) -> int:
     """Count a model's parameters, shared ones once."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
 
 
-def encoder_weights(classifier: ModelAndTokenizer, *, copy: bool = True) -> dict[str, torch.Tensor]:
+@border(classifier=a_model_and_tokenizer)
+def encoder_weights(classifier: ModelAndTokenizer, *, copy: Flag = True) -> dict[str, torch.Tensor]:
     """Return the weights that were pre-trained, without the fresh head, which has no place to move from.
 
     Args:
@@ -40,13 +51,25 @@ def relative_distance(before: Mapping[str, torch.Tensor], after: Mapping[str, to
         ‖after - before‖₂ / ‖before‖₂ over all entries of all tensors.
 
     Raises:
-        CourseError: if the names differ.
+        CourseError: if the names or shapes differ, an entry is not finite, or all of `before` is 0.
     """
+    before = check_mapping("before", before, check_tensor)
+    after = check_mapping("after", after, check_tensor)
     if set(before) != set(after):
         raise CourseError(
             "Both models must have the same weights.", given=sorted(set(before) ^ set(after))[:5]
         )
+    for name, tensor in before.items():
+        check_tensor(f"after[{name!r}]", after[name], shape=tensor.shape)
     norm = torch.linalg.vector_norm
-    moved = sum(norm(after[name] - before[name]).item() ** 2 for name in before)
-    length = sum(norm(tensor).item() ** 2 for tensor in before.values())
-    return (moved / length) ** 0.5
+    moved = _sum_of_squares(norm(after[name] - before[name]).item() for name in before)
+    length = _sum_of_squares(norm(tensor).item() for tensor in before.values())
+    if not length:
+        raise CourseError(
+            "How far weights moved is a share of their length, and all of these are 0.", given=0
+        )
+    return check_number("The distance", (moved / length) ** 0.5)
+
+
+def _sum_of_squares(norms: Iterable[float]) -> float:
+    return sum(norm * norm for norm in norms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,27 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from course_lib.icl.experiments.tables import checked_rows
+from course_lib.checks import (
+    Check,
+    a_positive,
+    an_axes,
+    border,
+    check_choice,
+    check_columns,
+    check_count,
+    check_flag,
+    check_numbers,
+    check_same_length,
+    check_table,
+    check_text,
+    check_texts,
+    mapping_to,
+    optional,
+    table_with,
+    with_columns,
+)
+from course_lib.errors import CourseError
+from course_lib.icl.experiments.tables import table_of
 from course_lib.plotting.style import (
     legend_below,
     mark_chance,
@@ -32,6 +53,52 @@ KIND_NAMES = {
 }
 
 
+def _a_calibration(name: str, value: Any) -> str:
+    return check_choice("calibration", value, CALIBRATION_NAMES)
+
+
+def _shares(*columns: str, value: str) -> Check:
+    """Return the check of a table of shares with their intervals; an interval's ends may be NaN, of one set alone."""
+
+    def checked(name: str, rows: Any) -> pd.DataFrame:
+        table = check_table(name, rows, (*columns, "calibration", "low", "high"), finite=[value])
+        # Of one set an interval's ends are infinite.
+        for end, endless in (("low", -math.inf), ("high", math.inf)):
+            finite = [0.0 if one != one or one == endless else one for one in table[end]]
+            check_numbers(f"{end} of {name}", finite)
+        for calibration in table.calibration:
+            _a_calibration("calibration", calibration)
+        return table
+
+    return checked
+
+
+def _of_calibration(table: pd.DataFrame, calibration: str) -> pd.DataFrame:
+    check_choice("calibration in this table", calibration, map(str, table.calibration))
+    return table[table.calibration == calibration]
+
+
+_PAIRS = _shares("h1", "h2", value="h1_accuracy")
+_FEATURES = _shares("feature", value="accuracy")
+
+
+def _effects(*columns: str, with_verdict: bool = False) -> Check:
+    """Return the check of a table of what interventions changed."""
+    verdict = ("works", "backfires") if with_verdict else ()
+
+    def checked(name: str, rows: Any) -> pd.DataFrame:
+        table = check_table(name, rows, ("intervention", *columns, *verdict), finite=("change",))
+        for kind in table.intervention:
+            check_choice("intervention", kind, KIND_NAMES)
+        for column in {"works", "backfires"} & set(table.columns):
+            for value in table[column].tolist():
+                check_flag(f"{column} of {name}", value)
+        return table
+
+    return checked
+
+
+@border(h1=check_text, h2=check_text)
 def pair_name(h1: str, h2: str) -> str:
     """Name a pair of hypotheses for an axis.
 
@@ -49,6 +116,7 @@ def pair_name(h1: str, h2: str) -> str:
     return f"{h1} / {h2.rpartition('.')[2]}"
 
 
+@border(table=with_columns("h1", "h2"))
 def row_names(table: pd.DataFrame) -> list[str]:
     """Name the rows of a table of pairs for an axis: by pair, and by model where there are several.
 
@@ -66,6 +134,11 @@ def _by_model(table: pd.DataFrame, names: list[str]) -> list[str]:
     return [f"{name}, {model or 'not named'}" for name, model in zip(names, models, strict=True)]
 
 
+def _feature_names(features: pd.DataFrame) -> list[str]:
+    return [name.rpartition(".")[2] for name in check_texts("feature of features", list(features.feature))]
+
+
+@border(axes=an_axes, names=check_texts, xlabel=check_text)
 def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str], *, xlabel: str) -> Axes:
     """Draw a share with its interval for each name, a series for each calibration, and a line at 0.5.
 
@@ -79,6 +152,9 @@ def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str],
     Returns:
         The same axes; the first name is on top.
     """
+    check_text("value", value)
+    table = _shares(value=value)("table", table)
+    check_same_length(table=table, names=names)
     rows = list(dict.fromkeys(names))
     table = table.assign(name=names)
     calibrations = list(dict.fromkeys(table.calibration))
@@ -95,6 +171,7 @@ def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str],
     return axes
 
 
+@border(pairs=_PAIRS, features=optional(_FEATURES))
 def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame | None = None) -> Figure:
     """Draw the preference in every pair, and beside it how visible each feature is alone.
 
@@ -108,7 +185,7 @@ def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame | None = None) -> Fi
     names = row_names(pairs)
     alone: list[str] = []
     if features is not None:
-        alone = _by_model(features, [feature.rpartition(".")[2] for feature in features.feature])
+        alone = _by_model(features, _feature_names(features))
     num_rows = max(len(set(names)), len(set(alone)))
     num_panels = 1 if features is None else 2
     figure, axes = panels(1, num_panels, width=5.4, height=0.42 * num_rows + 1.5, squeeze=False)
@@ -122,6 +199,7 @@ def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame | None = None) -> Fi
     return figure
 
 
+@border(pairs=_PAIRS, calibration=_a_calibration)
 def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
     """Say for how many pairs the interval leaves out 0.5, and which.
 
@@ -129,7 +207,9 @@ def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
         pairs: what `icl.bias_table` gave.
         calibration: the calibration looked at.
     """
-    looked_at = pairs[pairs.calibration == calibration]
+    looked_at = check_columns("pairs", _of_calibration(pairs, calibration), ["has_preference"])
+    for value in looked_at.has_preference.tolist():
+        check_flag("has_preference of pairs", value)
     named = [
         f"{name} {row['h1_accuracy']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
         for name, row in zip(row_names(looked_at), looked_at.to_dict("records"), strict=True)
@@ -142,6 +222,7 @@ def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
     )
 
 
+@border(pairs=_PAIRS, features=_FEATURES, calibration=_a_calibration)
 def visibility_sentence(pairs: pd.DataFrame, features: pd.DataFrame, calibration: str = "median") -> str:
     """Say in how many pairs the model follows the feature that it sees better alone.
 
@@ -149,15 +230,20 @@ def visibility_sentence(pairs: pd.DataFrame, features: pd.DataFrame, calibration
         pairs: what `icl.bias_table` gave.
         features: what `icl.feature_table` gave.
         calibration: the calibration looked at.
+
+    Raises:
+        CourseError: a column is missing, the rows of this calibration, or a feature alone that a pair has.
     """
-    alone = features[features.calibration == calibration].to_dict("records")
-    accuracy = {(row.get("model"), row["feature"]): row["accuracy"] for row in alone}
-    table = pairs[pairs.calibration == calibration]
-    agrees = [
-        (row["h1_accuracy"] > 0.5)
-        == (accuracy[row.get("model"), row["h1"]] > accuracy[row.get("model"), row["h2"]])
-        for row in table.to_dict("records")
-    ]
+    alone = _of_calibration(features, calibration).to_dict("records")
+    accuracy = {f"{row['feature']}, {row.get('model')}": row["accuracy"] for row in alone}
+    table = _of_calibration(pairs, calibration)
+    agrees = []
+    for row in table.to_dict("records"):
+        first, second = (
+            accuracy[check_choice("feature alone, and model,", f"{row[side]}, {row.get('model')}", accuracy)]
+            for side in ("h1", "h2")
+        )
+        agrees.append((row["h1_accuracy"] > 0.5) == (first > second))
     exceptions = [name for name, does in zip(row_names(table), agrees, strict=True) if not does]
     which = f" (not in {', '.join(exceptions)})" if exceptions else ""
     return (
@@ -166,6 +252,7 @@ def visibility_sentence(pairs: pd.DataFrame, features: pd.DataFrame, calibration
     )
 
 
+@border(num_first=check_count, calibration=_a_calibration)
 def set_figure(rows: Sequence[Mapping[str, Any]], num_first: int = 3, calibration: str = "median") -> Figure:
     """Draw every demonstration set's h1-accuracy, and the mean of the first few beside that of all.
 
@@ -173,8 +260,11 @@ def set_figure(rows: Sequence[Mapping[str, Any]], num_first: int = 3, calibratio
         rows: what `icl.bias_run` gave for several sets.
         num_first: the sets that a smaller experiment would have had.
         calibration: the calibration looked at.
+
+    Raises:
+        CourseError: as `icl.bias_table`; no rows of this calibration.
     """
-    table = pd.DataFrame(checked_rows(rows)).query("calibration == @calibration")
+    table = check_table("rows", table_of(rows, calibration, ("h1", "h2", "num_h1")), finite=["set"])
     table = table.assign(accuracy=table.num_h1 / table.n, pair=row_names(table))
     pairs = list(dict.fromkeys(table.pair))
     figure, axes = panels(1, 1, width=7.2, height=0.45 * len(pairs) + 1.6)
@@ -193,6 +283,7 @@ def set_figure(rows: Sequence[Mapping[str, Any]], num_first: int = 3, calibratio
     return figure
 
 
+@border(pairs=_PAIRS, published=with_columns(), calibration=_a_calibration)
 def published_figure(pairs: pd.DataFrame, published: pd.DataFrame, calibration: str = "median") -> Figure:
     """Draw our h1-accuracy with its interval beside the published ones.
 
@@ -201,7 +292,10 @@ def published_figure(pairs: pd.DataFrame, published: pd.DataFrame, calibration: 
         published: what `icl.published_baselines` gave for the same h2.
         calibration: of ours.
     """
-    ours = pairs[pairs.calibration == calibration]
+    ours = _of_calibration(pairs, calibration)
+    for h2 in ours.h2:
+        check_choice("published feature", h2, map(str, published.index))
+    check_numbers("published", published, num_dims=2)
     names = row_names(ours)
     figure, axes = panels(1, 1, width=7.2, height=0.45 * len(names) + 1.6)
     intervals(axes, ours, "h1_accuracy", names, xlabel="h1-accuracy (0: follows h2, 1: follows h1)")
@@ -214,6 +308,7 @@ def published_figure(pairs: pd.DataFrame, published: pd.DataFrame, calibration: 
     return figure
 
 
+@border(table=table_with("condition", finite=("visibility", "spread", "chance_spread")))
 def condition_figure(table: pd.DataFrame) -> Figure:
     """Draw what the search for a steadier condition saw.
 
@@ -235,6 +330,7 @@ def condition_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@border(effects=_effects(), value=check_text)
 def effect_table(effects: pd.DataFrame, value: str = "change") -> pd.DataFrame:
     """Lay out changes: a row for each pair or feature, a column for each intervention.
 
@@ -242,16 +338,26 @@ def effect_table(effects: pd.DataFrame, value: str = "change") -> pd.DataFrame:
         effects: what `icl.intervention_effects` or `icl.published_effects` gave for one direction, or what
             `icl.steering` gave.
         value: the column to show.
+
+    Raises:
+        CourseError: a column is missing; an intervention is missing for one pair, or there twice.
     """
-    names = (
-        [pair_name(h1, h2) for h1, h2 in zip(effects.h1, effects.h2, strict=True)]
-        if "h2" in effects
-        else [f"{task} / {feature}" for task, feature in zip(effects.task, effects.feature, strict=True)]
-    )
+    pair = ("h1", "h2") if "h2" in effects else ("task", "feature")
+    check_table("effects", effects, (*pair, value))
+    one, other = (check_texts(f"{column} of effects", list(effects[column])) for column in pair)
+    shown = pair_name if "h2" in effects else "{} / {}".format
+    names = [shown(first, second) for first, second in zip(one, other, strict=True)]
+    found = sorted(zip(names, effects.intervention, strict=True))
+    wanted = sorted((name, kind) for name in set(names) for kind in KIND_NAMES)
+    if found != wanted:
+        raise CourseError(
+            "Each pair or feature must have every intervention once, of one direction.", given=found
+        )
     table = effects.assign(name=names).pivot(index="name", columns="intervention", values=value)
     return table.loc[list(dict.fromkeys(names)), list(KIND_NAMES)]
 
 
+@border(axes=an_axes, effects=_effects(), title=check_text, limit=a_positive)
 def effect_heatmap(axes: Axes, effects: pd.DataFrame, *, title: str, limit: float) -> Axes:
     """Draw the change that every intervention makes.
 
@@ -289,6 +395,7 @@ def effect_heatmap(axes: Axes, effects: pd.DataFrame, *, title: str, limit: floa
     return axes
 
 
+@border(effects=mapping_to(_effects("direction")), limit=a_positive)
 def effects_figure(effects: Mapping[str, pd.DataFrame], *, limit: float = 0.6) -> Figure:
     """Draw heat maps of interventions, a row for each model, a column for each direction.
 
@@ -296,7 +403,10 @@ def effects_figure(effects: Mapping[str, pd.DataFrame], *, limit: float = 0.6) -
         effects: model -> what `icl.intervention_effects` or `icl.published_effects` gave.
         limit: change at which the colours end, as a share.
     """
-    heights = [int(rows.groupby("direction").size().max()) // len(KIND_NAMES) for rows in effects.values()]
+    tables = [
+        [effect_table(_towards(rows, direction)) for direction in ("h1", "h2")] for rows in effects.values()
+    ]
+    heights = [max(map(len, both)) for both in tables]
     figure, axes = panels(
         len(effects),
         2,
@@ -307,12 +417,18 @@ def effects_figure(effects: Mapping[str, pd.DataFrame], *, limit: float = 0.6) -
     )
     for row, (model, rows) in zip(axes, effects.items(), strict=True):
         for panel, direction in zip(row, ("h1", "h2"), strict=True):
-            towards = rows[rows.direction == direction]
+            towards = _towards(rows, direction)
             effect_heatmap(panel, towards, title=f"{model}, towards {direction}", limit=limit)
     _colour_bar(figure, axes, limit, "change towards the intended feature, points")
     return figure
 
 
+def _towards(rows: pd.DataFrame, direction: str) -> pd.DataFrame:
+    check_choice("direction in these rows", direction, map(str, rows.direction))
+    return rows[rows.direction == direction]
+
+
+@border(effects=_effects(), limit=a_positive)
 def steering_figure(effects: pd.DataFrame, *, limit: float = 0.6) -> Figure:
     """Draw how far both directions of every intervention lie apart.
 
@@ -331,6 +447,7 @@ def _colour_bar(figure: Figure, axes: Any, limit: float, label: str) -> None:
     figure.colorbar(shades, ax=axes, label=label, shrink=0.7)
 
 
+@border(effects=_effects(with_verdict=True))
 def steering_sentence(effects: pd.DataFrame) -> str:
     """Say for each kind of intervention how far its two directions lie apart.
 
@@ -344,6 +461,7 @@ def steering_sentence(effects: pd.DataFrame) -> str:
     return f"Mean distance between the two directions: {'; '.join(parts)}."
 
 
+@border(effects=_effects(with_verdict=True))
 def effects_sentence(effects: pd.DataFrame) -> str:
     """Say how often interventions work, and which kind moves the model most.
 
@@ -358,16 +476,21 @@ def effects_sentence(effects: pd.DataFrame) -> str:
     )
 
 
+@border(effects=mapping_to(_effects("direction")))
 def effect_summary(effects: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Compute the mean change of each kind of intervention in each direction, in points.
 
     Args:
         effects: model -> what `icl.intervention_effects` or `icl.published_effects` gave.
+
+    Raises:
+        CourseError: a column is missing, or a direction or an intervention of one model.
     """
-    columns = {
-        (model, f"towards {direction}"): 100
-        * rows[rows.direction == direction].groupby("intervention").change.mean()
-        for model, rows in effects.items()
-        for direction in ("h1", "h2")
-    }
+    columns = {}
+    for model, rows in effects.items():
+        for direction in ("h1", "h2"):
+            means = _towards(rows, direction).groupby("intervention").change.mean()
+            for kind in KIND_NAMES:
+                check_choice(f"intervention towards {direction}", kind, means.index)
+            columns[model, f"towards {direction}"] = 100 * means
     return pd.DataFrame(columns).loc[list(KIND_NAMES)].round(1)

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from course_lib.checks import (
+    an_axes,
+    border,
+    check_choice,
+    check_count,
+    check_labels,
+    check_mapping,
+    check_number,
+    check_numbers,
+    check_same_length,
+    check_share,
+    check_text,
+    check_texts,
+    each,
+    mapping_to,
+    table_with,
+)
+from course_lib.errors import CourseError
 from course_lib.plotting.style import (
     COLOURS,
     HATCHES,
@@ -23,7 +43,23 @@ from course_lib.plotting.style import (
 # How tables name a calibration -> how a figure does.
 CALIBRATION_NAMES = {"none": "raw", "contextual": "contextual calibration", "median": "median threshold"}
 
+_two_labels = partial(check_labels, num_labels=2)
+# What `icl.context_run` gives, and what `icl.context_table` makes of it.
+_RUNS = table_with("calibration", "set", finite=("num_demonstrations", "accuracy", "share_of_1"))
+_MEANS = ("num_demonstrations", "accuracy", "share_of_1")
+_INTERVALS = table_with("calibration", finite=(*_MEANS, "low", "high"))
 
+
+def _a_next_token(name: str, value: Any) -> tuple[str, float]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise CourseError(f"{name} must be a token and its probability.", given=value)
+    return check_text(name, value[0]), check_share(f"The probability of {name}", value[1])
+
+
+_next_tokens = mapping_to(each(_a_next_token))
+
+
+@border(probabilities=_next_tokens)
 def next_token_figure(probabilities: Mapping[str, Sequence[tuple[str, float]]]) -> Figure:
     """Draw which tokens a model expects next, a panel for each prompt.
 
@@ -42,6 +78,7 @@ def next_token_figure(probabilities: Mapping[str, Sequence[tuple[str, float]]]) 
     return figure
 
 
+@border(probabilities=_next_tokens)
 def next_token_sentence(probabilities: Mapping[str, Sequence[tuple[str, float]]]) -> str:
     """Say which token each prompt makes most probable.
 
@@ -54,6 +91,7 @@ def next_token_sentence(probabilities: Mapping[str, Sequence[tuple[str, float]]]
     return f"The most probable next token: {'; '.join(parts)}."
 
 
+@border(token=check_text)
 def visible(token: str) -> str:
     """Write a token so that white space can be seen.
 
@@ -70,6 +108,13 @@ def visible(token: str) -> str:
     return token.replace(" ", "␣").replace("\n", "↵")
 
 
+@border(
+    axes=an_axes,
+    values=check_numbers,
+    labels=_two_labels,
+    thresholds=partial(check_mapping, check=check_number, least=0),
+    names=partial(check_texts, least=2),
+)
 def log_odds(
     axes: Axes, values: np.ndarray, labels: np.ndarray, thresholds: Mapping[str, float], names: Sequence[str]
 ) -> Axes:
@@ -85,6 +130,9 @@ def log_odds(
     Returns:
         The same axes.
     """
+    check_same_length(values=values, labels=labels)
+    if len(names) != 2:
+        raise CourseError("There must be a name for label 0 and one for label 1.", given=names)
     bins = np.histogram_bin_edges(values, bins=14).tolist()
     for label, name in enumerate(names):
         of_label = values[labels == label]
@@ -97,7 +145,7 @@ def log_odds(
             hatch=HATCHES[label],
         )
     for number, (name, place) in enumerate(thresholds.items()):
-        style = LINE_STYLES[number]
+        style = LINE_STYLES[number % len(LINE_STYLES)]
         axes.axvline(place, color="black", linestyle=style, linewidth=1.6, label=f"{name}: {place:.2f}")
     axes.set(xlabel="log-odds, log p(1) − log p(0), in nats", ylabel="reviews")
     axes.locator_params(axis="y", integer=True)
@@ -105,6 +153,7 @@ def log_odds(
     return axes
 
 
+@border(predictions=mapping_to(_two_labels), labels=_two_labels)
 def decision_sentence(predictions: Mapping[str, np.ndarray], labels: np.ndarray) -> str:
     """Say for each way of deciding how often the answer is label 1, and how often it is right.
 
@@ -112,6 +161,8 @@ def decision_sentence(predictions: Mapping[str, np.ndarray], labels: np.ndarray)
         predictions: name -> answers, int [n].
         labels: true labels, int [n].
     """
+    for name, answers in predictions.items():
+        check_same_length(**{"labels": labels, f"predictions[{name!r}]": answers})
     parts = [
         f"{name}, label 1 for {_percent(answers.mean())}, right for {_percent((answers == labels).mean())}"
         for name, answers in predictions.items()
@@ -119,6 +170,7 @@ def decision_sentence(predictions: Mapping[str, np.ndarray], labels: np.ndarray)
     return f"Of {len(labels)} reviews: {'; '.join(parts)}."
 
 
+@border(reference=_RUNS, live=_RUNS)
 def context_figure(reference: pd.DataFrame, live: pd.DataFrame) -> Figure:
     """Draw accuracy and label shares over the number of demonstrations, raw and calibrated.
 
@@ -128,7 +180,13 @@ def context_figure(reference: pd.DataFrame, live: pd.DataFrame) -> Figure:
 
     Returns:
         A figure of two panels.
+
+    Raises:
+        CourseError: a column is missing, or the rows of a calibration.
     """
+    for name, rows in (("reference", reference), ("live", live)):
+        for calibration in CALIBRATION_NAMES:
+            check_choice(f"calibration in {name}", calibration, map(str, rows["calibration"]))
     figure, axes = panels(1, 2, width=4.8, height=4.0)
     counts = sorted({*reference["num_demonstrations"], *live["num_demonstrations"]})
     for panel, value in zip(axes, ("accuracy", "share_of_1"), strict=True):
@@ -165,6 +223,7 @@ def _context_panel(
     axes.set_xlabel("demonstrations")
 
 
+@border(table=_INTERVALS)
 def context_sentence(table: pd.DataFrame) -> str:
     """Say how accuracy changes from no demonstration to the most, for each calibration.
 
@@ -183,6 +242,7 @@ def context_sentence(table: pd.DataFrame) -> str:
     )
 
 
+@border(table=_INTERVALS, num_demonstrations=check_count)
 def context_claims(table: pd.DataFrame, num_demonstrations: int = 16) -> list[tuple[str, str]]:
     """Put what papers claim about in-context learning beside what was measured.
 
@@ -225,6 +285,7 @@ def context_claims(table: pd.DataFrame, num_demonstrations: int = 16) -> list[tu
     ]  # fmt: skip
 
 
+@border(table=table_with("calibration", finite=_MEANS))
 def context_headline(table: pd.DataFrame) -> str:
     """Say in one sentence how accurate raw and thresholded answers are with the most demonstrations.
 
@@ -241,6 +302,11 @@ def context_headline(table: pd.DataFrame) -> str:
 
 def _row(table: pd.DataFrame, num_demonstrations: int, calibration: str) -> pd.Series:
     chosen = (table["num_demonstrations"] == num_demonstrations) & (table["calibration"] == calibration)
+    if not chosen.any():
+        raise CourseError(
+            f"The table has no row of calibration {calibration!r} and {num_demonstrations} demonstrations.",
+            given=table[["num_demonstrations", "calibration"]].to_dict("records"),
+        )
     return table[chosen].iloc[0]
 
 
@@ -256,6 +322,11 @@ def _half_width(row: pd.Series) -> str:
     return f"±{100 * (row.high - row.accuracy):.0f} points"
 
 
+@border(
+    axes=an_axes,
+    prefix_tokens=partial(check_count, least=0),
+    item_tokens=each(partial(check_count, least=0)),
+)
 def tokens_read(axes: Axes, prefix_tokens: int, item_tokens: Sequence[int]) -> Axes:
     """Draw how many tokens a model reads, with whole prompts and with the prefix read once.
 

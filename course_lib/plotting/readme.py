@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from course_lib.checks import border, check_path
 from course_lib.plotting.complexity import sample_size_figure
 from course_lib.runs.records import load_record
 
 
+@border(path=check_path)
 def draw(path: str) -> None:
     """Write lesson 01's figure as a PNG file.
 

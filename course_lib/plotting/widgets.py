@@ -9,7 +9,11 @@ import ipywidgets
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from course_lib.checks import border, check_callable, check_text, each
+from course_lib.errors import CourseError
 
+
+@border(draw=check_callable, options=each(lambda name, value: value), label=check_text)
 def slider(draw: Callable[[Any], Figure], options: Sequence[Any], *, label: str, value: Any = None) -> Any:
     """Make a slider that redraws a figure.
 
@@ -21,10 +25,16 @@ def slider(draw: Callable[[Any], Figure], options: Sequence[Any], *, label: str,
 
     Returns:
         The widget, to be the last line of a cell.
+
+    Raises:
+        CourseError: there are no options, or the value is none of them.
     """
+    start = options[0] if value is None else value
+    if not any(start is option or bool(start == option) for option in options):
+        raise CourseError("The slider must start at one of its options.", given=value)
     control = ipywidgets.SelectionSlider(
-        options=list(options),
-        value=options[0] if value is None else value,
+        options=options,
+        value=start,
         description=label,
         continuous_update=False,
         style={"description_width": "initial"},

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ import torch
 from accelerate import Accelerator
 from datasets import Dataset
 
+from course_lib.checks.calls import border, each, of_type
+from course_lib.checks.values import check_count, check_rows
 from course_lib.errors import CourseError
 from course_lib.finetuning.batches import POOL_BATCHES, length_bucketed_batches
 from course_lib.finetuning.evaluating import Evaluation
@@ -115,6 +118,9 @@ def _whole(value: Any) -> int:
     return int(value.__index__())
 
 
+@border(
+    rows=partial(check_rows, columns=["label"]), patterns=each(of_type("course_lib.ppt.patterns.Pattern"))
+)
 def write_examples(rows: Sequence[Mapping[str, Any]], patterns: Sequence[Pattern]) -> Dataset:
     """Write rows with patterns that take turns.
 
@@ -128,14 +134,12 @@ def write_examples(rows: Sequence[Mapping[str, Any]], patterns: Sequence[Pattern
     Raises:
         CourseError: no pattern, or a row that a pattern does not fit.
     """
-    if not patterns:
-        raise CourseError("There is no pattern to write with.", given=[], mend="Use kinds=('hybrid',).")
     written = []
     for number, row in enumerate(rows):
         pattern = patterns[number % len(patterns)]
-        written.append(
-            {"text": pattern.text(row), "label": row["label"], "num_options": pattern.num_labels(row)}
-        )
+        text, num_options = pattern.text(row), pattern.num_labels(row)
+        label = check_count(f"label of row {number}", row["label"], least=0, most=num_options - 1)
+        written.append({"text": text, "label": label, "num_options": num_options})
     return Dataset.from_list(written)
 
 

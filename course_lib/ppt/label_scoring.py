@@ -18,7 +18,8 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from course_lib.checks.arrays import check_labels
-from course_lib.checks.calls import a_tensor, border
+from course_lib.checks.calls import a_model, a_tensor, border, of_type, optional
+from course_lib.checks.types import Flag
 from course_lib.checks.values import a_choice, check_count
 from course_lib.errors import CourseError
 from course_lib.models.context import rope_border
@@ -106,12 +107,17 @@ def make_label_batch(
     )
 
 
+@border(
+    model=a_model,
+    prompt=optional(of_type("course_lib.ppt.soft_prompt.SoftPrompt", "torch.Tensor")),
+    batch=of_type("course_lib.ppt.label_scoring.LabelBatch"),
+)
 def label_scores(
     model: PreTrainedModel,
     prompt: SoftPrompt | torch.Tensor | None,
     batch: LabelBatch,
     *,
-    share_prefix: bool | None = None,
+    share_prefix: Flag | None = None,
 ) -> torch.Tensor:
     """Return the log-probability of each label's whole continuation behind a soft prompt.
 
@@ -134,6 +140,9 @@ def label_scores(
     """
     rows = prompt.embeddings if isinstance(prompt, SoftPrompt) else prompt
     embedded = embedding_table(model)
+    width = embedded.weight.shape[1]
+    if rows is not None and (rows.dim() != 2 or rows.shape[1] != width):
+        raise CourseError(f"A prompt for this model has the shape [n, {width}].", given=tuple(rows.shape))
     front = embedded(batch.input_ids[:0, 0]) if rows is None else rows.to(embedded.weight)
     share = batch.input_ids.device.type == "cpu" if share_prefix is None else share_prefix
     columns = batch.columns

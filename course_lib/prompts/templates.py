@@ -37,7 +37,7 @@ class Template(ABC):
         return tuple(dict.fromkeys(field for _, field, _, _ in parsed if field is not None))
 
     def check_fields(self, example: str) -> None:
-        """Refuses a text without fields, or with one that is no plain name.
+        """Refuses a text without fields, with one that is no plain name, or that texts cannot fill.
 
         Args:
             example: a text that is right, for the error.
@@ -51,6 +51,7 @@ class Template(ABC):
                 given=self.text_with_fields,
                 mend=f"Write, for example, {example!r}; a brace that is no field is doubled.",
             )
+        self._format(dict.fromkeys(self.fields, "text"))
 
     def write(self, row: Mapping[str, Any]) -> str:
         """Returns the text with a row's values in the place of its fields.
@@ -61,8 +62,17 @@ class Template(ABC):
         Raises:
             CourseError: the row lacks a field, or the field holds nothing.
         """
-        texts = {field: self.field_text(row, field) for field in self.fields}
-        return self.text_with_fields.format(**texts)
+        return self._format({field: self.field_text(row, field) for field in self.fields})
+
+    def _format(self, texts: Mapping[str, str]) -> str:
+        try:
+            return self.text_with_fields.format(**texts)
+        except (ValueError, LookupError, TypeError) as error:
+            raise CourseError(
+                f"The template cannot be filled with texts: {error}.",
+                given=self.text_with_fields,
+                mend="Write each field as its name in braces and nothing else, '{text}'.",
+            ) from error
 
     def field_text(self, row: Mapping[str, Any], field: str) -> str:
         """Returns what stands in the place of a field."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.checks import border, check_text, check_texts, each, of_type
 from course_lib.errors import CourseError
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 a_tokenizer = of_type("transformers.PreTrainedTokenizerBase")
 some_texts = partial(check_texts, least=0)
+
+
+def _token_ids(name: str, value: Any) -> Sequence[int]:
+    # ids are not looked at one by one: prompts are long, and a tokenizer makes them
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise CourseError(f"{name} must be a list of token ids.", given=value)
+    return value
 
 
 class LabelIds(NamedTuple):
@@ -236,8 +243,15 @@ def text_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[l
     return [start + list(ids) for ids in encoded]
 
 
+@border(sequences=each(_token_ids))
 def shared_length(sequences: Sequence[Sequence[int]]) -> int:
     """Give how many leading entries all sequences share.
+
+    Args:
+        sequences: token ids of at least one text.
+
+    Raises:
+        CourseError: there are none, or one is no list of token ids.
 
     Example:
         >>> shared_length([[1, 2, 3], [1, 2], [1, 2, 4]])

@@ -86,3 +86,12 @@ def test_bad_input_is_refused() -> None:
         fit_polynomial(np.zeros(0), np.zeros(0), 1)
     with pytest.raises(CourseError, match="degree must be"):
         fit_polynomial(np.zeros(3), np.zeros(3), -1)
+
+
+def test_values_of_another_shape_are_refused() -> None:
+    """A column of values once was broadcast against a row of predictions."""
+    x, y = np.linspace(-1, 1, 5), np.zeros(5)
+    polynomial = fit_polynomial(x, y, 1)
+    for wrong in (y[:, None], y[None], y[:1], y[:4]):
+        with pytest.raises(CourseError):
+            mean_squared_error(polynomial, x, wrong)

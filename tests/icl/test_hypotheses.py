@@ -390,7 +390,7 @@ def test_copies_with_different_labels_are_left_out(monkeypatch: pytest.MonkeyPat
         (["movie", "movie"], {}, "each once"),
         (["snli"], {}, "pairs of texts"),
         (["moive"], {}, "'movie'"),
-        (["movie"], {"max_words": 0}, "at least 1"),
+        (["movie"], {"max_words": 0}, "whole number from 1"),
         (["imdb"], {"max_words": 1}, "No text is left"),
         (["movie"], {"split": "dev"}, "no split"),
     ],

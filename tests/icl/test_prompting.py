@@ -65,7 +65,16 @@ def test_a_row_that_lacks_a_field_is_an_error(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("instance", "cue"),
-    [("no field", "\nLabel:"), ("{}", ":"), ("{a.b}", ":"), ("{text", ":"), ("{text}", ": ")],
+    [
+        ("no field", "\nLabel:"),
+        ("{}", ":"),
+        ("{a.b}", ":"),
+        ("{text", ":"),
+        ("{text}", ": "),
+        ("{text:d}", ":"),
+        ("{text!z}", ":"),
+        ("{text:{width}}", ":"),
+    ],
 )
 def test_bad_templates_are_refused(instance: str, cue: str) -> None:
     with pytest.raises(CourseError):
@@ -80,9 +89,17 @@ def test_bad_demonstrations_are_refused() -> None:
         prompt.prefix(ROWS, [1, 1])
     with pytest.raises(CourseError, match="one label for each"):
         prompt.prefix(ROWS, [1])
-    for label in (2, -1, "1", None):
+    for label in (2, -1, "1", None, True):
         with pytest.raises(CourseError, match="from 0 to 1"):
             prompt.prefix(ROWS, [0, label])
+
+
+@pytest.mark.parametrize("value", [float("nan"), ["a"], b"a", True, "half a character \ud800"])
+def test_a_field_that_is_neither_text_nor_number_is_refused(value: Any) -> None:
+    """They once stood in the prompt as "nan" and "['a']"."""
+    with pytest.raises(CourseError, match="field 'text'"):
+        InstanceTemplate().fill({"text": value})
+    assert InstanceTemplate().fill({"text": 3}) == "Input: 3 Label:"
 
 
 def test_zero_shot_is_asked_for() -> None:

@@ -148,7 +148,7 @@ def test_loading_a_classifier_leaves_the_random_numbers_alone(folder: Path) -> N
 
 @pytest.mark.parametrize("num_labels", [0, -1, 2.0, None])
 def test_a_classifier_without_labels_is_refused(num_labels: Any) -> None:
-    with pytest.raises(CourseError, match="at least one label"):
+    with pytest.raises(CourseError, match="num_labels must be a whole number from 1"):
         load_classifier(num_labels=num_labels)
 
 
@@ -462,6 +462,12 @@ def test_distance_is_what_the_hand_gives() -> None:
 def test_distance_between_different_weights_is_refused() -> None:
     with pytest.raises(CourseError, match="same weights"):
         relative_distance({"a": torch.ones(1)}, {"b": torch.ones(1)})
+    with pytest.raises(CourseError, match="all of these are 0"):
+        relative_distance({"a": torch.zeros(2)}, {"a": torch.ones(2)})
+    with pytest.raises(CourseError, match="shape"):  # [2] once broadcast against [1]
+        relative_distance({"a": torch.ones(2)}, {"a": torch.ones(1)})
+    with pytest.raises(CourseError, match="finite"):
+        relative_distance({"a": torch.ones(1)}, {"a": torch.tensor([torch.nan])})
 
 
 def test_the_encoder_weights_leave_the_fresh_head_out() -> None:
@@ -472,3 +478,25 @@ def test_the_encoder_weights_leave_the_fresh_head_out() -> None:
         next(iter(shared.values())).add_(1.0)
     assert relative_distance(copied, encoder_weights(classifier)) > 0
     assert relative_distance(shared, encoder_weights(classifier)) == 0
+
+
+@pytest.mark.parametrize("num_labels", [True, 2.0, "2", 10**12])
+def test_a_number_of_labels_that_is_none_is_refused(num_labels: Any) -> None:
+    """True once made a regression head."""
+    with pytest.raises(CourseError, match="num_labels"):
+        load_classifier(num_labels=num_labels)
+
+
+@pytest.mark.parametrize("source", [3, "", "a\0b", "a" * 5000, "~nobody of this name/model"])
+def test_a_source_that_can_be_none_is_refused(source: Any) -> None:
+    with pytest.raises(CourseError, match="source"):
+        load_encoder(source)
+
+
+def test_a_text_longer_than_the_context_is_refused(language_model: ModelAndTokenizer) -> None:
+    with pytest.raises(CourseError, match="at most 8,192 tokens"):
+        complete(language_model, "It is", max_new_tokens=8192)
+    with pytest.raises(CourseError, match="at most 8,192 tokens"):
+        next_token_probabilities(language_model, "word " * 9000)
+    with pytest.raises(CourseError, match="num_tokens"):
+        next_token_probabilities(language_model, "It is", num_tokens=10**6)

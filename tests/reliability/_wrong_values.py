@@ -131,6 +131,7 @@ def _no_text(right: Any) -> Wrong:
     yield "number", 3
     yield "NaN", math.nan
     yield "bytes", b"text"
+    yield "half a character", "a\ud800b"
     yield "list of it", [right]
     yield "mapping", {"text": right}
     yield "object", Opaque()
@@ -275,6 +276,7 @@ def texts(*, least: int = 1, empty_ok: bool = True) -> Kind:
             ("number", 3),
             ("NaN", math.nan),
             ("bytes", b"x"),
+            ("half a character", "x\ud800"),
             ("list", ["x"]),
         ):
             yield f"{what} in it", [*entries[:-1], value]

@@ -70,6 +70,11 @@ class Verdicts:
     trouble: list[str] = field(default_factory=list)
     functions: set[str] = field(default_factory=set)
 
+    def report(self, line: str) -> None:
+        """Keep a line of trouble, and print it at once: a run that is cut off has then said what it found."""
+        self.trouble.append(line)
+        print(line, flush=True)
+
 
 class _TooLong(BaseException):
     pass
@@ -130,7 +135,6 @@ def run(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
     found = try_calls(all_calls(options.rooms), options.doubles, options.seed)
-    print("\n".join(found.trouble))
     total = sum(found.counts.values())
     shown = ", ".join(f"{what} {found.counts[what]:,}" for what in sorted(found.counts))
     print(f"{total:,} wrong inputs to {len(found.functions)} functions: {shown}")
@@ -151,14 +155,14 @@ def try_calls(calls: list[Call], num_doubles: int, seed: int = 0, *, slow: bool 
         if slow or not call.slow:
             right, says = verdict(call.function, call.arguments(), SECONDS_OF_A_RIGHT_CALL)
             if right != ("CourseError" if call.refused else "accepted"):
-                found.trouble.append(f"{call.name}: the right call ends in {right}: {says}")
+                found.report(f"{call.name}: the right call ends in {right}: {says}")
                 continue
         found.functions.add(call.name.partition(" (")[0])
         for what, arguments in (*single_faults(call), *double_faults(call, num_doubles, rng)):
             ended, says = verdict(call.function, arguments)
             found.counts[ended] += 1
             if ended != "CourseError":
-                found.trouble.append(f"{call.name}({what}): {ended}: {says}")
+                found.report(f"{call.name}({what}): {ended}: {says}")
         print(f"{call.name}: {sum(found.counts.values()):,} so far", file=sys.stderr, flush=True)
     return found
 

@@ -15,13 +15,13 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
-from course_lib.checks import border, check_choice, check_count, check_rows, with_columns
+from course_lib.checks import Count, Flag, border, check_choice, check_count, check_rows, each, with_columns
 from course_lib.errors import CourseError
 from course_lib.icl.experiments.embedded import bias_run, feature_run
 from course_lib.icl.experiments.rows import FeatureConditionRow, PairConditionRow
 from course_lib.icl.experiments.tables import h1_accuracies, table_of_one_model
-from course_lib.icl.hypotheses import Hypothesis
-from course_lib.models.loaded import EMBEDDED
+from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
+from course_lib.models.loaded import EMBEDDED, a_model_source
 
 ConditionRow = PairConditionRow | FeatureConditionRow
 
@@ -112,14 +112,28 @@ def condition_run(
     return [{"condition": condition, **row} for row in bias_run(h1, h2, set_number, **options)]
 
 
+def _a_measured(name: str, value: Any) -> tuple[Hypothesis, Hypothesis | None]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise CourseError(
+            f"{name} must be two names.", given=value, mend='Write ("sentiment", None) for one alone.'
+        )
+    h1, h2 = value
+    return find_hypothesis(h1), None if h2 is None else find_hypothesis(h2)
+
+
+@border(
+    measured=each(_a_measured),
+    condition=lambda name, value: check_choice(name, value, CONDITIONS),
+    model_source=a_model_source,
+)
 def sweep(
     measured: Sequence[tuple[Hypothesis | str, Hypothesis | str | None]],
-    num_sets: int,
-    test_size: int,
+    num_sets: Count,
+    test_size: Count,
     *,
     condition: str = "16 demonstrations",
     model_source: str = EMBEDDED,
-    progress: bool = True,
+    progress: Flag = True,
 ) -> list[ConditionRow]:
     """Measures several pairs and features alone, each over several sets, one after the other.
 
@@ -135,7 +149,7 @@ def sweep(
         The rows of `condition_run`.
 
     Raises:
-        CourseError: as `condition_run`.
+        CourseError: as `condition_run`; wrong names and numbers before anything is measured.
     """
     tasks = list(product(measured, range(num_sets)))
     return [

@@ -8,15 +8,20 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from course_lib.checks import check_count
-from course_lib.icl.experiments.measuring import find_template, measure_feature, measure_set
+from course_lib.checks import Count, Flag, border
+from course_lib.icl.experiments.measuring import (
+    a_set_number,
+    find_template,
+    measure_feature,
+    measure_set,
+)
 from course_lib.icl.experiments.pooling import bias_texts
 from course_lib.icl.experiments.rows import BiasRow, FeatureRow
 from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
 from course_lib.icl.interventions import STEERS, Direction, InterventionKind
 from course_lib.icl.scorers.prefix_cached import find_scorer
 from course_lib.icl.underspecified import SingleFeaturePool, UnderspecifiedPool, alternate
-from course_lib.models.loaded import EMBEDDED
+from course_lib.models.loaded import EMBEDDED, a_model_source
 
 # The pairs that the embedded texts can be measured on. Those of the other tasks, genres and Yelp need texts of
 # the hub; single sentences hardly reach 40 words; "food" and "nice" leave under 25 items of one kind.
@@ -58,6 +63,7 @@ def feature_pool(feature: Hypothesis) -> SingleFeaturePool:
     return SingleFeaturePool(bias_texts(feature), feature)
 
 
+@border(set_number=a_set_number, model_source=a_model_source)
 def bias_run(
     h1: Hypothesis | str,
     h2: Hypothesis | str,
@@ -66,7 +72,7 @@ def bias_run(
     direction: Direction | None = None,
     *,
     model_source: str = EMBEDDED,
-    batch_size: int = 16,
+    batch_size: Count = 16,
     **options: Any,
 ) -> list[BiasRow]:
     """Measures a pair of hypotheses behind one set of demonstrations of the embedded texts.
@@ -92,6 +98,7 @@ def bias_run(
     return [{"model": model_source, **row} for row in rows]
 
 
+@border(set_number=a_set_number, model_source=a_model_source)
 def feature_run(
     feature: Hypothesis | str,
     set_number: int,
@@ -100,9 +107,9 @@ def feature_run(
     num_demonstrations: int,
     test_size: int,
     template: str | None = None,
-    alternating: bool = False,
-    batch_size: int = 16,
-    progress: bool = False,
+    alternating: Flag = False,
+    batch_size: Count = 16,
+    progress: Flag = False,
 ) -> list[FeatureRow]:
     """Measures how visible one feature is alone, behind one set of demonstrations of the embedded texts.
 
@@ -137,14 +144,15 @@ def feature_run(
     ]
 
 
+@border(model_source=a_model_source)
 def intervention_sweep(
     h1: Hypothesis | str,
     h2: Hypothesis | str,
-    num_sets: int,
-    test_size: int,
+    num_sets: Count,
+    test_size: Count,
     *,
     model_source: str = EMBEDDED,
-    progress: bool = True,
+    progress: Flag = True,
 ) -> list[BiasRow]:
     """Measures a pair without an intervention and with each, in both directions, over several sets.
 
@@ -162,9 +170,8 @@ def intervention_sweep(
     Raises:
         CourseError: as `bias_run`; nothing is measured before.
     """
-    check_count("test_size", test_size)
     first, second = find_hypothesis(h1), find_hypothesis(h2)
-    tasks = list(product(STEERS, range(check_count("num_sets", num_sets))))
+    tasks = list(product(STEERS, range(num_sets)))
     return [
         row
         for (kind, direction), number in tqdm(tasks, desc="interventions", disable=not progress)

@@ -6,27 +6,68 @@ Rows hold counts, not single answers: `tables.bias_table` puts any number of the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
-from course_lib.checks import check_choice, check_count
+from course_lib.checks import (
+    Count,
+    Flag,
+    Seed,
+    Text,
+    a_choice,
+    border,
+    check_choice,
+    check_count,
+    check_scores,
+    each,
+    of_type,
+    optional,
+)
 from course_lib.errors import CourseError
 from course_lib.icl.bias import Labels, h_accuracy
 from course_lib.icl.calibration import CALIBRATIONS, Calibration, content_free_rows, decide
 from course_lib.icl.experiments.rows import AnswersRow, FeatureAnswersRow, PairAnswersRow, SetRow
-from course_lib.icl.interventions import Direction, Intervention, InterventionKind, find_intervention
-from course_lib.icl.prompting import TEMPLATES, DemonstrationPrompt, InstanceTemplate, prompt_for
-from course_lib.icl.scorers.scorer import Scorer
+from course_lib.icl.interventions import (
+    DIRECTIONS,
+    INTERVENTION_KINDS,
+    Direction,
+    Intervention,
+    InterventionKind,
+    find_intervention,
+)
+from course_lib.icl.prompting import (
+    TEMPLATES,
+    DemonstrationPrompt,
+    InstanceTemplate,
+    a_row,
+    an_intervention,
+    prompt_for,
+)
+from course_lib.icl.scorers.scorer import Scorer, a_scorer
 from course_lib.icl.underspecified import (
     SingleFeatureSplit,
     UnderspecifiedPool,
     UnderspecifiedSplit,
+    a_pair_split,
     alternate,
     disambiguating_demonstrations,
 )
 
+a_set_number = partial(check_count, least=0)
+_a_template_name = optional(partial(check_choice, known=TEMPLATES))
+_HOW: dict[str, Any] = {"scorer": a_scorer, "calibrations": each(a_choice(*CALIBRATIONS))}
+_a_pair_pool = of_type("course_lib.icl.underspecified.UnderspecifiedPool")
+_STEERED: dict[str, Any] = {
+    "pool": _a_pair_pool,
+    "kind": optional(a_choice(*INTERVENTION_KINDS)),
+    "direction": optional(a_choice(*DIRECTIONS)),
+}
 
+
+@border(split=a_pair_split, intervention=optional(an_intervention), **_HOW)
 def measure_split(
     scorer: Scorer,
     split: UnderspecifiedSplit,
@@ -35,7 +76,7 @@ def measure_split(
     intervention: Intervention | None = None,
     template: InstanceTemplate | None = None,
     calibrations: Sequence[Calibration] = CALIBRATIONS,
-    progress: bool = False,
+    progress: Flag = False,
 ) -> list[PairAnswersRow]:
     """Measures which hypothesis a model follows behind one set of demonstrations.
 
@@ -62,6 +103,7 @@ def measure_split(
     return [{**row, "num_h1": _num_agreeing(answers, split.h1_labels)} for row, answers in answered]
 
 
+@border(split=of_type("course_lib.icl.underspecified.SingleFeatureSplit"), **_HOW)
 def measure_feature(
     scorer: Scorer,
     split: SingleFeatureSplit,
@@ -69,7 +111,7 @@ def measure_feature(
     *,
     template: InstanceTemplate | None = None,
     calibrations: Sequence[Calibration] = CALIBRATIONS,
-    progress: bool = False,
+    progress: Flag = False,
 ) -> list[FeatureAnswersRow]:
     """Measures how well a model learns one feature alone from one set of demonstrations.
 
@@ -110,14 +152,15 @@ def _num_agreeing(predictions: np.ndarray, labels: Labels) -> int:
     return round(h_accuracy(predictions, labels) * len(predictions))
 
 
+@border(prompt=of_type("course_lib.icl.prompting.DemonstrationPrompt"), test=each(a_row), **_HOW)
 def calibrated_predictions(
     scorer: Scorer,
     prompt: DemonstrationPrompt,
-    prefix: str,
+    prefix: Text,
     test: Dataset,
     *,
     calibrations: Sequence[Calibration] = CALIBRATIONS,
-    progress: bool = False,
+    progress: Flag = False,
 ) -> Iterator[tuple[AnswersRow, np.ndarray]]:
     """Scores test items behind a prefix once, and decides them with every calibration.
 
@@ -138,6 +181,7 @@ def calibrated_predictions(
     without_content = content_free_rows(prompt.template) if "contextual" in calibrations else []
     items = [prompt.item(row) for row in [*test, *without_content]]
     scores = scorer.log_probabilities(prefix, items, prompt.continuations, progress=progress)
+    scores = check_scores("the scorer's log-probabilities", scores, num_rows=len(items))
     for calibration in calibrations:
         content_free = scores[len(test) :] if calibration == "contextual" else None
         decisions = decide(scores[: len(test)], calibration, content_free)
@@ -152,6 +196,7 @@ def calibrated_predictions(
         )
 
 
+@border(scorer=a_scorer, set_number=a_set_number, template=_a_template_name, **_STEERED)
 def measure_set(
     scorer: Scorer,
     pool: UnderspecifiedPool,
@@ -162,9 +207,9 @@ def measure_set(
     num_demonstrations: int = 16,
     test_size: int = 1200,
     template: str | None = None,
-    alternating: bool = False,
-    seed: int = 0,
-    progress: bool = False,
+    alternating: Flag = False,
+    seed: Seed = 0,
+    progress: Flag = False,
 ) -> list[SetRow]:
     """Measures a pair of hypotheses behind one set of demonstrations.
 
@@ -211,11 +256,12 @@ def measure_set(
     ]
 
 
+@border(pool=_a_pair_pool)
 def draw_set(
     pool: UnderspecifiedPool,
     set_number: int,
     *,
-    num_demonstrations: int = 16,
+    num_demonstrations: Count = 16,
     test_size: int = 1200,
     seed: int = 0,
 ) -> UnderspecifiedSplit:
@@ -236,10 +282,11 @@ def draw_set(
         num_demonstrations=num_demonstrations,
         test_size=test_size,
         seed=seed,
-        num_held_back=2 * (check_count("num_demonstrations", num_demonstrations) // 4),
+        num_held_back=2 * (num_demonstrations // 4),
     )
 
 
+@border(**_STEERED)
 def steer_between(
     pool: UnderspecifiedPool, kind: InterventionKind | None, direction: Direction | None
 ) -> Intervention | None:

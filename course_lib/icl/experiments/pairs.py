@@ -15,7 +15,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from course_lib.checks import border, check_count
+from course_lib.checks import Count, border, check_count, check_path, optional
 from course_lib.icl.experiments.measuring import draw_set, measure_set, steer_between
 from course_lib.icl.experiments.rows import BiasRow, SetRow
 from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis
@@ -25,11 +25,16 @@ from course_lib.icl.scorers.scorer import Scorer
 from course_lib.icl.underspecified import UnderspecifiedPool
 from course_lib.locations import cache_folder
 from course_lib.models.fingerprint import weights_hash
-from course_lib.models.loaded import floating_dtype
+from course_lib.models.loaded import a_model_source, floating_dtype
+from course_lib.runs.hardware import choose_device
 from course_lib.runs.journal import Journal
 from course_lib.runs.records import package_versions
 
 
+@border(
+    model_source=a_model_source,
+    journal=optional(check_path),
+)
 def measure_pair(
     model_source: str,
     texts: Dataset,
@@ -38,8 +43,8 @@ def measure_pair(
     kind: InterventionKind | None = None,
     direction: Direction | None = None,
     *,
-    num_sets: int = 3,
-    batch_size: int = 16,
+    num_sets: Count = 3,
+    batch_size: Count = 16,
     dtype: str | None = None,
     device: str | None = None,
     journal: Path | None = None,
@@ -73,9 +78,10 @@ def measure_pair(
     Raises:
         CourseError: as `UnderspecifiedPool` and `measure_set`.
     """
-    check_count("num_sets", num_sets)
-    check_count("batch_size", batch_size)
-    floating_dtype(dtype or "float32")
+    if "test_size" in sizes:
+        check_count("test_size", sizes["test_size"])
+    floating_dtype("float32" if dtype is None else dtype)
+    choose_device(device)
     pool = UnderspecifiedPool(texts, h1, h2)
     steer_between(pool, kind, direction)
     for number in range(num_sets):

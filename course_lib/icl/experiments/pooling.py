@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import pandas as pd
 from datasets import Dataset
 
+from course_lib.checks import Count, border, check_mapping, check_text, each, optional
 from course_lib.errors import CourseError
 from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
 from course_lib.texts.groups import normalise
@@ -21,10 +23,18 @@ MAX_WORDS = 60
 SENTENCES = ("movie", "product", "newspaper", "tweets", "imdb")
 
 
+def _names(name: str, value: Any) -> list[str]:
+    return each(check_text, least=0)(name, [value] if isinstance(value, str) else value)
+
+
+@border(
+    names=_names,
+    sources=optional(partial(check_mapping, check=check_text, least=0)),
+)
 def pool_texts(
     names: Iterable[str],
     split: str | None = None,
-    max_words: int | None = None,
+    max_words: Count | None = None,
     *,
     sources: Mapping[str, str] | None = None,
 ) -> Dataset:
@@ -48,11 +58,9 @@ def pool_texts(
         CourseError: no names, or one twice; a data set without a single text; nothing short enough; what
             `load_texts` raises.
     """
-    names = [names] if isinstance(names, str) else list(names)
+    names = list(names)
     if not names or len(set(names)) < len(names):
         raise CourseError("A pool needs data sets, each once.", given=names, mend='Use ["movie", "product"].')
-    if max_words is not None and max_words < 1:
-        raise CourseError("max_words must be at least 1.", given=max_words, mend="Leave it out.")
     sources = dict(sources or {})
     table = pd.concat([_labelled_table(name, split, sources.get(name)) for name in names])
     if max_words is not None:
@@ -96,10 +104,12 @@ def bias_texts(h1: Hypothesis | str, h2: Hypothesis | str | None = None) -> Data
         nothing is trained, and the rare features are too rare in one.
 
     Raises:
-        CourseError: an unknown hypothesis; a task whose texts are on the hub only.
+        CourseError: an unknown hypothesis; hypotheses of two tasks; a task whose texts are on the hub only.
     """
-    given = [find_hypothesis(one) for one in (h1, h2) if one is not None]
+    given = [find_hypothesis(one) for one in ((h1,) if h2 is None else (h1, h2))]
     names, task = {one.name for one in given}, given[0].task
+    if any(one.task != task for one in given):
+        raise CourseError("A pair of hypotheses is of one task.", given=tuple(one.name for one in given))
     if task not in ("sentiment", "nli"):
         raise CourseError(
             "No embedded texts carry this task.",

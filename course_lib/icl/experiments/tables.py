@@ -7,7 +7,7 @@ twice, or the sets of two models as if they were one's, would make it too narrow
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -43,7 +43,7 @@ def checked_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ())
     seen: dict[tuple[Any, ...], int] = {}
     for place, row in enumerate(found):
         _check_counts(row, place, columns)
-        key = tuple(row.get(name) for name in (*_ROW_KEYS, *_SET_KEYS))
+        key = tuple(_name(row, place, name) for name in (*_ROW_KEYS, *_SET_KEYS))
         if key in seen:
             raise CourseError(
                 f"Rows {seen[key]} and {place} are of the same set; pooled, they would count as two.",
@@ -57,6 +57,18 @@ def checked_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ())
 def _plain(value: Any) -> Any:
     """Returns an empty field of a CSV file as None, as it was before."""
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _name(row: Mapping[str, Any], place: int, name: str) -> Any:
+    """Give what a row says it is of: a word or a number, no list."""
+    value = row.get(name)
+    if not isinstance(value, Hashable):
+        raise CourseError(
+            f"{name} of row {place} is neither a word nor a number.",
+            given=value,
+            mend="Give one word or one number.",
+        )
+    return value
 
 
 def _check_counts(row: Mapping[str, Any], place: int, columns: Sequence[str]) -> None:

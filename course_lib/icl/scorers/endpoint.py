@@ -13,8 +13,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import numpy as np
 import requests
@@ -23,7 +25,19 @@ from tqdm.auto import tqdm
 from urllib3.exceptions import InvalidHeader, ReadTimeoutError
 from urllib3.util import Retry
 
-from course_lib.checks import check_text, check_texts
+from course_lib.checks import (
+    Count,
+    Flag,
+    NotNegative,
+    check_count,
+    check_fields,
+    check_flag,
+    check_number,
+    check_path,
+    check_text,
+    check_texts,
+    optional,
+)
 from course_lib.errors import CourseError
 from course_lib.icl.scorers.completions import (
     echoed_tokens,
@@ -42,6 +56,31 @@ _RETRIED = (408, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 60.0
 # What every run asks first, to tell one model from another.
 PROBE = "The capital of France is"
+
+
+_A_DAY = 86_400.0  # seconds; waiting longer is as good as for ever
+
+
+def _an_address(name: str, value: Any) -> str:
+    text = check_text(name, value)
+    try:
+        has_host = bool(urlsplit(text).hostname) and urlsplit(text).port != 0
+    except ValueError:  # a bracket too many, a port that is no number
+        has_host = False
+    if not text.startswith(("http://", "https://")) or not has_host:
+        raise CourseError(
+            "The server's address must begin with http:// or https://, and name a server.",
+            given=text,
+            mend="Write, for example, http://localhost:8000.",
+        )
+    return text
+
+
+def _a_key(name: str, value: Any) -> str:
+    # the key itself is shown nowhere
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+        raise CourseError(f"{name} must be a text of plain letters, digits and signs.")
+    return value
 
 
 @dataclass
@@ -74,27 +113,27 @@ class EndpointScorer:
 
     base_url: str
     model: str
-    echo: bool = False
-    top_logprobs: int = 20
-    space_in_prompt: bool = False
+    echo: Flag = False
+    top_logprobs: Count = 20
+    space_in_prompt: Flag = False
     num_threads: int = 8
     timeout: float = 60.0
     retries: int = 5
-    backoff: float = 0.5
+    backoff: NotNegative = 0.5
     api_key: str | None = field(default=None, repr=False)
     journal: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.base_url.startswith(("http://", "https://")):
-            raise CourseError(
-                "The server's address must begin with http:// or https://.",
-                given=self.base_url,
-                mend="Write, for example, http://localhost:8000.",
-            )
-        lowest = {"top_logprobs": 1, "num_threads": 1, "retries": 0, "timeout": 1e-3, "backoff": 0}
-        for name, least in lowest.items():
-            if not getattr(self, name) >= least:
-                raise CourseError(f"{name} must be at least {least:g}.", given=getattr(self, name))
+        check_fields(
+            self,
+            base_url=_an_address,
+            model=partial(check_text, empty_ok=False),
+            num_threads=partial(check_count, most=1000),
+            timeout=partial(check_number, least=1e-3, most=_A_DAY),
+            retries=partial(check_count, least=0, most=1000),
+            api_key=optional(_a_key),
+            journal=optional(check_path),
+        )
         if self.echo and self.space_in_prompt:
             raise CourseError(
                 "`space_in_prompt` is for servers without `echo`; with it labels are scored whole.",
@@ -122,6 +161,7 @@ class EndpointScorer:
         """
         words = check_continuations(continuations)
         check_text("prefix", prefix)
+        check_flag("progress", progress)
         items = check_texts("items", items, least=0)
         if self.space_in_prompt and not all(word.startswith(" ") and word.strip() for word in words):
             raise CourseError(

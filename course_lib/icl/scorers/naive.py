@@ -32,7 +32,7 @@ class NaiveScorer:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
-        check_model(self.model, self.batch_size)
+        check_model(self.model, self.tokenizer, self.batch_size)
 
     def log_probabilities(
         self, prefix: str, items: Sequence[str], continuations: Sequence[str], progress: bool = True

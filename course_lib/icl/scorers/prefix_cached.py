@@ -17,6 +17,7 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from course_lib.checks import Count, border
 from course_lib.icl.scorers.naive import read_whole
 from course_lib.icl.scorers.reading import Readings, batches, check_model, prompt_rows, right_padded, scoring
 from course_lib.icl.scorers.shared_prefix import (
@@ -27,7 +28,7 @@ from course_lib.icl.scorers.shared_prefix import (
     library_cache,
 )
 from course_lib.models.context import num_virtual_tokens, rope_border, text_config
-from course_lib.models.loaded import EMBEDDED, floating_dtype
+from course_lib.models.loaded import EMBEDDED, a_model_source, floating_dtype
 from course_lib.models.loading import kept_language_model
 from course_lib.prompts.verbalizers import Reading, Rows, shared_length, text_ids
 
@@ -63,7 +64,7 @@ class PrefixCachedScorer:
     way: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        check_model(self.model, self.batch_size)
+        check_model(self.model, self.tokenizer, self.batch_size)
         if self.dtype is not None:
             floating_dtype(self.dtype)
 
@@ -127,8 +128,9 @@ class PrefixCachedScorer:
         return "whole prompts"
 
 
+@border(model_source=a_model_source)
 def find_scorer(
-    model_source: str = EMBEDDED, batch_size: int = 16, dtype: str | None = None, device: str | None = None
+    model_source: str = EMBEDDED, batch_size: Count = 16, dtype: str | None = None, device: str | None = None
 ) -> PrefixCachedScorer:
     """Loads a model with its scorer; the last two models are kept as long as their files are the same.
 
@@ -138,7 +140,7 @@ def find_scorer(
         dtype: what it computes in; "float32" by default.
         device: see `choose_device`.
     """
-    loaded = kept_language_model(model_source, dtype=dtype or "float32", device=device)
+    loaded = kept_language_model(model_source, dtype="float32" if dtype is None else dtype, device=device)
     return PrefixCachedScorer(loaded.model, loaded.tokenizer, batch_size=batch_size)
 
 

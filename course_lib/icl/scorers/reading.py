@@ -11,15 +11,23 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from course_lib.checks import check_count, check_text, check_texts
+from course_lib.checks import Count, Text, a_model, border, check_flag, check_text, check_texts
 from course_lib.errors import CourseError
 from course_lib.models.context import find_context_length, num_virtual_tokens, refuse_too_long
 from course_lib.models.outputs import output_only_at, refuse_looking_ahead
-from course_lib.prompts.verbalizers import Reading, Rows, find_label_ids, lay_out_rows
+from course_lib.prompts.verbalizers import (
+    Reading,
+    Rows,
+    a_tokenizer,
+    find_label_ids,
+    lay_out_rows,
+    some_texts,
+)
 
 
+@border(tokenizer=a_tokenizer, items=some_texts)
 def label_rows(
-    tokenizer: PreTrainedTokenizerBase, prefix: str, items: Sequence[str], continuations: Sequence[str]
+    tokenizer: PreTrainedTokenizerBase, prefix: Text, items: Sequence[str], continuations: Sequence[str]
 ) -> Rows:
     """Lays out the rows that the labels of all items are read off.
 
@@ -81,17 +89,18 @@ def prompt_rows(
     return rows
 
 
-def check_model(model: PreTrainedModel, batch_size: int) -> None:
+@border(model=a_model, tokenizer=a_tokenizer)
+def check_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, batch_size: Count) -> None:
     """Refuses a model whose scores would not be those of its prompts, and a batch size that is none.
 
     Args:
         model: a causal language model.
+        tokenizer: its tokenizer.
         batch_size: rows a batch.
 
     Raises:
         CourseError: a model in training mode, or one that looks ahead; a batch size below 1.
     """
-    check_count("batch_size", batch_size)
     if getattr(model, "training", False):
         raise CourseError(
             "The model is in training mode, where dropout makes every score another.",
@@ -108,6 +117,7 @@ def scoring(progress: bool, total: int) -> Iterator[Any]:
         progress: whether to show it.
         total: rows in all.
     """
+    check_flag("progress", progress)
     with torch.inference_mode(), tqdm(total=total, desc="scoring", disable=not progress, leave=False) as bar:
         yield bar
 

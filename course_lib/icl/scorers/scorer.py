@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+
+from course_lib.errors import CourseError
 
 
 class Scorer(Protocol):
@@ -26,3 +28,18 @@ class Scorer(Protocol):
             float32 [n, num_labels].
         """
         ...
+
+
+def a_scorer(name: str, value: Any) -> Any:
+    """Returns a scorer.
+
+    Raises:
+        CourseError: it has no method `log_probabilities`, or is a class and not yet a scorer.
+    """
+    if isinstance(value, type) or not callable(getattr(value, "log_probabilities", None)):
+        raise CourseError(
+            f"{name} must have a method `log_probabilities`.",
+            given=value,
+            mend="Pass, for example, find_scorer().",
+        )
+    return value

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from course_lib.checks.calls import border
+from course_lib.checks.calls import border, each, of_type
 from course_lib.checks.tables import check_table
-from course_lib.checks.values import check_count
-from course_lib.ppt.fewshot.methods import METHODS
+from course_lib.checks.values import check_count, check_mapping, check_rows
+from course_lib.ppt.fewshot.methods import METHODS, FewShotMethod
 from course_lib.ppt.fewshot.run import few_shot_run
 from course_lib.ppt.fewshot.splits import Row
 from course_lib.ppt.fewshot.tables import few_shot_table
+from course_lib.ppt.fewshot.tasks import find_named
 
 
 class Variant(NamedTuple):
@@ -65,6 +67,7 @@ def pilot_variants(num_full: int, full_updates: int) -> list[Variant]:
     ]
 
 
+@border(options=partial(check_mapping, least=0))
 def pilot_run(
     method: str,
     seed: int,
@@ -86,11 +89,16 @@ def pilot_run(
     """
     chosen = {**settings, **options}
     kind = chosen.pop("initialisation", None)
-    used = METHODS[method] if kind is None else replace(METHODS[method], initialisation=kind)
+    usual: FewShotMethod = find_named(METHODS, "method", method)
+    used = usual if kind is None else replace(usual, initialisation=kind)
     row = few_shot_run("movie", used, seed, learning_rate=learning_rate, **chosen)
     return [{**row, "options": dict(options)}]
 
 
+@border(
+    rows=partial(check_rows, columns=("method", "options")),
+    variants=each(of_type("course_lib.ppt.fewshot.pilot.Variant")),
+)
 def pilot_rows(rows: Sequence[Row], variants: Sequence[Variant]) -> list[Row]:
     """Return each variant its rows; one run can stand for the usual way of several findings.
 

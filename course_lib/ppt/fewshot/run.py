@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
+from course_lib.checks.calls import a_model_and_tokenizer, border, optional
+from course_lib.checks.types import Count, Flag, Positive, Seed, Text
+from course_lib.checks.values import check_path, check_texts
 from course_lib.errors import CourseError
-from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer
+from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, a_model_source, floating_dtype
 from course_lib.models.loading import kept_language_model
 from course_lib.ppt.examples import PromptExample
 from course_lib.ppt.fewshot.methods import METHODS, FewShotMethod, start_prompt
@@ -73,27 +77,33 @@ class FewShotRow(TypedDict):
     num_test: int
 
 
+@border(
+    prompt_folder=optional(check_path),
+    words=optional(partial(check_texts, least=2)),
+    model_source=a_model_source,
+    loaded=optional(a_model_and_tokenizer),
+)
 def few_shot_run(
     task: str | FewShotTask,
     method: str | FewShotMethod,
-    seed: int,
+    seed: Seed,
     *,
-    learning_rate: float,
+    learning_rate: Positive,
     num_updates: int = 60,
     num_train: int = NUM_EXAMPLES,
     num_development: int = NUM_EXAMPLES,
     num_test: int = NUM_TEST,
     batch_size: int = 16,
     evaluate_every: int = 10,
-    num_virtual_tokens: int | None = None,
+    num_virtual_tokens: Count | None = None,
     prompt_folder: Path | str | None = None,
     words: Sequence[str] | None = None,
-    template: str | None = None,
+    template: Text | None = None,
     dtype: str | None = None,
     model_source: str = EMBEDDED,
     loaded: ModelAndTokenizer | None = None,
-    read_test: bool = True,
-    progress: bool = False,
+    read_test: Flag = True,
+    progress: Flag = False,
 ) -> FewShotRow:
     """Tune on few examples by one method, choose the step on the development examples, and measure once.
 
@@ -129,6 +139,7 @@ def few_shot_run(
     """
     the_task: FewShotTask = find_named(FEW_SHOT_TASKS, "task", task)
     the_method: FewShotMethod = find_named(METHODS, "method", method)
+    floating_dtype("float32" if dtype is None else dtype)
     split = few_shot_split(the_task.read(), seed, num_train, num_development, num_test)
     examples = write_split(the_task, the_method, split, words, template)
     settings = PromptTrainingSettings(

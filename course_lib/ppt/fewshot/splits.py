@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from datasets import Dataset
 
-from course_lib.checks.values import check_seed
+from course_lib.checks.calls import border
+from course_lib.checks.tables import dataset_with
+from course_lib.checks.types import Count, Seed
 from course_lib.errors import CourseError
 from course_lib.texts.sources import SPLITS
 
@@ -68,12 +70,13 @@ class FewShotSplit(NamedTuple):
     test: SealedRows
 
 
+@border(texts=dataset_with())
 def few_shot_split(
     texts: Dataset,
-    seed: int,
-    num_train: int = NUM_EXAMPLES,
-    num_development: int = NUM_EXAMPLES,
-    num_test: int = NUM_TEST,
+    seed: Seed,
+    num_train: Count = NUM_EXAMPLES,
+    num_development: Count = NUM_EXAMPLES,
+    num_test: Count = NUM_TEST,
 ) -> FewShotSplit:
     """Draw few examples, as many of each class as the numbers allow, and no document in two parts.
 
@@ -95,7 +98,6 @@ def few_shot_split(
         CourseError: a column missing, numbers of rows smaller than the number of classes, classes with fewer
             rows than asked for.
     """
-    check_seed(seed)
     for name in ("label", "group"):
         if name not in texts.column_names:
             raise CourseError(
@@ -104,6 +106,8 @@ def few_shot_split(
                 mend="Use `load_texts`, and `with_binary_labels` for texts with a score.",
             )
     labels, groups = texts["label"][:], texts["group"][:]
+    if any(label is None for label in labels):
+        raise CourseError("A row has no label.", given=labels.index(None), mend="Leave such rows out.")
     parts = texts["split"][:] if "split" in texts.column_names else None
     used: set[Any] = set()
     # the test set first, and then the development set: neither depends on the number of training examples
@@ -131,7 +135,7 @@ def _draw_balanced(
 ) -> list[int]:
     """Draw rows of unused groups until each class has its number."""
     classes = sorted(set(labels))
-    if len(classes) < 2 or not isinstance(number, int) or number < len(classes):
+    if not 2 <= len(classes) <= number:
         raise CourseError(
             f"The {part} part needs at least one example of each of {len(classes)} classes, two or more.",
             given=number,

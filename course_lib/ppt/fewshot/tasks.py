@@ -129,7 +129,7 @@ FEW_SHOT_TASKS: dict[str, FewShotTask] = {
 
 
 def find_named(known: Mapping[str, Named], what: str, given: str | Named) -> Named:
-    """Return what a name stands for, or what is given itself where it is no name.
+    """Return what a name stands for; one of the things themselves is given back.
 
     Args:
         known: all by name.
@@ -137,6 +137,8 @@ def find_named(known: Mapping[str, Named], what: str, given: str | Named) -> Nam
         given: a name, or one of their kind.
 
     Raises:
-        CourseError: an unknown name.
+        CourseError: an unknown name, or neither a name nor such a thing.
     """
-    return known[check_choice(what, given, known)] if isinstance(given, str) else given
+    if isinstance(given, type(next(iter(known.values())))):
+        return given
+    return known[check_choice(what, given, known)]

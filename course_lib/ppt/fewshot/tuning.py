@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
+from course_lib.checks.calls import a_model_and_tokenizer, border, of_type
+from course_lib.checks.types import Flag
 from course_lib.finetuning.evaluating import Evaluation
 from course_lib.models.loaded import ModelAndTokenizer, floating_dtype
 from course_lib.models.weights import count_parameters
-from course_lib.ppt.examples import Batches, PromptExample, TaskTokens, TokenizedExample
+from course_lib.ppt.examples import Batches, PromptExample, TaskTokens, TokenizedExample, read_examples
 from course_lib.ppt.label_scoring import unchecked_label_loss
 from course_lib.ppt.optimisation import LabelTraining, PromptEvaluation, PromptTrainingSettings
 from course_lib.ppt.soft_prompt import SoftPrompt
@@ -66,6 +68,11 @@ class Tuned:
             return evaluate_prompt(self.loaded, self.prompt, examples, verbalizer)
 
 
+@border(
+    loaded=a_model_and_tokenizer,
+    verbalizer=of_type("course_lib.prompts.verbalizers.Verbalizer"),
+    settings=of_type("course_lib.ppt.optimisation.PromptTrainingSettings"),
+)
 def finetune_language_model(
     loaded: ModelAndTokenizer,
     examples: Sequence[PromptExample],
@@ -73,7 +80,7 @@ def finetune_language_model(
     settings: PromptTrainingSettings,
     *,
     development: Sequence[PromptExample],
-    progress: bool = False,
+    progress: Flag = False,
 ) -> Tuned:
     """Train all weights of a copy of a language model to say the label words behind a hard pattern.
 
@@ -96,6 +103,8 @@ def finetune_language_model(
     Raises:
         CourseError: texts longer than the model's context; a loss or gradient that is not a finite number.
     """
+    # both are read before the model is copied
+    examples, development = (list(read_examples(rows, verbalizer)) for rows in (examples, development))
     model: Any = copy.deepcopy(loaded.model).float().eval()
     model.requires_grad_(True)
     training = _ModelTraining(

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from course_lib.checks.values import check_count
+from course_lib.checks.calls import a_model_and_tokenizer, border, each, of_type, optional
+from course_lib.checks.types import Count, Flag
+from course_lib.checks.values import check_path
 from course_lib.errors import CourseError
 from course_lib.locations import data_folder
-from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer
+from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, a_model_source, floating_dtype
 from course_lib.models.loading import load_language_model
 from course_lib.ppt.examples import write_examples
 from course_lib.ppt.patterns import Pattern
@@ -34,16 +36,21 @@ from course_lib.statistics import Interval, mean_interval
 RESULT_NAME = "ppt_prompts"
 
 
+def _a_task(name: str, value: Any) -> str:
+    return find_task(value).name
+
+
+@border(folder=optional(check_path), task_names=optional(each(_a_task)), model_source=a_model_source)
 def evaluate_shipped(
     folder: Path | str | None = None,
     *,
     task_names: Sequence[str] | None = None,
-    num_test: int = 600,
-    num_development: int = 200,
+    num_test: Count = 600,
+    num_development: Count = 200,
     model_source: str = EMBEDDED,
     dtype: str | None = None,
-    num_workers: int | None = None,
-    progress: bool = True,
+    num_workers: Count | None = None,
+    progress: Flag = True,
 ) -> ResultRecord:
     """Measure the shipped prompts on the test side of their own pre-training tasks.
 
@@ -63,9 +70,8 @@ def evaluate_shipped(
     Raises:
         CourseError: a prompt that is missing or damaged, or for another model.
     """
-    check_count("num_test", num_test)
-    check_count("num_development", num_development)
-    task_names = [find_task(task).name for task in task_names or PRETRAINING_TASKS]
+    floating_dtype("float32" if dtype is None else dtype)
+    task_names = task_names or list(PRETRAINING_TASKS)
     folder = Path(folder or data_folder() / "prompts")
     if not folder.is_dir():
         raise CourseError(
@@ -85,12 +91,19 @@ def evaluate_shipped(
     )
 
 
+@border(
+    task=_a_task,
+    folder=check_path,
+    model_source=a_model_source,
+    loaded=optional(a_model_and_tokenizer),
+    labelled=optional(of_type("course_lib.ppt.pretraining.labeller.PseudoLabels")),
+)
 def evaluate_task(
     task: str,
     *,
     folder: Path | str,
-    num_test: int,
-    num_development: int,
+    num_test: Count,
+    num_development: Count,
     model_source: str = EMBEDDED,
     dtype: str | None = None,
     loaded: ModelAndTokenizer | None = None,
@@ -120,7 +133,7 @@ def evaluate_task(
     """
     place = Path(folder) / task
     settings = ShippedSettings(**read_training(place)["settings"])
-    loaded = loaded or load_language_model(model_source, dtype=dtype or "float32")
+    loaded = loaded or load_language_model(model_source, dtype="float32" if dtype is None else dtype)
     trained = load_soft_prompt(place, loaded)
     labelled = find_task(task).labels(loaded.tokenizer, settings.num_reviews, labelled)
     options = {**corpus_options(settings), "labelled": labelled}

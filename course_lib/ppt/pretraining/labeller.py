@@ -15,7 +15,9 @@ from datasets import Dataset, concatenate_datasets
 from scipy.special import softmax
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks.values import check_choice, check_texts
+from course_lib.checks.calls import a_dataset, border, of_type, optional
+from course_lib.checks.types import Flag
+from course_lib.checks.values import check_choice, check_path, check_texts
 from course_lib.errors import CourseError
 from course_lib.finetuning.evaluating import evaluate
 from course_lib.finetuning.loop import FinetuningSettings, finetune
@@ -24,6 +26,7 @@ from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer
 from course_lib.models.loading import load_classifier
 from course_lib.ppt.patterns import SINGLE_WORDS
 from course_lib.ppt.pretraining.documents import CorpusSettings, sides
+from course_lib.prompts.verbalizers import a_tokenizer
 from course_lib.statistics import expected_calibration_error
 from course_lib.texts.loading import load_texts
 from course_lib.texts.sampling import sample_texts
@@ -120,6 +123,11 @@ def labeller_texts(downstream: str | Sequence[str], *, split: str = "train") -> 
     return concatenate_datasets(parts)
 
 
+@border(
+    texts=a_dataset,
+    heldout=a_dataset,
+    settings=optional(of_type("course_lib.finetuning.loop.FinetuningSettings")),
+)
 def train_labeller(
     texts: Dataset,
     heldout: Dataset,
@@ -127,7 +135,7 @@ def train_labeller(
     settings: FinetuningSettings | None = None,
     *,
     model_source: str = EMBEDDED,
-    progress: bool = True,
+    progress: Flag = True,
 ) -> Labeller:
     """Fine-tune an encoder to give sentences one of five sentiments.
 
@@ -234,13 +242,19 @@ class PseudoLabels:
         return [row["text"] for row in rows], np.array([row["probabilities"] for row in rows])
 
 
+@border(
+    tokenizer=a_tokenizer,
+    corpus=optional(of_type("course_lib.ppt.pretraining.documents.CorpusSettings")),
+    settings=optional(of_type("course_lib.ppt.pretraining.labeller.LabellerSettings")),
+    file=optional(check_path),
+)
 def pseudo_labels(
     tokenizer: PreTrainedTokenizerBase,
     corpus: CorpusSettings | None = None,
     settings: LabellerSettings | None = None,
     *,
     file: Path | None = None,
-    progress: bool = False,
+    progress: Flag = False,
 ) -> PseudoLabels:
     """Return the single sentences with the labels of a model that learnt from newspaper and tweets.
 

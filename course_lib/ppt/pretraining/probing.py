@@ -18,10 +18,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from course_lib.checks.arrays import check_labels, check_numbers
-from course_lib.checks.calls import a_model_and_tokenizer, border, each
-from course_lib.checks.values import check_count, check_seed, check_texts
+from course_lib.checks.calls import a_model_and_tokenizer, border, each, optional
+from course_lib.checks.types import Count, Seed
+from course_lib.checks.values import check_count, check_texts
 from course_lib.errors import CourseError
-from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer
+from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, a_model_source
 from course_lib.models.loading import load_language_model
 from course_lib.ppt.pretraining.labeller import PseudoLabels
 from course_lib.ppt.pretraining.tasks import find_pattern, pretraining_rows
@@ -114,13 +115,18 @@ def probe_accuracies(
     return right
 
 
+@border(
+    layers=each(partial(check_count, least=0)),
+    model_source=a_model_source,
+    loaded=optional(a_model_and_tokenizer),
+)
 def probe_task(
     task: str,
     *,
     layers: Sequence[int],
-    num_train: int,
-    num_test: int,
-    seed: int = 0,
+    num_train: Count,
+    num_test: Count,
+    seed: Seed = 0,
     model_source: str = EMBEDDED,
     dtype: str | None = None,
     loaded: ModelAndTokenizer | None = None,
@@ -146,9 +152,8 @@ def probe_task(
     Raises:
         CourseError: what `pretraining_rows` or `answer_states` refuses.
     """
-    check_seed(seed)
-    loaded = loaded or load_language_model(model_source, dtype=dtype or "float32")
     pattern = find_pattern(task, "hard")
+    loaded = loaded or load_language_model(model_source, dtype="float32" if dtype is None else dtype)
     train, test = (
         pretraining_rows(task, side, number, loaded.tokenizer, seed=seed, labelled=labelled)
         for side, number in (("train", num_train), ("test", num_test))

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.checks.values import check_choice, check_count
+from course_lib.checks.calls import border, each
+from course_lib.checks.values import check_choice, check_count, check_path, check_text
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_folder, data_folder
 from course_lib.models.fingerprint import model_name
@@ -38,6 +39,8 @@ TRAINING_FILE = "training.json"
 PROMPT_KINDS: tuple[Kind, ...] = ("hybrid", "soft")
 # Initialisations that are drawn at random.
 DRAWN: tuple[Initialisation, ...] = ("random", "sample_vocab")
+
+_kinds = each(check_text, least=0)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class ShippedSettings:
 
     def __post_init__(self) -> None:
         # JSON gives a list
-        object.__setattr__(self, "kinds", tuple(self.kinds))
+        object.__setattr__(self, "kinds", tuple(_kinds("kinds", self.kinds)))
 
     def check(self) -> None:
         """Refuse sizes and names that no training could have.
@@ -269,6 +272,7 @@ def _training_record(
     }
 
 
+@border(folder=check_path)
 def read_training(folder: Path) -> dict[str, Any]:
     """Read how a prompt was trained.
 
@@ -315,6 +319,7 @@ def shipped_training(task: str) -> dict[str, Any]:
     return read_training(shipped_folder(task))
 
 
+@border(folder=check_path)
 def prompt_version(folder: Path) -> str:
     """Return the first digits of the SHA-256 of a pre-trained prompt, for the record of a run.
 

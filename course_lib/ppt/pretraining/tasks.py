@@ -9,15 +9,20 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks.values import check_choice, check_seed
+from course_lib.checks.calls import border, each, of_type, optional
+from course_lib.checks.types import Count, Seed
+from course_lib.checks.values import check_choice, check_count
 from course_lib.ppt.examples import write_examples
 from course_lib.ppt.patterns import (
+    KINDS,
+    LETTERS,
     Kind,
     Pattern,
     choice_pattern,
@@ -40,6 +45,7 @@ from course_lib.ppt.pretraining.examples import (
 )
 from course_lib.ppt.pretraining.labeller import PseudoLabels, pseudo_labels
 from course_lib.ppt.pretraining.shards import Example
+from course_lib.prompts.verbalizers import a_tokenizer
 from course_lib.runs.profiles import profile
 from course_lib.texts.sources import SPLITS
 
@@ -243,10 +249,19 @@ def find_pattern(task: str, kind: Kind = "hybrid", max_options: int | None = Non
     return find_task(task).pattern(kind, max_options)
 
 
+_ROWS: dict[str, Any] = {
+    "task": lambda name, value: find_task(value).name,
+    "split": lambda name, value: check_choice("split", value, SPLITS),
+    "tokenizer": a_tokenizer,
+    "max_options": optional(partial(check_count, least=2, most=len(LETTERS))),
+}
+
+
+@border(kinds=each(lambda name, value: check_choice("kind of pattern", value, KINDS)), **_ROWS)
 def pretraining_examples(
     task: str,
     split: str,
-    num_examples: int,
+    num_examples: Count,
     tokenizer: PreTrainedTokenizerBase,
     *,
     kinds: Sequence[Kind] = ("hybrid",),
@@ -274,16 +289,17 @@ def pretraining_examples(
     return write_examples(rows, [find_pattern(task, kind, max_options) for kind in kinds])
 
 
+@border(labelled=optional(of_type("course_lib.ppt.pretraining.labeller.PseudoLabels")), **_ROWS)
 def pretraining_rows(
     task: str,
     split: str,
-    num_examples: int,
+    num_examples: Count,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     max_options: int | None = None,
-    max_tokens: int | None = None,
-    num_reviews: int = NUM_REVIEWS["train"],
+    max_tokens: Count | None = None,
+    num_reviews: Count = NUM_REVIEWS["train"],
     labelled: PseudoLabels | None = None,
 ) -> list[Example]:
     """Build rows of one of the pre-training tasks, which a pattern then writes.
@@ -307,8 +323,6 @@ def pretraining_rows(
         CourseError: unknown task or split; too few documents or sentences.
     """
     chosen = find_task(task)
-    check_choice("split", split, SPLITS)
-    check_seed(seed)
     # a generator of its own for each side
     own_seed = (seed * len(SPLITS) + SPLITS.index(split)) % 2**32
     corpus = CorpusSettings(max_tokens or chosen.max_tokens, num_reviews)

@@ -482,3 +482,27 @@ def test_a_set_that_cannot_be_is_refused(texts: Dataset, number: Any) -> None:
     pool = UnderspecifiedPool(texts, SENTIMENT, SHORT)
     with pytest.raises(CourseError, match="set_number"):
         measuring.measure_set(KnownPreference(is_good), pool, number, num_demonstrations=4, test_size=4)
+
+
+def test_scores_that_are_not_one_row_an_item_are_refused(splits) -> None:
+    """One row of scores once was broadcast to all items."""
+
+    class OneRow:
+        def log_probabilities(
+            self, prefix: str, items: Sequence[str], continuations: Any, progress: bool = True
+        ) -> Any:
+            return np.log([[0.25, 0.75]])
+
+    with pytest.raises(CourseError, match="must have 40 rows"):
+        measure_split(OneRow(), splits[0], "sentiment", calibrations=("median",))
+
+
+@pytest.mark.parametrize("calibrations", ["none", (), ("mean",)])
+def test_calibrations_are_named_in_a_list(splits, calibrations: Any) -> None:
+    with pytest.raises(CourseError):
+        measure_split(KnownPreference(is_good), splits[0], "sentiment", calibrations=calibrations)
+
+
+def test_texts_are_of_one_task() -> None:
+    with pytest.raises(CourseError, match="one task"):
+        pooling.bias_texts("sentiment", "nli.overlap")

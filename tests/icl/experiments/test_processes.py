@@ -171,6 +171,7 @@ def test_every_set_is_measured_once_however_many_processes_there_are(
 
     monkeypatch.setattr(pairs, "find_scorer", lambda *_: None)
     monkeypatch.setattr(pairs, "UnderspecifiedPool", lambda *_: None)
+    monkeypatch.setattr(pairs, "steer_between", lambda *_: None)
     monkeypatch.setattr(pairs, "draw_set", lambda *_, **__: None)
     monkeypatch.setattr(pairs, "measure_set", measure)
     for index in range(num_processes):

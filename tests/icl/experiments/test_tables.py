@@ -75,7 +75,7 @@ def test_other_seeds_are_other_sets() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"num_h1": 99}, {"num_h1": -1}, {"num_h1": 1.5}, {"n": 0}, {"n": 2.5}, {"n": "20"}, {"num_ties": 21},
-     {"share_of_1": 1.2}, {"share_of_1": "half"}],
+     {"share_of_1": 1.2}, {"share_of_1": "half"}, {"set": [1]}, {"model": {"a": 1}}],
 )  # fmt: skip
 def test_counts_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     """99 of 20 answers once were an accuracy of 1.0."""

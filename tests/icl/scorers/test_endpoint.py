@@ -359,6 +359,16 @@ def test_the_key_is_sent_and_kept_nowhere(server: Server, scorer: Any, tmp_path:
         {"num_threads": 0},
         {"retries": -1},
         {"timeout": 0},
+        {"timeout": float("inf")},
+        {"timeout": 1e10},
+        {"num_threads": 2.5},
+        {"num_threads": float("inf")},
+        {"retries": 2000},
+        {"retries": True},
+        {"backoff": float("nan")},
+        {"api_key": "열쇠"},
+        {"api_key": "two\nlines"},
+        {"journal": 3},
         {"echo": True, "space_in_prompt": True},
     ],
 )
@@ -370,6 +380,9 @@ def test_bad_settings_are_refused(options: dict[str, Any]) -> None:
 def test_bad_addresses_and_labels_are_refused(scorer: Any) -> None:
     with pytest.raises(CourseError, match="http://"):
         EndpointScorer("localhost:8000", "toy")
+    for address in ("http://", "http://host:port", "http://["):
+        with pytest.raises(CourseError, match="name a server"):
+            EndpointScorer(address, "toy")
     with pytest.raises(CourseError, match="at least two"):
         score(scorer(), words=[" 0"])
     with pytest.raises(CourseError, match="one does not"):

@@ -32,6 +32,7 @@ from course_lib.ppt.fewshot.tasks import FEW_SHOT_TASKS, FewShotTask
 from course_lib.ppt.fewshot.tuning import finetune_language_model
 from course_lib.ppt.optimisation import PromptTrainingSettings
 from course_lib.ppt.patterns import Pattern
+from course_lib.ppt.references import few_shot_rows
 from course_lib.ppt.soft_prompt import initialise
 from course_lib.ppt.training import evaluate_prompt
 from course_lib.prompts.verbalizers import Verbalizer
@@ -445,8 +446,8 @@ def test_the_median_sees_ranks_and_plain_accuracy_sees_the_words() -> None:
 
 
 def test_the_reference_runs_keep_the_row_of_a_run_in_a_list() -> None:
-    options: Any = {**QUICK, "num_virtual_tokens": 3, "language_model": tiny_language_model()}
-    assert fewshot.few_shot_rows(LETTERED, "prompt tuning", 0, **options) == [run()]  # type: ignore[arg-type]
+    options: Any = {**QUICK, "num_virtual_tokens": 3, "loaded": tiny_language_model()}
+    assert few_shot_rows(LETTERED, "prompt tuning", 0, **options) == [run()]  # type: ignore[arg-type]
 
 
 # --- tables ----------------------------------------------------------------------------------------
