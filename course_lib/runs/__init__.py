@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from course_lib.lazy import lazy_face
 
 if TYPE_CHECKING:
+    from course_lib.runs.hardware import machine_summary as machine_summary
     from course_lib.runs.journal import Journal as Journal
     from course_lib.runs.profiles import PROFILE_NAMES as PROFILE_NAMES
     from course_lib.runs.profiles import PROFILE_VARIABLE as PROFILE_VARIABLE
