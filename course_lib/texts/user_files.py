@@ -166,7 +166,7 @@ def split_names(what: str, names: str) -> list[str]:
         >>> split_names("words", "bad, good")
         ['bad', 'good']
     """
-    found = [name.strip() for name in names.split(",")] if isinstance(names, str) else [""]
+    found = [name.strip() for name in check_text(what, names).split(",")]
     if not all(found) or len(set(found)) < len(found):
         raise CourseError(
             f"The {what} are names joined by commas, none empty and none twice.",
