@@ -77,8 +77,7 @@ class Verbalizer:
                 given=list(words),
                 mend="Leave the white space out; the one in front of a word is the `separator`.",
             )
-        if not isinstance(self.separator, str):
-            raise CourseError("The separator is a text.", given=self.separator, mend='Use " ".')
+        check_text("separator", self.separator)
         object.__setattr__(self, "label_words", words)
 
     @property
