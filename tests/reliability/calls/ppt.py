@@ -316,8 +316,8 @@ def _training_calls() -> list[Call]:
         Call(pretraining.train_prompt, run, kinds),
         Call(
             pretraining.pretrain_prompt,
-            lambda: {**run(), "held_out": tiny_examples(3, seed=5)},
-            {**kinds, "held_out": examples},
+            lambda: {**run(), "heldout": tiny_examples(3, seed=5)},
+            {**kinds, "heldout": examples},
         ),
         Call(
             optimisation.PromptTrainingSettings,
