@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import tempfile
@@ -26,8 +27,13 @@ _TOO_LONG = "a" * 300
 
 
 def folder() -> Path:
-    """Return an empty folder."""
-    return Path(tempfile.mkdtemp())
+    """Return an empty folder, which goes when this process ends."""
+    return Path(tempfile.mkdtemp(dir=_all_folders().name))
+
+
+@functools.cache
+def _all_folders() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="fuzz-")
 
 
 def _file(name: str, content: bytes) -> Path:
