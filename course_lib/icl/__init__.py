@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from course_lib.icl.experiments.tables import feature_table as feature_table
     from course_lib.icl.hypotheses import HYPOTHESES as HYPOTHESES
     from course_lib.icl.hypotheses import Hypothesis as Hypothesis
+    from course_lib.icl.hypotheses import competitors as competitors
     from course_lib.icl.hypotheses import find_hypothesis as find_hypothesis
     from course_lib.icl.interventions import all_interventions as all_interventions
     from course_lib.icl.invariance import invariance_table as invariance_table

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from scipy.stats import pearsonr
 
 from course_lib.checks import (
     Check,
@@ -224,7 +225,7 @@ def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
 
 @border(pairs=_PAIRS, features=_FEATURES, calibration=_a_calibration)
 def visibility_sentence(pairs: pd.DataFrame, features: pd.DataFrame, calibration: str = "median") -> str:
-    """Say in how many pairs the model follows the feature that it sees better alone.
+    """Say in how many pairs the model follows the feature that it sees better alone, and how closely.
 
     Args:
         pairs: what `icl.bias_table` gave.
@@ -237,18 +238,32 @@ def visibility_sentence(pairs: pd.DataFrame, features: pd.DataFrame, calibration
     alone = _of_calibration(features, calibration).to_dict("records")
     accuracy = {f"{row['feature']}, {row.get('model')}": row["accuracy"] for row in alone}
     table = _of_calibration(pairs, calibration)
-    agrees = []
+    margins = []
     for row in table.to_dict("records"):
         first, second = (
             accuracy[check_choice("feature alone, and model,", f"{row[side]}, {row.get('model')}", accuracy)]
             for side in ("h1", "h2")
         )
-        agrees.append((row["h1_accuracy"] > 0.5) == (first > second))
+        margins.append(first - second)
+    agrees = [(h1 > 0.5) == (margin > 0) for h1, margin in zip(table.h1_accuracy, margins, strict=True)]
     exceptions = [name for name, does in zip(row_names(table), agrees, strict=True) if not does]
     which = f" (not in {', '.join(exceptions)})" if exceptions else ""
     return (
         f"In {sum(agrees)} of {len(agrees)} pairs the model leans to the feature that it finds again more often "
-        f"when it is shown alone{which}."
+        f"when it is shown alone{which}.{_correlation_sentence(margins, list(table.h1_accuracy))}"
+    )
+
+
+def _correlation_sentence(margins: list[float], h1_accuracies: list[float]) -> str:
+    """Say how h1-accuracy goes with the margin by which h1 is seen better, where there are pairs enough for it."""
+    # Fisher's interval needs four, and neither a constant.
+    if len(margins) < 4 or len(set(margins)) < 2 or len(set(h1_accuracies)) < 2:
+        return ""
+    found = pearsonr(margins, h1_accuracies)
+    low, high = found.confidence_interval(0.95)
+    return (
+        f" Over these {len(margins)} pairs h1-accuracy and the margin by which h1 alone is found again more often than "
+        f"h2 alone correlate with r = {found.statistic:.2f} [{low:.2f}, {high:.2f}]."
     )
 
 

@@ -70,7 +70,9 @@ plotting.show(
 #
 # At $\theta = \theta_t$ the leash $\tfrac{\mu}{2}\|\theta - \theta_t\|^2$ and its gradient are exactly zero. One
 # gradient step from there does not feel it. SMART's way out is an anchor that lags behind, a **momentum** average
-# $\tilde\theta_t = (1-\beta)\,\theta_t + \beta\,\tilde\theta_{t-1}$, and a leash to *that*.
+# $\tilde\theta_t = (1-\beta)\,\theta_t + \beta\,\tilde\theta_{t-1}$, and a leash to *that*. How slowly it follows is
+# easier to read as a **half-life** $h$: the number of updates after which what the anchor was weighs half as much,
+# $\beta^h = \tfrac12$, so $\beta = 2^{-1/h}$.
 #
 # **Predict before you run.** Mini-batch gradients are noisy. Below, the same noise drives a walk without a leash and
 # one with a leash to the anchor. Which arrives sooner? Which wanders less once it is there?
@@ -110,8 +112,15 @@ plotting.show(
 #
 # $$D_{\mathrm{Breg}}(\theta, \tilde\theta_t) = \frac1n \sum_i \ell_s\big(f(x_i;\theta),\, f(x_i;\tilde\theta_t)\big),$$
 #
-# with the symmetric KL of lesson 03 as $\ell_s$. By hand, then by library, before and after a nudge of
-# the head's weights:
+# with the symmetric KL of lesson 03 as $\ell_s$.
+#
+# Why **Bregman**? A Bregman divergence measures how far a convex function $\varphi$ lies above its own tangent:
+# $\varphi(P) - \varphi(Q) - \langle\nabla\varphi(Q), P - Q\rangle$. With $\varphi$ half the squared length it is half the
+# squared distance, the leash of the bowl above. With $\varphi(P) = \sum_c p_c \log p_c$ it is $\mathrm{KL}(P \| Q)$, the
+# distance that fits probabilities, and SMART adds it in both directions. The proximal point method with such a
+# divergence for the leash is the Bregman proximal point method.
+#
+# By hand, then by library, before and after a nudge of the head's weights:
 
 # %%
 classifier = models.load_classifier(num_labels=2)
@@ -187,6 +196,11 @@ plotting.show(
 # `course reference smart_search` fine-tunes on 256 examples with every candidate below, on two seeds. First the
 # learning rate of plain fine-tuning is chosen, then each part's own settings. Among the candidates whose accuracy
 # lies within one standard error of the best, the one with the lowest loss wins.
+#
+# The arms are judged by more than accuracy. The **calibration error** says how far a model's confidence is from how
+# often it is right: predictions are put into ten bins by their confidence, and it is the mean distance between
+# confidence and accuracy of a bin, weighted by its predictions. **Churn** is the share of held-out predictions that
+# flip from one step to the next (lesson 02).
 
 # %%
 searched = runs.load_record("smart_search")
@@ -195,7 +209,8 @@ movie_search = searched.table().query("texts == 'movie'")
 labels = [figures.candidate_label({"family": name, **arm.stored()}) for name, arm in chosen["movie"].items()]
 plotting.show(
     figures.search_figure(movie_search),
-    caption="Chosen for movie reviews: " + "; ".join(labels) + ".",
+    caption="Chosen for movie reviews: " + "; ".join(labels) + f". This ε is {chosen['movie']['R_s'].epsilon / 1e-5:,.0f} "
+    "times the paper's, 0.00001.",
     alt="Two panels with a marker for every candidate of the search: development accuracy, which differs little, and "
     "development loss, which differs more.",
 )
@@ -229,14 +244,16 @@ live.set_index("arm")[list(figures.ABLATION_METRICS)].round(3)
 #
 # The reference result repeats it with five seeds, 64 and 256 training examples, on movie reviews (two labels) and
 # SNLI sentence pairs (three labels). The test texts were read once, after the search
-# (`course reference smart_ablation`; records in `data/results/`). Bars are 95 % intervals over the seeds.
+# (`course reference smart_ablation`; records in `data/results/`). Bars are 95 % intervals over the seeds; all seeds
+# share one set of test texts.
 
 # %%
-reference = runs.load_record("smart_ablation").table()
+record = runs.load_record("smart_ablation")
+reference, num_test = record.table(), record.settings["num_test"]
 movie, snli = (reference[reference.texts == name] for name in ("movie", "snli"))
 plotting.show(
     figures.ablation_figure(movie),
-    caption=figures.ablation_sentence(movie),
+    caption=f"{figures.ablation_sentence(movie)} All seeds: the same {num_test} test texts.",
     alt="Seven panels with the arms of the ablation on movie reviews, a marker with an interval for 64 and for 256 training "
     "examples: accuracy, loss, calibration error, flips under typos and under noise, distance moved, and churn.",
 )
@@ -244,7 +261,7 @@ plotting.show(
 # %%
 plotting.show(
     figures.ablation_figure(snli),
-    caption=figures.ablation_sentence(snli),
+    caption=f"{figures.ablation_sentence(snli)} All seeds: the same {num_test} test pairs.",
     alt="The same seven panels for SNLI sentence pairs.",
 )
 

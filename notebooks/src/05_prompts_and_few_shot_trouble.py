@@ -115,14 +115,28 @@ pd.DataFrame(
 ).T
 
 # %% [markdown]
-# The seminar shows a pair of Korean sentences, "I went home and had a meal" and "Back at home I ate": the second follows
-# from the first. As a pattern it is no different; only our small model has read too little Korean to be asked.
+# The seminar shows Korean examples, one for each format: a pair, "I went home and had a meal" and "Back at home I ate",
+# of which the second follows from the first; a question with options, "Which of the following is no member of the band?"
+# (with invented names); and a sentence, "This story is truly gripping!", with what a viewer felt. As patterns they are no
+# different; only our small model has read too little Korean to be asked.
 
 # %%
-korean = ppt.Pattern("korean", "{soft}첫째: {first}\n둘째: {second}\n함께 갈까요? 답:", Verbalizer(["네", "아마", "아니요"]))
-written = korean.text({"first": "집에 가서 밥을 먹었다.", "second": "귀가 후 식사를 했다."})
-print(written)
-print(f"{len(written)} characters, {len(tokenizer(written).input_ids)} tokens of this model")
+korean = {
+    "pair": ppt.Pattern("korean/pair", "{soft}첫째: {first}\n둘째: {second}\n두 문장은 서로 이어지나요? 답:", Verbalizer(["네", "아마", "아니요"])),
+    "choice": ppt.Pattern("korean/choice", "{soft}{query}\n{options}\n정답:", Verbalizer(list("ABCDEF"))),
+    "single": ppt.Pattern("korean/single", "{soft}{text} 한마디로 말하면", Verbalizer(["별로다", "최고다"])),
+}
+examples = {
+    "pair": {"first": "집에 가서 밥을 먹었다.", "second": "귀가 후 식사를 했다."},
+    "choice": {"query": "다음 중 밴드 '새벽우체국'의 멤버가 아닌 사람은?", "options": ["도윤재", "한서리", "문가람", "백이든", "오하늬", "류다온"]},
+    "single": {"text": "이거 진짜 스토리가 흥미진진!"},
+}
+
+# %%
+written = {name: pattern.text(examples[name]) for name, pattern in korean.items()}
+counts = {name: (len(text), len(tokenizer(text).input_ids)) for name, text in written.items()}
+print(*written.values(), sep="\n\n")
+pd.DataFrame(counts, index=["characters", "tokens of this model"])
 
 # %% [markdown]
 # More tokens than characters: the tokenizer takes Korean apart into bytes, and the model has hardly ever seen them.
@@ -168,13 +182,14 @@ pd.DataFrame(ppt.pilot_rows(live, chosen))[columns].round(3)
 # ### All four, at full size
 #
 # The reference result repeats every variant over several seeds (`course reference ppt_pilot`), at learning rates chosen
-# once a method on development examples (`course reference tuning_search`). Hollow dots are single runs.
+# once a method on development examples (`course reference tuning_search`). Hollow dots are single runs. All seeds share
+# one set of test sentences: the intervals say how much runs differ, and nothing of other test sentences.
 
 # %%
 pilot = runs.load_record("ppt_pilot").table()
 plotting.show(
     figures.pilot_figure(pilot),
-    caption=figures.pilot_sentence(pilot),
+    caption=f"{figures.pilot_sentence(pilot)} All runs: the same {runs.load_record('ppt_pilot').settings['num_test']} test sentences.",
     alt="Four panels, one a finding, with the test accuracy of each variant: its mean with an interval, and every run as "
     "a hollow dot. Runs of one variant lie as far apart as the variants' means.",
 )

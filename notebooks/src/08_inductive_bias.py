@@ -14,6 +14,7 @@
 
 # %%
 import numpy as np
+import pandas as pd
 
 from course_lib import icl, models, plotting, runs
 from course_lib.classroom import exercises
@@ -28,15 +29,18 @@ runs.seed_everything(0)
 #
 # Some biases are built in on purpose. A layer that treats certain inputs alike does not have to learn to.
 #
-# | layer | which inputs meet | what it treats alike |
-# | --- | --- | --- |
-# | dense | all with all, a weight for each pair | nothing |
-# | convolution | neighbours in space | places: shift the input, and the output shifts |
-# | recurrence | neighbours in time | moments: delay the input, and the output is delayed |
-# | graph | linked nodes | numberings: renumber the nodes, and the output is renumbered |
+# | layer | entities | which of them meet | the bias | what it treats alike |
+# | --- | --- | --- | --- | --- |
+# | dense | units | all with all, a weight for each pair | weak | nothing |
+# | convolution | cells of a grid | neighbours in space | strong: what is near belongs together | places: shift the input, and the output shifts |
+# | recurrence | moments | neighbours in time | strong: what comes next depends on what was | moments: delay the input, and the output is delayed |
+# | graph | nodes | linked nodes | as strong as you make it: the links are yours to choose | numberings: renumber the nodes, and the output is renumbered |
 #
-# (After Battaglia et al. 2018, table 1.) Each claim in the last column can be checked: change the input and apply the
-# layer, or apply the layer and change the output. If the layer treats both alike, the difference is 0.
+# (After Battaglia et al. 2018, table 1.) What a layer treats alike can be checked:
+# change the input and apply the layer, or apply the layer and change the output. If the layer treats both alike, the
+# difference is 0. Three changes are tried: all cells of a ring move by one place (**shift round the ring**), all moments
+# move back by one and the first is empty (**delay by one step**), and the nodes of a graph get other numbers, its links
+# with them (**renumbering**).
 #
 # **Predict before you run.** Twelve cells: four layers with random weights, three changes. Where will the zeros stand?
 
@@ -48,6 +52,10 @@ icl.invariance_table().style.format("{:.3f}")
 # model's preference for one *feature of a text* over another is written nowhere. It has to be measured.
 #
 # ## Underspecified demonstrations
+#
+# A few examples hardly ever settle what is meant, and a prompt has room for a few only: the context is limited. So an
+# in-context task is underspecified as a rule, not by accident. It still works if the model's bias happens to fit the
+# task, or if there is a way to impose the bias that fits (lesson 09). Hence the question of this lesson: what is the bias?
 #
 # Here are four demonstrations. **What does label 1 stand for?**
 
@@ -83,8 +91,27 @@ print("log-odds of label 1:", dict(zip(["praised food", "panned film"], for_one.
 print(f"raw answers {icl.decide(scores).predictions.tolist()}; the higher one follows '{follows}'")
 
 # %% [markdown]
-# One pair of texts behind one set of demonstrations is an anecdote. A measurement needs many of both.
+# One pair of texts behind one set of demonstrations is an anecdote. A measurement needs many of both. The seminar shows
+# one, of GPT-3 (text-davinci-002): with four demonstrations like these it follows the sentiment on 92.4 % of the texts
+# where the two differ. Told to classify "based on the topic", it does so on 1.1 %, and with the words "movie" and "food"
+# in place of 1 and 0 on 0.5 %. A bias that looks firm turns round when the prompt says what is meant; lesson 09 tries
+# that here.
 #
+# ## Which features?
+#
+# The paper has four tasks, each with a feature that is meant, $h_1$, and several that could be meant instead, $h_2$. The
+# embedded texts allow seven of the pairs; the others need texts of your own.
+
+# %%
+measured = set(icl.bias_table(runs.load_record("icl_bias").rows).h2)
+features = [
+    {"h1": task, "h2": h2.name.partition(".")[2], "label 1": h2.meanings[1], "label 0": h2.meanings[0],
+     "measured here": "yes" if h2.name in measured else ""}
+    for task in ("sentiment", "toxicity", "nli", "qa") for h2 in icl.competitors(task)
+]
+pd.DataFrame(features).set_index(["h1", "h2"])
+
+# %% [markdown]
 # ## A test set that tells the features apart
 #
 # $h_1$ is *sentiment*: positive or negative. $h_2$ is *domain*: movie reviews or product reviews. Every sentence falls
@@ -102,8 +129,12 @@ shown[["text", "domain", "shown_label"]].head(6).style.hide()
 # %% [markdown]
 # ## h-accuracy, by hand
 #
-# **h-accuracy** is the share of test items that get the label the hypothesis gives them. On this test set
-# $h_1 \neq h_2$ always, so $h_1$-accuracy and $h_2$-accuracy add up to 1. A value of 0.5 is no preference.
+# **h-accuracy** is the share of test items that get the label the hypothesis gives them. For a model $f$, a hypothesis
+# $h$ and the test set $D$,
+#
+# $$h\text{-acc}(f) = \frac{1}{|D|} \sum_{x \in D} \mathbb 1\,[f(x) = h(x)].$$
+#
+# On this test set $h_1 \neq h_2$ always, so $h_1$-accuracy and $h_2$-accuracy add up to 1. A value of 0.5 is no preference.
 #
 # A worked case. A model answers label 1 on 72 % of the $(1, 0)$ items and on 35 % of the $(0, 1)$ items. It follows
 # $h_1$ on 72 % of the first half and on 100 - 35 = 65 % of the second: $h_1$-accuracy 68.5 %, $h_2$-accuracy 31.5 %.
@@ -218,7 +249,9 @@ plotting.show(
 # Sixteen short demonstrations leave room in the context. So we searched: 32 and 64 demonstrations, the label on a line of
 # its own, labels that alternate. The search ran on pairs that are **not** reported here (domain against length,
 # punctuation against capitals), so no reported number had a say in how it is measured
-# (`course reference icl_conditions`).
+# (`course reference icl_conditions`). **Steadiest** is the condition with the smallest spread over sets for what can be
+# seen: the standard deviation of h1-accuracy over the sets, divided by how far a single feature's accuracy lies above
+# 0.5. A spread of .1 is much where a feature alone is found again in 55 % of the items, and little where in 75 %.
 #
 # **Predict before you run.** Will four times as many demonstrations make the preference steadier?
 
@@ -250,15 +283,20 @@ plotting.show(
 # sibling). Our rows are one instruction-tuned model a thousand times smaller; there is no base model among the embedded
 # ones, so nothing here stands for davinci. On your own machine `course bias --model …` measures any two models: a base
 # model and its instruction-tuned sibling, as the paper does.
+#
+# The paper's figures are calibrated with content-free inputs (**contextual**, lesson 07), ours in the figure at the
+# median. Contextual calibration leaves more of the lean to one label on this model; its figures stand in the sentence.
 
 # %%
+contextual = pair_table[pair_table.calibration == "contextual"]
 published = icl.published_baselines(runs.load_published("icl_interventions"), list(pair_table.h2.unique()))
 plotting.show(
     figures.published_figure(pair_table, published),
     caption="h1-accuracy: " + "; ".join(
         f"{name} {row.davinci:.2f} (davinci), {row['text-davinci-002']:.2f} (text-davinci-002)"
         for name, row in published.iterrows()
-    ) + ". " + figures.bias_sentence(pair_table),
+    ) + ". " + figures.bias_sentence(pair_table) + " With contextual calibration the embedded model has "
+    + ", ".join(f"{name} {accuracy:.2f}" for name, accuracy in zip(figures.row_names(contextual), contextual.h1_accuracy)) + ".",
     alt="Seven pairs of features; the embedded model's intervals lie around one half, both published models lie far to the "
     "right for sentiment and nearer to the middle for entailment.",
 )
@@ -272,8 +310,9 @@ plotting.show(
 # the sentiment, and to word overlap and negation rather than to entailment. For no pair does the interval lie on the side
 # of sentiment or entailment. The large models lean the other way on sentiment, with the same kind of demonstrations.
 #
-# **What it sees best, it follows.** A feature that is easy to find again alone also wins when two compete. So a part of
-# what is called a preference is ability: this model hardly sees entailment at all, and cannot follow what it does not see.
+# **What it sees best, it tends to follow.** The more often a feature is found again alone, the more it wins when two
+# compete; the correlation above says how closely, with an interval that seven pairs leave wide. So a part of what is
+# called a preference is ability: this model hardly sees entailment at all, and cannot follow what it does not see.
 # The paper says as much of smaller models on entailment.
 #
 # **More demonstrations make the preference clearer, not different.** With the condition that the search chose, the same

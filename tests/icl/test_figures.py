@@ -58,3 +58,16 @@ def test_a_slider_starts_at_one_of_its_options() -> None:
 def test_nothing_shares_no_beginning() -> None:
     with pytest.raises(CourseError, match="at least 1"):
         shared_length([])
+
+
+def test_how_closely_a_preference_follows_what_is_seen_is_a_correlation_over_pairs() -> None:
+    pairs, alone = _preferences().iloc[[0] * 4], _features().iloc[[0] * 5]
+    names = [f"sentiment.{name}" for name in ("domain", "short", "punctuation", "uppercase")]
+    pairs = pairs.assign(h2=names, h1_accuracy=[0.6, 0.5, 0.4, 0.3], calibration="median")
+    alone = alone.assign(
+        feature=["sentiment", *names], accuracy=[0.7, 0.6, 0.7, 0.8, 0.9], calibration="median"
+    )
+    assert "over these 4 pairs" in bias.visibility_sentence(pairs, alone).lower()
+    assert "r = 1.00" in bias.visibility_sentence(pairs, alone)
+    # three pairs say nothing of a correlation
+    assert "correlate" not in bias.visibility_sentence(pairs[:3], alone)

@@ -22,6 +22,8 @@ PUBLISHED_FEATURES = {
     "nli.overlap": "overlap",
     "nli.shorter": "length",
     "nli.negation": "negation",
+    "toxicity.uppercase": "capitalization",
+    "qa.same_as": "structure",
 }
 
 
@@ -106,7 +108,9 @@ def steering(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> 
     """
     table = _accuracies(rows, calibration)
     keys = ["h1", "h2", "intervention", "set"]
-    both = table[table.intervention.notna()].pivot(index=keys, columns="direction", values="h1_accuracy")
+    steered = table[table.intervention.notna()]
+    both = steered.pivot(index=keys, columns="direction", values="h1_accuracy")
+    both = both.loc[steered.set_index(keys).index.unique()]
     if set(both.columns) != set(DIRECTIONS) or both.isna().any(axis=None):
         raise CourseError(
             "Both directions of an intervention are compared, and one was not measured.",
@@ -135,7 +139,7 @@ def _accuracies(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataF
 
 @border(published=with_columns("model", "steer", "task", "feature", "baseline", *INTERVENTION_KINDS))
 def published_effects(published: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Returns the same changes from the published table.
+    """Returns the same changes from the published table, its features named and ordered as those measured here.
 
     Args:
         published: `load_published("icl_interventions")`.
@@ -143,6 +147,7 @@ def published_effects(published: pd.DataFrame, model: str) -> pd.DataFrame:
 
     Returns:
         A row for each task, feature, direction and intervention: baseline, h1_accuracy, change, all as shares.
+        Features without a counterpart in `PUBLISHED_FEATURES` keep their published names and come last.
 
     Raises:
         CourseError: a model that the table lacks.
@@ -159,7 +164,16 @@ def published_effects(published: pd.DataFrame, model: str) -> pd.DataFrame:
         intended_change(row["baseline"], row["h1_accuracy"], row["steer"])
         for row in shares.to_dict("records")
     ]
-    return shares.rename(columns={"steer": "direction"}).assign(change=changes)
+    return _named_as_ours(shares.rename(columns={"steer": "direction"}).assign(change=changes))
+
+
+def _named_as_ours(rows: pd.DataFrame) -> pd.DataFrame:
+    ours = {(name.partition(".")[0], feature): name for name, feature in PUBLISHED_FEATURES.items()}
+    published = list(zip(rows.task, rows.feature, strict=True))
+    places = {key: place for place, key in enumerate(dict.fromkeys([*ours, *published]))}
+    names = [ours.get(key, ".".join(key)).partition(".")[2] for key in published]
+    in_order = sorted(range(len(rows)), key=lambda row: places[published[row]])
+    return rows.assign(feature=names).iloc[in_order].reset_index(drop=True)
 
 
 def _a_feature(name: str, value: Any) -> str:

@@ -18,7 +18,7 @@ from course_lib.icl.experiments.effects import (
     steering,
 )
 from course_lib.icl.experiments.embedded import EMBEDDED_PAIRS
-from course_lib.runs import load_published
+from course_lib.runs import load_published, load_record
 
 SHARES = st.floats(0, 1)
 
@@ -126,6 +126,24 @@ def test_published_changes_are_shares_towards_the_intended_feature() -> None:
     )
     assert effects.change["sentiment", "domain", "h2", "disambiguation"] == pytest.approx(0.558)
     assert effects.change["nli", "genre", "h1", "disambiguation"] == pytest.approx(0.419)
+
+
+def test_published_features_have_our_names_in_our_order() -> None:
+    effects = published_effects(load_published("icl_interventions"), "davinci")
+    shown = list(dict.fromkeys(zip(effects.task, effects.feature, strict=True)))
+    measured = [tuple(h2.split(".")) for _, h2 in EMBEDDED_PAIRS]
+    assert shown[: len(measured)] == measured
+    assert ("nli", "genre") in shown
+    assert ("sentiment", "capitalization") not in shown
+    shorter = effects.set_index(["task", "feature", "direction", "intervention"]).baseline
+    assert shorter["nli", "shorter", "h1", "verbalizer"] == pytest.approx(0.477)
+
+
+def test_steering_keeps_the_order_of_the_rows() -> None:
+    rows = load_record("icl_interventions").rows
+    expected = list(dict.fromkeys((row["h1"], row["h2"]) for row in rows))
+    table = steering(rows)
+    assert list(dict.fromkeys(zip(table.h1, table.h2, strict=True))) == expected
 
 
 def test_every_measured_pair_has_its_published_counterpart() -> None:
