@@ -130,13 +130,14 @@ def feature_run(
     Raises:
         CourseError: as `feature_pool` and `measure_feature`; an unknown template.
     """
+    wording = find_template(template)
     pool = feature_pool(find_hypothesis(feature))
     split = pool.draw(set_number, num_demonstrations=num_demonstrations, test_size=test_size)
     rows = measure_feature(
         find_scorer(model_source, batch_size),
         alternate(split) if alternating else split,
         pool.hypothesis.task,
-        template=find_template(template),
+        template=wording,
         progress=progress,
     )
     return [
