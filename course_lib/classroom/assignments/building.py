@@ -14,7 +14,7 @@ import numpy as np
 import scipy.special
 
 from course_lib.classroom.assignments.assignment import Variant
-from course_lib.classroom.checking.explaining import Mistake
+from course_lib.classroom.checking.explaining import Mistake, mistake_told_by
 
 # Log-probabilities of logits over their last axis.
 log_softmax = partial(scipy.special.log_softmax, axis=-1)
@@ -53,6 +53,81 @@ def with_last(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         return function(last=case.pop(name), **case)
 
     return named
+
+
+class Changes(list[Callable[[Callable[..., Any]], Mistake]]):
+    """Usual mistakes as changes of the right implementation, so that all forms of a task share them.
+
+    A form's own ones follow the shared ones in `Changes(_SHARED)`.
+
+    Example:
+        >>> changes = Changes()
+        >>> @changes.with_arguments(base=2)
+        ... def in_bits():
+        ...     '''This is in bits. Take the natural logarithm.'''
+        >>> @changes.add
+        ... def sign(right, x):
+        ...     '''The sign is turned.'''
+        ...     return -right(x)
+        >>> def nats(x, base=np.e):
+        ...     return float(np.log(x) / np.log(base))
+        >>> [(mistake.name, mistake.function(4)) for mistake in changes.of(nats)]
+        [('in bits', 2.0), ('sign', -1.3862943611198906)]
+    """
+
+    def add(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Adds a mistake, as a decorator.
+
+        Args:
+            function: the wrong implementation, which takes the right one first. Its name is the mistake's, its
+                docstring the hint.
+
+        Returns:
+            The function as it is.
+        """
+        self.append(lambda right: mistake_told_by(function, partial(function, right)))
+        return function
+
+    def with_arguments(self, **arguments: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Adds the right implementation with other arguments as a mistake, as a decorator.
+
+        Args:
+            **arguments: what the right implementation gets besides a case.
+
+        Returns:
+            A decorator for a function that only tells the mistake's name, and the hint in its docstring.
+        """
+
+        def add(function: Callable[..., Any]) -> Callable[..., Any]:
+            self.append(lambda right: mistake_told_by(function, partial(right, **arguments)))
+            return function
+
+        return add
+
+    def as_argument(self, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Adds the right implementation with another part as a mistake, as a decorator.
+
+        Args:
+            name: the argument of the right implementation that takes the part.
+
+        Returns:
+            A decorator for the part, a function. Its name is the mistake's, its docstring the hint.
+        """
+        return lambda part: self.with_arguments(**{name: part})(part)
+
+    def of(self, right: Callable[..., Any]) -> list[Mistake]:
+        """Returns the mistakes for the right implementation of one form of the task."""
+        return [change(right) for change in self]
+
+    def variant(self, name: str, right: Callable[..., Any], /, **texts: str) -> Variant:
+        """Returns one form of the task, with these mistakes.
+
+        Args:
+            name: a few words.
+            right: the right implementation.
+            **texts: what the source's placeholders stand for.
+        """
+        return Variant(name, texts, right, self.of(right))
 
 
 @dataclass(frozen=True)

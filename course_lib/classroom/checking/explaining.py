@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Final
 
 from course_lib.classroom.checking.comparing import compare
@@ -54,17 +53,19 @@ class Mistakes(list[Mistake]):
         Returns:
             The function as it is.
         """
-        name = function.__name__.strip("_").replace("_", " ")
-        self.append(Mistake(name, " ".join((function.__doc__ or "").split()), function))
+        self.append(mistake_told_by(function, function))
         return function
 
-    def of(self, right: Callable[..., Any]) -> list[Mistake]:
-        """Returns the mistakes as changes of one right implementation, which their functions take first.
 
-        Args:
-            right: the right implementation of one form of the task.
-        """
-        return [replace(mistake, function=partial(mistake.function, right)) for mistake in self]
+def mistake_told_by(function: Callable[..., Any], wrong: Callable[..., Any]) -> Mistake:
+    """Returns a mistake whose name and hint are a function's name and docstring.
+
+    Args:
+        function: tells name and hint.
+        wrong: the wrong implementation.
+    """
+    name = function.__name__.strip("_").replace("_", " ")
+    return Mistake(name, " ".join((function.__doc__ or "").split()), wrong)
 
 
 def explaining_hint(

@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial.legendre import legvander
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Measured,
-    Task,
-    Variant,
-)
+from course_lib.classroom.assignments.assignment import Case, Measured, Task, Variant
 from course_lib.classroom.assignments.building import first_problem
 from course_lib.classroom.checking.answers import as_numbers, as_whole_number
 
@@ -263,12 +258,14 @@ def _predictions(given: Mapping[str, Any], x: np.ndarray) -> np.ndarray:
     return np.asarray(np.cumsum((basis.T @ given["y_train"])[:, None] * terms, axis=0))
 
 
+_VARIANTS = tuple(Variant(curve, {"curve": curve}) for curve in CURVES)
+
 CHOOSE_DEGREE = Task(
     name="a1.choose_degree",
     title="Open experiment: choose a degree without looking at the test",
     marks=4,
     cases=_degree_cases,
-    variants=tuple(Variant(curve, {"curve": curve}) for curve in CURVES),
+    variants=_VARIANTS,
     hint="Fit every degree to the training points, measure on the validation points, and use the test points "
     "only to predict.",
     measure=_degree_properties,

@@ -8,12 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Task,
-    Variant,
-)
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.building import Changes
 
 
 def _compared(
@@ -78,89 +74,72 @@ def _rounded(pairs: Sequence[tuple[str, float]]) -> list[tuple[str, float]]:
     return [(name, float(round(quotient))) for name, quotient in pairs]
 
 
-_SHARED = Mistakes()
+_MISTAKES = Changes()
 
 
-@_SHARED.add
-def _units_mixed(right, **case):
+@_MISTAKES.with_arguments(mixed=True)
+def _units_mixed():
     """Rows of other units are among them. A ratio in words and one in images do not compare."""
-    return right(**case, mixed=True)
 
 
-@_SHARED.add
-def _all_rounded(right, **case):
+@_MISTAKES.with_arguments(whole=True)
+def _all_rounded():
     """The quotients are rounded; return them as they are."""
-    return right(**case, whole=True)
 
 
-@_SHARED.add
+@_MISTAKES.add
 def _rounded_at_the_end(right, rows, unit):
     """The quotients are rounded; return them as they are."""
     return _rounded(right(rows, unit))
 
 
-@_SHARED.add
+@_MISTAKES.add
 def _reversed(right, rows, unit):
     """The quotients are right, but the list runs the other way."""
     return right(rows, unit)[::-1]
 
 
-@_SHARED.add
-def _ties(right, **case):
+@_MISTAKES.with_arguments(by_name=False)
+def _ties():
     """Where two quotients are equal, the models are in the order of their names."""
-    return right(**case, by_name=False)
 
 
-@_SHARED.add
+@_MISTAKES.add
 def _other_way_round(right, **case):
     """The quotient stands the other way round: look again at what is divided by what."""
     return right(**case, inverted=not right.keywords["inverted"])
 
 
-@_SHARED.add
+@_MISTAKES.add
 def _other_order(right, **case):
     """The quotients are right, but the list runs the other way."""
     return right(**case, descending=not right.keywords["descending"])
 
 
-def _model_variant(name: str, *, inverted: bool, descending: bool, texts: Mapping[str, str]) -> Variant:
-    right = partial(_compared, inverted=inverted, descending=descending)
-    return Variant(
-        name,
-        texts,
-        right,
-        _SHARED.of(right),
-    )
-
+_VARIANTS = (
+    _MISTAKES.variant(
+        "parameters per example, largest first",
+        partial(_compared, inverted=False, descending=True),
+        quotient="the number of parameters per training example",
+        order="the largest quotient first",
+        code='row["parameters"] / row["examples"]',
+        key="(-pair[1], pair[0])",
+    ),
+    _MISTAKES.variant(
+        "examples per parameter, smallest first",
+        partial(_compared, inverted=True, descending=False),
+        quotient="the number of training examples per parameter",
+        order="the smallest quotient first",
+        code='row["examples"] / row["parameters"]',
+        key="(pair[1], pair[0])",
+    ),
+)
 
 COMPARE_MODELS = Task(
     name="a1.compare_models",
     title="Compare models whose examples have the same unit",
     marks=3,
     cases=_model_cases,
-    variants=(
-        _model_variant(
-            "parameters per example, largest first",
-            inverted=False,
-            descending=True,
-            texts={
-                "quotient": "the number of parameters per training example",
-                "order": "the largest quotient first",
-                "code": 'row["parameters"] / row["examples"]',
-                "key": "(-pair[1], pair[0])",
-            },
-        ),
-        _model_variant(
-            "examples per parameter, smallest first",
-            inverted=True,
-            descending=False,
-            texts={
-                "quotient": "the number of training examples per parameter",
-                "order": "the smallest quotient first",
-                "code": 'row["examples"] / row["parameters"]',
-                "key": "(pair[1], pair[0])",
-            },
-        ),
-    ),
+    variants=_VARIANTS,
     hint="Keep the rows of the unit, compute one quotient a row, then sort by quotient and name.",
 )

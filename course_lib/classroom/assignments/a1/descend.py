@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Mistake,
-    Task,
-    Variant,
-)
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Mistake, Task, Variant
+from course_lib.classroom.assignments.building import Changes
 
 
 def _descended(
@@ -40,10 +35,6 @@ def _overshoot(points: Sequence[np.ndarray], *, to_zero: bool = False) -> int | 
         if np.any(products <= 0 if to_zero else products < 0):
             return step
     return None
-
-
-def _constant(point: Any, velocity: Any, curvature: Any, eta: float, rate: float, step: int) -> Any:
-    return point - eta * curvature * point, velocity
 
 
 def _inverse_time(
@@ -117,13 +108,13 @@ def _descent_case(rng: np.random.Generator, num_axes: int, product: float, num_s
     )
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
-@_SHARED.add
-def _plain(right, **case):
+@_SHARED.as_argument("move")
+def _plain(point, velocity, curvature, eta, rate, step):
     """This is plain gradient descent with a fixed step: `rate` has no effect on it."""
-    return _descended(**case, move=_constant)
+    return point - eta * curvature * point, velocity
 
 
 @_SHARED.add
@@ -159,56 +150,51 @@ def _zero_has_a_sign(right, **case):
 
 def _descent_variant(name: str, move: Callable, rule: str, code: str, wrong: Callable, hint: str) -> Variant:
     right = partial(_descended, move=move)
-    return Variant(
-        name,
-        {"name": name, "rule": rule, "code": code},
-        right,
-        (
-            Mistake("rule", hint, partial(_descended, move=wrong)),
-            *_SHARED.of(right),
-        ),
-    )
+    mistakes = [Mistake("rule", hint, partial(right, move=wrong)), *_SHARED.of(right)]
+    return Variant(name, {"name": name, "rule": rule, "code": code}, right, mistakes)
 
+
+_VARIANTS = (
+    _descent_variant(
+        "a step size that decays with the inverse of time",
+        _inverse_time,
+        r"\eta_t = \frac{\eta}{1 + r\,t}, \qquad x_{t+1} = x_t - \eta_t \nabla f(x_t), \qquad t = 0, 1, \dots",
+        "point = point - learning_rate / (1 + rate * step) * curvatures * point",
+        partial(_inverse_time, first=1),
+        "The first step has t = 0: its step size is η itself.",
+    ),
+    _descent_variant(
+        "a step size that decays exponentially",
+        _exponential,
+        r"\eta_t = \eta\,r^t, \qquad x_{t+1} = x_t - \eta_t \nabla f(x_t), \qquad t = 0, 1, \dots",
+        "point = point - learning_rate * rate**step * curvatures * point",
+        partial(_exponential, first=1),
+        "The first step has t = 0: its step size is η itself.",
+    ),
+    _descent_variant(
+        "heavy-ball momentum",
+        _heavy_ball,
+        r"v_{t+1} = r\,v_t - \eta \nabla f(x_t), \qquad x_{t+1} = x_t + v_{t+1}, \qquad v_0 = 0",
+        "velocity = rate * velocity - learning_rate * curvatures * point\npoint = point + velocity",
+        _averaged,
+        "The gradient enters with η alone, not with η (1 − r).",
+    ),
+    _descent_variant(
+        "Nesterov momentum",
+        _nesterov,
+        r"v_{t+1} = r\,v_t - \eta \nabla f(x_t + r\,v_t), \qquad x_{t+1} = x_t + v_{t+1}, \qquad v_0 = 0",
+        "velocity = rate * velocity - learning_rate * curvatures * (point + rate * velocity)\n"
+        "point = point + velocity",
+        _heavy_ball,
+        "The gradient is taken at x_t. Nesterov takes it where the momentum alone would lead, at x_t + r v_t.",
+    ),
+)
 
 DESCEND = Task(
     name="a1.descend",
     title="Gradient descent that reports its first overstep",
     marks=5,
     cases=_descent_cases,
-    variants=(
-        _descent_variant(
-            "a step size that decays with the inverse of time",
-            _inverse_time,
-            r"\eta_t = \frac{\eta}{1 + r\,t}, \qquad x_{t+1} = x_t - \eta_t \nabla f(x_t), \qquad t = 0, 1, \dots",
-            "point = point - learning_rate / (1 + rate * step) * curvatures * point",
-            partial(_inverse_time, first=1),
-            "The first step has t = 0: its step size is η itself.",
-        ),
-        _descent_variant(
-            "a step size that decays exponentially",
-            _exponential,
-            r"\eta_t = \eta\,r^t, \qquad x_{t+1} = x_t - \eta_t \nabla f(x_t), \qquad t = 0, 1, \dots",
-            "point = point - learning_rate * rate**step * curvatures * point",
-            partial(_exponential, first=1),
-            "The first step has t = 0: its step size is η itself.",
-        ),
-        _descent_variant(
-            "heavy-ball momentum",
-            _heavy_ball,
-            r"v_{t+1} = r\,v_t - \eta \nabla f(x_t), \qquad x_{t+1} = x_t + v_{t+1}, \qquad v_0 = 0",
-            "velocity = rate * velocity - learning_rate * curvatures * point\npoint = point + velocity",
-            _averaged,
-            "The gradient enters with η alone, not with η (1 − r).",
-        ),
-        _descent_variant(
-            "Nesterov momentum",
-            _nesterov,
-            r"v_{t+1} = r\,v_t - \eta \nabla f(x_t + r\,v_t), \qquad x_{t+1} = x_t + v_{t+1}, \qquad v_0 = 0",
-            "velocity = rate * velocity - learning_rate * curvatures * (point + rate * velocity)\n"
-            "point = point + velocity",
-            _heavy_ball,
-            "The gradient is taken at x_t. Nesterov takes it where the momentum alone would lead, at x_t + r v_t.",
-        ),
-    ),
+    variants=_VARIANTS,
     hint="Keep every point, the start included; then look for the first step that changes a coordinate's sign.",
 )

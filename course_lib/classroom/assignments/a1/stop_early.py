@@ -87,11 +87,13 @@ def _loss_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     return [Case({"losses": losses, "patience": p, "min_delta": delta}) for losses, p, delta in cases]
 
 
+_VARIANTS = bug_variants("stop_early", _stop_right, _BUGS)
+
 STOP_EARLY = Task(
     name="a1.stop_early",
     title="Find the bug in an early-stopping rule",
     marks=4,
     cases=_loss_cases,
-    variants=bug_variants("stop_early", _stop_right, _BUGS),
+    variants=_VARIANTS,
     hint="Take the first losses of the text above and write down `best`, `waited` and the epoch line by line.",
 )

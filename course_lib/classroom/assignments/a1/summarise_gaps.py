@@ -6,12 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Task,
-    Variant,
-)
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.building import Changes
 
 
 def _gaps(train: np.ndarray, heldout: np.ndarray) -> np.ndarray:
@@ -57,41 +53,37 @@ def _accuracies(rng: np.random.Generator, num_seeds: int, num_sizes: int) -> tup
     return np.round(train, 9), np.round(heldout, 9)
 
 
-_OF_ERRORS = Mistakes()
+_OF_ERRORS = Changes()
 
 
 @_OF_ERRORS.add
-def _sign(train, heldout):
+def _sign(right, train, heldout):
     """The sign is turned: a gap is training minus held-out accuracy."""
-    return _standard_errors(heldout, train)
+    return right(heldout, train)
 
 
-@_OF_ERRORS.add
-def _axis(**case):
+@_OF_ERRORS.with_arguments(axis=1)
+def _axis():
     """The summary runs over the wrong axis: seeds are rows, training sizes are columns."""
-    return _standard_errors(**case, axis=1)
 
 
-@_OF_ERRORS.add
-def _population(**case):
+@_OF_ERRORS.with_arguments(ddof=0)
+def _population():
     """The standard deviation divides by S, not by S − 1: NumPy needs `ddof=1` for that."""
-    return _standard_errors(**case, ddof=0)
 
 
-@_OF_ERRORS.add
-def _deviation(**case):
+@_OF_ERRORS.with_arguments(root=False)
+def _deviation():
     """These are standard deviations. The standard error of a mean is smaller by √S."""
-    return _standard_errors(**case, root=False)
 
 
-@_OF_ERRORS.add
-def _one_error(**case):
+@_OF_ERRORS.with_arguments(width=1)
+def _one_error():
     """One standard error stands here in place of two."""
-    return _standard_errors(**case, width=1)
 
 
 @_OF_ERRORS.add
-def _unpaired(train, heldout):
+def _unpaired(right, train, heldout):
     """Take the difference within each seed first, then summarise the differences: both come from one run."""
     gaps = _gaps(train, heldout)
     variances = np.var(train, axis=0, ddof=1) + np.var(heldout, axis=0, ddof=1)
@@ -99,64 +91,58 @@ def _unpaired(train, heldout):
     return np.stack([gaps.mean(axis=0) - half, gaps.mean(axis=0), gaps.mean(axis=0) + half], axis=1)
 
 
-_OF_QUARTILES = Mistakes()
+_OF_QUARTILES = Changes()
 
 
 @_OF_QUARTILES.add
-def _sign_of_quartiles(train, heldout):
+def _sign_of_quartiles(right, train, heldout):
     """The sign is turned: a gap is training minus held-out accuracy."""
-    return _quartiles(heldout, train)
+    return right(heldout, train)
 
 
-@_OF_QUARTILES.add
-def _axis_of_quartiles(**case):
+@_OF_QUARTILES.with_arguments(axis=1)
+def _axis_of_quartiles():
     """The summary runs over the wrong axis: seeds are rows, training sizes are columns."""
-    return _quartiles(**case, axis=1)
 
 
-@_OF_QUARTILES.add
-def _range(**case):
+@_OF_QUARTILES.with_arguments(levels=(0, 0.5, 1))
+def _range():
     """These are the least and the greatest gap. Quartiles leave a quarter of the seeds out on either side."""
-    return _quartiles(**case, levels=(0, 0.5, 1))
 
 
 @_OF_QUARTILES.add
-def _unpaired_quartiles(train, heldout):
+def _unpaired_quartiles(right, train, heldout):
     """Take the difference within each seed first, then summarise the differences: both come from one run."""
     levels = (0.25, 0.5, 0.75)
     return np.stack(list(np.quantile(train, levels, axis=0) - np.quantile(heldout, levels, axis=0)), axis=1)
 
+
+_VARIANTS = (
+    _OF_ERRORS.variant(
+        "the mean and two standard errors",
+        _standard_errors,
+        middle="the mean over seeds",
+        ends="the mean minus and plus **two standard errors of the mean** (the standard "
+        "deviation with $S - 1$ in its denominator, divided by $\\sqrt{S}$)",
+        code="half = 2 * gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))\n"
+        "middle = gaps.mean(axis=0)\n"
+        "return np.stack([middle - half, middle, middle + half], axis=1)",
+    ),
+    _OF_QUARTILES.variant(
+        "the median and the quartiles",
+        _quartiles,
+        middle="the median over seeds",
+        ends="the **lower and upper quartile** over seeds (`np.quantile` with its default, "
+        "linear interpolation)",
+        code="return np.stack(list(np.quantile(gaps, [0.25, 0.5, 0.75], axis=0)), axis=1)",
+    ),
+)
 
 SUMMARISE_GAPS = Task(
     name="a1.summarise_gaps",
     title="A generalization gap with its interval over seeds",
     marks=4,
     cases=_gap_cases,
-    variants=(
-        Variant(
-            "the mean and two standard errors",
-            {
-                "middle": "the mean over seeds",
-                "ends": "the mean minus and plus **two standard errors of the mean** (the standard "
-                "deviation with $S - 1$ in its denominator, divided by $\\sqrt{S}$)",
-                "code": "half = 2 * gaps.std(axis=0, ddof=1) / np.sqrt(len(gaps))\n"
-                "middle = gaps.mean(axis=0)\n"
-                "return np.stack([middle - half, middle, middle + half], axis=1)",
-            },
-            _standard_errors,
-            _OF_ERRORS,
-        ),
-        Variant(
-            "the median and the quartiles",
-            {
-                "middle": "the median over seeds",
-                "ends": "the **lower and upper quartile** over seeds (`np.quantile` with its default, "
-                "linear interpolation)",
-                "code": "return np.stack(list(np.quantile(gaps, [0.25, 0.5, 0.75], axis=0)), axis=1)",
-            },
-            _quartiles,
-            _OF_QUARTILES,
-        ),
-    ),
+    variants=_VARIANTS,
     hint="Differences first, one for each seed and size; then one summary a column, three numbers a row.",
 )

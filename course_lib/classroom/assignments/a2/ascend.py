@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Mistake,
-    Task,
-    Variant,
-)
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Mistake, Task, Variant
+from course_lib.classroom.assignments.building import Changes
 
 Size = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Projection = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
@@ -146,19 +141,17 @@ def _ascent_case(
     )
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
-@_SHARED.add
-def _clipped(right, **case):
+@_SHARED.with_arguments(projected=lambda v, mask, e: np.clip(v, -e, e))
+def _clipped():
     """The entries are clipped. That is the projection to the ball of the largest entry, not to this one."""
-    return right(**case, projected=lambda v, mask, e: np.clip(v, -e, e))
 
 
-@_SHARED.add
-def _not_projected(right, **case):
+@_SHARED.with_arguments(projected=lambda v, mask, e: v)
+def _not_projected():
     """The result can lie outside the ball: the projection is missing."""
-    return right(**case, projected=lambda v, mask, e: v)
 
 
 @_SHARED.add
@@ -168,28 +161,24 @@ def _step_alone_projected(right, delta, gradient, mask, step_size, epsilon):
     return delta * np.asarray(mask)[:, :, None] + step
 
 
-@_SHARED.add
-def _largest_entry(right, **case):
+@_SHARED.with_arguments(normalised=partial(_over, _largest))
+def _largest_entry():
     """The gradient is divided by its largest entry. Here it is normalised in the norm of the ball."""
-    return right(**case, normalised=partial(_over, _largest))
 
 
-@_SHARED.add
-def _not_normalised(right, **case):
+@_SHARED.with_arguments(normalised=lambda gradient, mask: gradient)
+def _not_normalised():
     """The gradient is taken as it is, so its size decides how far the step goes. Normalise it first."""
-    return right(**case, normalised=lambda gradient, mask: gradient)
 
 
-@_SHARED.add
-def _downhill(right, **case):
+@_SHARED.with_arguments(sign=-1)
+def _downhill():
     """The step goes down. The perturbation looks for the largest change, so it goes up the gradient."""
-    return right(**case, sign=-1)
 
 
-@_SHARED.add
-def _padding_moved(right, **case):
+@_SHARED.with_arguments(padded=False)
+def _padding_moved():
     """Padding has a perturbation or a part in the norm. It is no token: set it to 0 first of all."""
-    return right(**case, padded=False)
 
 
 @_SHARED.add
@@ -227,29 +216,13 @@ def _no_direction(right, **case):
 
 
 def _ascent_variant(
-    name: str,
-    size: Size,
-    projected: Projection,
-    texts: Mapping[str, str],
-    *,
-    other: Size,
-    other_hint: str,
-    further: Sequence[Mistake] = (),
+    name: str, size: Size, projected: Projection, changes: Changes, other: Size, hint: str, /, **texts: str
 ) -> Variant:
     right = partial(_ascended, normalised=partial(_over, size), projected=projected)
     gradient, mask = np.array([[[3.0, 4.0], [9.0, 9.0]]]), np.array([[1, 0]])
-    value = right(np.zeros_like(gradient), gradient, mask, 0.5, 10.0)
-    texts = {**texts, "value": str(value.round(4).tolist())}
-    return Variant(
-        name,
-        texts,
-        right,
-        (
-            *_SHARED.of(right),
-            Mistake("other norm", other_hint, partial(right, normalised=partial(_over, other))),
-            *further,
-        ),
-    )
+    texts["value"] = str(right(np.zeros_like(gradient), gradient, mask, 0.5, 10.0).round(4).tolist())
+    other_norm = Mistake("other norm", hint, partial(right, normalised=partial(_over, other)))
+    return Variant(name, texts, right, [*changes.of(right), other_norm])
 
 
 def _over_everything(values: np.ndarray, mask: np.ndarray, *, size: Size) -> np.ndarray:
@@ -266,95 +239,91 @@ _WHOLE_BATCH = (
     "One size is taken for the whole batch. Each example has its own: it must not depend on the others."
 )
 
-_OF_ROOT_MEAN_SQUARE = Mistakes()
+_OF_ROOT_MEAN_SQUARE = Changes(_SHARED)
 
 
-@_OF_ROOT_MEAN_SQUARE.add
-def _sum_of_squares(**case):
+@_OF_ROOT_MEAN_SQUARE.with_arguments(
+    normalised=partial(_over, _example_length), projected=partial(_scaled, _example_length)
+)
+def _sum_of_squares():
     """The squares are summed up. The mean over an example's entries is asked for."""
-    return _ascended(
-        **case, normalised=partial(_over, _example_length), projected=partial(_scaled, _example_length)
-    )
 
 
-@_OF_ROOT_MEAN_SQUARE.add
-def _mean_over_padding(**case):
+@_OF_ROOT_MEAN_SQUARE.with_arguments(
+    normalised=partial(_over, _mean_with_padding), projected=partial(_scaled, _mean_with_padding)
+)
+def _mean_over_padding():
     """The mean counts padding too. An example's size must not depend on how far it is padded."""
-    return _ascended(
-        **case, normalised=partial(_over, _mean_with_padding), projected=partial(_scaled, _mean_with_padding)
-    )
 
 
-_OF_MAGNITUDES = Mistakes()
+_OF_MAGNITUDES = Changes(_SHARED)
 
 
-@_OF_MAGNITUDES.add
-def _scaled_down(**case):
+@_OF_MAGNITUDES.with_arguments(
+    normalised=partial(_over, _magnitudes), projected=partial(_scaled, _magnitudes)
+)
+def _scaled_down():
     """The example is scaled down as a whole. That lies in the ball, but it is not the nearest point."""
-    return _ascended(**case, normalised=partial(_over, _magnitudes), projected=partial(_scaled, _magnitudes))
 
+
+_VARIANTS = (
+    _ascent_variant(
+        "the length of each token",
+        _token_length,
+        partial(_scaled, _token_length),
+        _SHARED,
+        _example_length,
+        "One length is taken for a whole example. Here each token has its own.",
+        norm=r"$\|v\|_t = \sqrt{\sum_d v_{td}^2}$, **one length for each token**; the ball holds every "
+        r"$\delta$ whose tokens all have a length of at most $\varepsilon$",
+        nearest="A token that is too long is shortened to the length $\\varepsilon$ in its own direction. "
+        "One that is not stays",
+        size="size = np.linalg.norm(gradient, axis=2, keepdims=True)",
+        project="length = np.linalg.norm(moved, axis=2, keepdims=True)\n"
+        "return moved * np.minimum(1, epsilon / np.where(length > 0, length, 1))",
+    ),
+    _ascent_variant(
+        "the root mean square of each example",
+        _root_mean_square,
+        partial(_scaled, _root_mean_square),
+        _OF_ROOT_MEAN_SQUARE,
+        partial(_over_everything, size=_root_mean_square),
+        _WHOLE_BATCH,
+        norm=r"$\|v\| = \sqrt{\frac{1}{n D} \sum_{td} v_{td}^2}$, where $n$ is the number of the "
+        r"example's **real** tokens; the ball holds every $\delta$ with $\|\delta\| \le \varepsilon$",
+        nearest="An example that is too large is scaled down to the norm $\\varepsilon$ as a whole. One "
+        "that is not stays",
+        size="count = mask.sum(1)[:, None, None] * delta.shape[2]\n"
+        "size = np.sqrt((gradient**2).sum((1, 2), keepdims=True) / count)",
+        project="size = np.sqrt((moved**2).sum((1, 2), keepdims=True) / count)\n"
+        "return moved * np.minimum(1, epsilon / np.where(size > 0, size, 1))",
+    ),
+    _ascent_variant(
+        "the sum of magnitudes of each example",
+        _magnitudes,
+        _shrunk,
+        _OF_MAGNITUDES,
+        partial(_over_everything, size=_magnitudes),
+        _WHOLE_BATCH,
+        norm=r"$\|v\| = \sum_{td} |v_{td}|$; the ball holds every $\delta$ with "
+        r"$\|\delta\| \le \varepsilon$",
+        nearest="An example that is not too large stays. In one that is, every magnitude becomes smaller "
+        "by the same number $\\tau > 0$, but none falls below 0, and no entry changes its sign. $\\tau$ is "
+        "such that the norm becomes $\\varepsilon$. To find it, sort the magnitudes. If the $k$ largest stay "
+        "above 0, their sum less $k\\,\\tau$ is $\\varepsilon$",
+        size="size = np.abs(gradient).sum((1, 2), keepdims=True)",
+        project="ordered = -np.sort(-np.abs(moved).reshape(len(moved), -1), axis=1)\n"
+        "excess = (np.cumsum(ordered, axis=1) - epsilon) / np.arange(1, ordered.shape[1] + 1)\n"
+        "threshold = np.maximum(excess.max(axis=1), 0)[:, None, None]\n"
+        "return np.sign(moved) * np.maximum(np.abs(moved) - threshold, 0)",
+    ),
+)
 
 ASCEND = Task(
     name="a2.ascend",
     title="An ascent step and its projection in another norm",
     marks=5,
     cases=_ascent_cases,
-    variants=(
-        _ascent_variant(
-            "the length of each token",
-            _token_length,
-            partial(_scaled, _token_length),
-            {
-                "norm": r"$\|v\|_t = \sqrt{\sum_d v_{td}^2}$, **one length for each token**; the ball holds every "
-                r"$\delta$ whose tokens all have a length of at most $\varepsilon$",
-                "nearest": "A token that is too long is shortened to the length $\\varepsilon$ in its own direction. "
-                "One that is not stays",
-                "size": "size = np.linalg.norm(gradient, axis=2, keepdims=True)",
-                "project": "length = np.linalg.norm(moved, axis=2, keepdims=True)\n"
-                "return moved * np.minimum(1, epsilon / np.where(length > 0, length, 1))",
-            },
-            other=_example_length,
-            other_hint="One length is taken for a whole example. Here each token has its own.",
-        ),
-        _ascent_variant(
-            "the root mean square of each example",
-            _root_mean_square,
-            partial(_scaled, _root_mean_square),
-            {
-                "norm": r"$\|v\| = \sqrt{\frac{1}{n D} \sum_{td} v_{td}^2}$, where $n$ is the number of the "
-                r"example's **real** tokens; the ball holds every $\delta$ with $\|\delta\| \le \varepsilon$",
-                "nearest": "An example that is too large is scaled down to the norm $\\varepsilon$ as a whole. One "
-                "that is not stays",
-                "size": "count = mask.sum(1)[:, None, None] * delta.shape[2]\n"
-                "size = np.sqrt((gradient**2).sum((1, 2), keepdims=True) / count)",
-                "project": "size = np.sqrt((moved**2).sum((1, 2), keepdims=True) / count)\n"
-                "return moved * np.minimum(1, epsilon / np.where(size > 0, size, 1))",
-            },
-            other=partial(_over_everything, size=_root_mean_square),
-            other_hint=_WHOLE_BATCH,
-            further=_OF_ROOT_MEAN_SQUARE,
-        ),
-        _ascent_variant(
-            "the sum of magnitudes of each example",
-            _magnitudes,
-            _shrunk,
-            {
-                "norm": r"$\|v\| = \sum_{td} |v_{td}|$; the ball holds every $\delta$ with "
-                r"$\|\delta\| \le \varepsilon$",
-                "nearest": "An example that is not too large stays. In one that is, every magnitude becomes smaller "
-                "by the same number $\\tau > 0$, but none falls below 0, and no entry changes its sign. $\\tau$ is "
-                "such that the norm becomes $\\varepsilon$. To find it, sort the magnitudes. If the $k$ largest stay "
-                "above 0, their sum less $k\\,\\tau$ is $\\varepsilon$",
-                "size": "size = np.abs(gradient).sum((1, 2), keepdims=True)",
-                "project": "ordered = -np.sort(-np.abs(moved).reshape(len(moved), -1), axis=1)\n"
-                "excess = (np.cumsum(ordered, axis=1) - epsilon) / np.arange(1, ordered.shape[1] + 1)\n"
-                "threshold = np.maximum(excess.max(axis=1), 0)[:, None, None]\n"
-                "return np.sign(moved) * np.maximum(np.abs(moved) - threshold, 0)",
-            },
-            other=partial(_over_everything, size=_magnitudes),
-            other_hint=_WHOLE_BATCH,
-            further=_OF_MAGNITUDES,
-        ),
-    ),
+    variants=_VARIANTS,
     hint="In this order: padding to 0, the gradient over its norm, the step, and the nearest point of the ball.",
 )

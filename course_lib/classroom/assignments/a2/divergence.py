@@ -7,13 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Task,
-    Variant,
-)
-from course_lib.classroom.assignments.building import log_softmax
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Task, Variant
+from course_lib.classroom.assignments.building import Changes, log_softmax
 
 
 def _kl(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
@@ -25,15 +20,6 @@ Rows = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 
 def _jensen_shannon(log_p: np.ndarray, log_q: np.ndarray, temperature: float) -> np.ndarray:
     log_m = np.logaddexp(log_p, log_q) - np.log(2)
-    return (_kl(log_p, log_m) + _kl(log_q, log_m)) / 2
-
-
-def _one_half(log_p: np.ndarray, log_q: np.ndarray, temperature: float) -> np.ndarray:
-    return _kl(log_p, np.logaddexp(log_p, log_q) - np.log(2))
-
-
-def _to_geometric_mean(log_p: np.ndarray, log_q: np.ndarray, temperature: float) -> np.ndarray:
-    log_m = log_softmax((log_p + log_q) / 2)
     return (_kl(log_p, log_m) + _kl(log_q, log_m)) / 2
 
 
@@ -81,7 +67,7 @@ def _divergence_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     return [Case({"logits_p": p, "logits_q": q, "temperature": t}) for p, q, t in cases]
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
 @_SHARED.add
@@ -118,130 +104,114 @@ def _overflow(right, **case):
         return right(**case, log_softmax=_overflowing)
 
 
-def _divergence_variant(name: str, rows: Rows, formula: str, code: str, factors: Mistakes) -> Variant:
+def _divergence_variant(name: str, rows: Rows, changes: Changes, /, **texts: str) -> Variant:
     right = partial(_diverged, rows=rows)
     value = right(np.array([[1.0, 0.0, -1.0]]), np.array([[0.8, 0.1, -0.9]]), 2.0)
-    texts = {"name": name, "formula": formula, "code": code, "value": f"{value:.6f}"}
-    return Variant(
-        name,
-        texts,
-        right,
-        (
-            *_SHARED.of(right),
-            *factors,
-        ),
-    )
+    return changes.variant(name, right, **texts, name=name, value=f"{value:.6f}")
 
 
-_OF_JENSEN_SHANNON = Mistakes()
+_OF_JENSEN_SHANNON = Changes(_SHARED)
 
 
-@_OF_JENSEN_SHANNON.add
-def _not_halved(**case):
+@_OF_JENSEN_SHANNON.with_arguments(factor=2)
+def _not_halved():
     """This is twice as much. Both halves enter with ½."""
-    return _diverged(**case, rows=_jensen_shannon, factor=2)
 
 
-@_OF_JENSEN_SHANNON.add
-def _bits(**case):
+@_OF_JENSEN_SHANNON.with_arguments(factor=1 / np.log(2))
+def _bits():
     """This is in bits. Take the natural logarithm: the answer is in nats."""
-    return _diverged(**case, rows=_jensen_shannon, factor=1 / np.log(2))
 
 
-@_OF_JENSEN_SHANNON.add
-def _one_half_only(**case):
+@_OF_JENSEN_SHANNON.as_argument("rows")
+def _one_half_only(log_p, log_q, temperature):
     """This is KL(P‖M) alone, so P and Q are not treated alike."""
-    return _diverged(**case, rows=_one_half)
+    return _kl(log_p, np.logaddexp(log_p, log_q) - np.log(2))
 
 
-@_OF_JENSEN_SHANNON.add
-def _mean_of_logits(**case):
+@_OF_JENSEN_SHANNON.as_argument("rows")
+def _mean_of_logits(log_p, log_q, temperature):
     """M is made of the means of logits. It is the mean of the two distributions."""
-    return _diverged(**case, rows=_to_geometric_mean)
+    log_m = log_softmax((log_p + log_q) / 2)
+    return (_kl(log_p, log_m) + _kl(log_q, log_m)) / 2
 
 
-_OF_SYMMETRIC_KL = Mistakes()
+_OF_SYMMETRIC_KL = Changes(_SHARED)
 
 
-@_OF_SYMMETRIC_KL.add
-def _not_scaled_back(**case):
+@_OF_SYMMETRIC_KL.with_arguments(rows=lambda p, q, t: _kl(p, q) + _kl(q, p))
+def _not_scaled_back():
     """The factor τ² is missing. Without it the gradient shrinks as the temperature grows."""
-    return _diverged(**case, rows=lambda p, q, t: _kl(p, q) + _kl(q, p))
 
 
-@_OF_SYMMETRIC_KL.add
-def _scaled_once(**case):
+@_OF_SYMMETRIC_KL.with_arguments(rows=lambda p, q, t: t * (_kl(p, q) + _kl(q, p)))
+def _scaled_once():
     """The factor is τ. It is its square."""
-    return _diverged(**case, rows=lambda p, q, t: t * (_kl(p, q) + _kl(q, p)))
 
 
-@_OF_SYMMETRIC_KL.add
-def _p_to_q(**case):
+@_OF_SYMMETRIC_KL.with_arguments(rows=lambda p, q, t: t**2 * _kl(p, q))
+def _p_to_q():
     """This is KL(P‖Q) alone. Both directions are added."""
-    return _diverged(**case, rows=lambda p, q, t: t**2 * _kl(p, q))
 
 
-@_OF_SYMMETRIC_KL.add
-def _q_to_p(**case):
+@_OF_SYMMETRIC_KL.with_arguments(rows=lambda p, q, t: t**2 * _kl(q, p))
+def _q_to_p():
     """This is KL(Q‖P) alone. Both directions are added."""
-    return _diverged(**case, rows=lambda p, q, t: t**2 * _kl(q, p))
 
 
-@_OF_SYMMETRIC_KL.add
-def _halved(**case):
+@_OF_SYMMETRIC_KL.with_arguments(factor=0.5)
+def _halved():
     """This is half of it: the two directions are added, not averaged."""
-    return _diverged(**case, rows=_both_directions, factor=0.5)
 
 
-_OF_HELLINGER = Mistakes()
+_OF_HELLINGER = Changes(_SHARED)
 
 
-@_OF_HELLINGER.add
-def _distance_not_halved(**case):
+@_OF_HELLINGER.with_arguments(factor=2)
+def _distance_not_halved():
     """This is twice as much: the factor ½ is missing."""
-    return _diverged(**case, rows=_hellinger, factor=2)
 
 
-@_OF_HELLINGER.add
-def _root_taken(**case):
+@_OF_HELLINGER.with_arguments(rows=lambda p, q, t: np.sqrt(_hellinger(p, q, t)))
+def _root_taken():
     """This is the distance. Its square is asked for: no root of the sum."""
-    return _diverged(**case, rows=lambda p, q, t: np.sqrt(_hellinger(p, q, t)))
 
 
-@_OF_HELLINGER.add
-def _no_roots(**case):
+@_OF_HELLINGER.with_arguments(rows=lambda p, q, t: np.sum((np.exp(p) - np.exp(q)) ** 2, axis=-1) / 2)
+def _no_roots():
     """These are squared differences of the probabilities. Their roots are compared."""
-    return _diverged(**case, rows=lambda p, q, t: np.sum((np.exp(p) - np.exp(q)) ** 2, axis=-1) / 2)
 
+
+_VARIANTS = (
+    _divergence_variant(
+        "the Jensen–Shannon divergence",
+        _jensen_shannon,
+        _OF_JENSEN_SHANNON,
+        formula=r"\ell(P, Q) = \tfrac{1}{2} KL(P \| M) + \tfrac{1}{2} KL(Q \| M), \qquad M = \tfrac{1}{2}(P + Q)",
+        code="log_m = np.logaddexp(log_p, log_q) - np.log(2)\n"
+        "rows = (np.exp(log_p) * (log_p - log_m) + np.exp(log_q) * (log_q - log_m)) / 2",
+    ),
+    _divergence_variant(
+        "the symmetric KL divergence times the squared temperature",
+        _both_directions,
+        _OF_SYMMETRIC_KL,
+        formula=r"\ell(P, Q) = \tau^2 \left( KL(P \| Q) + KL(Q \| P) \right)",
+        code="rows = temperature**2 * (np.exp(log_p) - np.exp(log_q)) * (log_p - log_q)",
+    ),
+    _divergence_variant(
+        "the squared Hellinger distance",
+        _hellinger,
+        _OF_HELLINGER,
+        formula=r"\ell(P, Q) = \tfrac{1}{2} \sum_c \left( \sqrt{P_c} - \sqrt{Q_c} \right)^2",
+        code="rows = (np.exp(log_p / 2) - np.exp(log_q / 2)) ** 2 / 2",
+    ),
+)
 
 DIVERGENCE = Task(
     name="a2.divergence",
     title="Another divergence, at a temperature",
     marks=4,
     cases=_divergence_cases,
-    variants=(
-        _divergence_variant(
-            "the Jensen–Shannon divergence",
-            _jensen_shannon,
-            r"\ell(P, Q) = \tfrac{1}{2} KL(P \| M) + \tfrac{1}{2} KL(Q \| M), \qquad M = \tfrac{1}{2}(P + Q)",
-            "log_m = np.logaddexp(log_p, log_q) - np.log(2)\n"
-            "rows = (np.exp(log_p) * (log_p - log_m) + np.exp(log_q) * (log_q - log_m)) / 2",
-            _OF_JENSEN_SHANNON,
-        ),
-        _divergence_variant(
-            "the symmetric KL divergence times the squared temperature",
-            _both_directions,
-            r"\ell(P, Q) = \tau^2 \left( KL(P \| Q) + KL(Q \| P) \right)",
-            "rows = temperature**2 * (np.exp(log_p) - np.exp(log_q)) * (log_p - log_q)",
-            _OF_SYMMETRIC_KL,
-        ),
-        _divergence_variant(
-            "the squared Hellinger distance",
-            _hellinger,
-            r"\ell(P, Q) = \tfrac{1}{2} \sum_c \left( \sqrt{P_c} - \sqrt{Q_c} \right)^2",
-            "rows = (np.exp(log_p / 2) - np.exp(log_q / 2)) ** 2 / 2",
-            _OF_HELLINGER,
-        ),
-    ),
+    variants=_VARIANTS,
     hint="Log-softmax of the logits over τ, along the classes; then one number a row; then the mean over rows.",
 )

@@ -8,13 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Mistake,
-    Task,
-    Variant,
-)
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Task, Variant
+from course_lib.classroom.assignments.building import Changes
 
 Schedule = Callable[[float, float, float], float]
 HALF_LIFE_NAME = "a half-life that grows evenly"
@@ -82,37 +77,32 @@ def _follow_case(
     )
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
-@_SHARED.add
-def _counted_from_one(right, **case):
+@_SHARED.with_arguments(offset=1)
+def _counted_from_one():
     """The schedule is one update ahead: the first update has t = 0."""
-    return right(**case, offset=1)
 
 
-@_SHARED.add
-def _one_update_too_short(right, **case):
+@_SHARED.with_arguments(short=1)
+def _one_update_too_short():
     """The schedule reaches its end at the last update. The number of updates divides, not one less."""
-    return right(**case, short=1)
 
 
-@_SHARED.add
-def _swapped(right, **case):
+@_SHARED.with_arguments(swapped=True)
+def _swapped():
     """The shares are swapped: β is the share of the old anchor that is kept."""
-    return right(**case, swapped=True)
 
 
-@_SHARED.add
-def _one_update_behind(right, **case):
+@_SHARED.with_arguments(newest=0)
+def _one_update_behind():
     """The anchor follows the weights from before the update. It takes in those from after it."""
-    return right(**case, newest=0)
 
 
-@_SHARED.add
-def _starts_at_zero(right, **case):
+@_SHARED.with_arguments(start=0)
+def _starts_at_zero():
     """The anchor starts at 0. It starts at the weights before training."""
-    return right(**case, start=0)
 
 
 @_SHARED.add
@@ -151,77 +141,61 @@ def _one_β_to_the_power_of_all(right, weights, first, last):
     return {**right(weights, first, last), "start_share": beta**num_updates}
 
 
-def _follow_variant(name: str, schedule: Schedule, rule: str, code: str, *further: Mistake) -> Variant:
+def _follow_variant(name: str, schedule: Schedule, changes: Changes, /, **texts: str) -> Variant:
     right = partial(_followed, schedule=schedule)
     first, last = (1.0, 3.0) if name == HALF_LIFE_NAME else (0.5, 0.9)
     share = right(np.array([[0.0], [1.0], [2.0]]), first, last)["start_share"]
-    texts = {
-        "name": name,
-        "rule": rule,
-        "code": code,
-        "example": f"{first}, {last}",
-        "value": f"{share:.4f}",
-    }
-    return Variant(
-        name,
-        texts,
-        right,
-        (
-            *_SHARED.of(right),
-            *further,
-        ),
-    )
+    texts |= {"name": name, "example": f"{first}, {last}", "value": f"{share:.4f}"}
+    return changes.variant(name, right, **texts)
 
 
-_OF_COSINE = Mistakes()
+_OF_COSINE = Changes(_SHARED)
 
 
-@_OF_COSINE.add
-def _straight(**case):
+@_OF_COSINE.with_arguments(schedule=_linear)
+def _straight():
     """This β grows evenly, not along a cosine."""
-    return _followed(**case, schedule=_linear)
 
 
-_OF_HALF_LIFE = Mistakes()
+_OF_HALF_LIFE = Changes(_SHARED)
 
 
-@_OF_HALF_LIFE.add
-def _β_evenly(**case):
+@_OF_HALF_LIFE.with_arguments(
+    schedule=lambda first, last, share: _linear(_half_life(first, last, 0), _half_life(first, last, 1), share)
+)
+def _β_evenly():
     """Here β grows evenly from one half-life's to the other's. The half-life itself does."""
-    return _followed(
-        **case,
-        schedule=lambda first, last, share: _linear(
-            _half_life(first, last, 0), _half_life(first, last, 1), share
-        ),
-    )
 
+
+_VARIANTS = (
+    _follow_variant(
+        "a β that grows evenly",
+        _linear,
+        _SHARED,
+        rule=r"\beta_t = a + (b - a)\,\frac{t}{T}",
+        code="beta = first + (last - first) * update / num_updates",
+    ),
+    _follow_variant(
+        "a β that grows along a half cosine",
+        _cosine,
+        _OF_COSINE,
+        rule=r"\beta_t = b - (b - a)\,\frac{1 + \cos(\pi t / T)}{2}",
+        code="beta = last - (last - first) * (1 + np.cos(np.pi * update / num_updates)) / 2",
+    ),
+    _follow_variant(
+        HALF_LIFE_NAME,
+        _half_life,
+        _OF_HALF_LIFE,
+        rule=r"\beta_t = \left(\tfrac{1}{2}\right)^{1 / h_t}, \qquad h_t = a + (b - a)\,\frac{t}{T}",
+        code="beta = 0.5 ** (1 / (first + (last - first) * update / num_updates))",
+    ),
+)
 
 FOLLOW = Task(
     name="a2.follow",
     title="A momentum anchor whose β changes",
     marks=3,
     cases=_follow_cases,
-    variants=(
-        _follow_variant(
-            "a β that grows evenly",
-            _linear,
-            r"\beta_t = a + (b - a)\,\frac{t}{T}",
-            "beta = first + (last - first) * update / num_updates",
-        ),
-        _follow_variant(
-            "a β that grows along a half cosine",
-            _cosine,
-            r"\beta_t = b - (b - a)\,\frac{1 + \cos(\pi t / T)}{2}",
-            "beta = last - (last - first) * (1 + np.cos(np.pi * update / num_updates)) / 2",
-            *_OF_COSINE,
-        ),
-        _follow_variant(
-            HALF_LIFE_NAME,
-            _half_life,
-            r"\beta_t = \left(\tfrac{1}{2}\right)^{1 / h_t}, \qquad h_t = a + (b - a)\,\frac{t}{T}",
-            "beta = 0.5 ** (1 / (first + (last - first) * update / num_updates))",
-            *_OF_HALF_LIFE,
-        ),
-    ),
+    variants=_VARIANTS,
     hint="Write down β for each of three updates by hand. Then one update after the other, the start first.",
 )

@@ -111,11 +111,13 @@ def _smoothness_case(
     )
 
 
+_VARIANTS = bug_variants("smoothness", _smooth_right, _BUGS)
+
 SMOOTHNESS = Task(
     name="a2.smoothness",
     title="Find the bug in a smoothness regularizer",
     marks=4,
     cases=_smoothness_cases,
-    variants=bug_variants("smoothness", _smooth_right, _BUGS),
+    variants=_VARIANTS,
     hint="Take one example of two entries and follow δ by hand; then check the gradient by a small change of weight.",
 )

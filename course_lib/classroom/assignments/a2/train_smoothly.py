@@ -8,12 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Measured,
-    Task,
-    Variant,
-)
+from course_lib.classroom.assignments.assignment import Case, Measured, Task, Variant
 from course_lib.classroom.assignments.building import first_problem
 from course_lib.classroom.checking.answers import as_numbers
 
@@ -243,12 +238,14 @@ def _blindness_problem(models: Mapping[float, Model], others: Mapping[float, Mod
     return "" if same else "two calls that differ in the validation examples alone gave other models."
 
 
+_VARIANTS = tuple(Variant(name, {"data": name}) for name in DATA)
+
 TRAIN_SMOOTHLY = Task(
     name="a2.train_smoothly",
     title="Open experiment: a linear model that a small change does not mislead",
     marks=4,
     cases=_smooth_training_cases,
-    variants=tuple(Variant(name, {"data": name}) for name in DATA),
+    variants=_VARIANTS,
     hint="Train once for each penalty on the training examples, keep every model, and choose the one that does best "
     "on the validation examples in the worst case.",
     measure=_smooth_training_properties,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Task,
-    Variant,
-)
-from course_lib.classroom.assignments.building import shown
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.building import Changes, shown
+
+
+def _inserted(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
+    return [*distractors[:slot], answer, *distractors[slot:]], slot
 
 
 def _choices(
@@ -26,7 +25,7 @@ def _choices(
     step: int = 1,
     to_and_fro: bool = False,
     count_all: bool = False,
-    arrange: Callable[[str, list[str], int], tuple[list[str], int]] | None = None,
+    arrange: Callable[[str, list[str], int], tuple[list[str], int]] = _inserted,
     **distracting: bool,
 ) -> list[dict[str, Any]]:
     examples: list[dict[str, Any]] = []
@@ -38,7 +37,7 @@ def _choices(
         distractors = _distractors(documents, home, sentence, answer, num_options - 1, **distracting)
         turn, place = divmod(number if count_all else len(examples), num_options)
         slot = order[-1 - place] if to_and_fro and turn % 2 else order[place]
-        options, label = (arrange or _inserted)(answer, distractors, slot)
+        options, label = arrange(answer, distractors, slot)
         examples.append({"query": document[sentence], "options": options, "label": label})
     return examples
 
@@ -66,30 +65,6 @@ def _distractors(
         if len(found) < count and (repeats or text not in (document[sentence], answer, *found)):
             found.append(text)
     return found
-
-
-def _inserted(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
-    return [*distractors[:slot], answer, *distractors[slot:]], slot
-
-
-def _always_first(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
-    return [answer, *distractors], 0
-
-
-def _swapped_with_first(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
-    options = [answer, *distractors]
-    options[0], options[slot] = options[slot], options[0]
-    return options, slot
-
-
-def _swapped_with_last(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
-    options = [*distractors, answer]
-    options[-1], options[slot] = options[slot], options[-1]
-    return options, slot
-
-
-def _from_one(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
-    return _inserted(answer, distractors, slot)[0], slot + 1
 
 
 _NEXT = "the next sentence, and the places run in turn"
@@ -177,64 +152,62 @@ _CHOICE_EXAMPLE: dict[str, Any] = {
     "num_options": 3,
     "order": [2, 0, 1],
 }
-_REORDERED = "The right options, but the distractors have not kept their order around the answer."
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
-@_SHARED.add
-def _answer_always_first(right, **case):
+@_SHARED.as_argument("arrange")
+def _answer_always_first(answer, distractors, slot):
     """The answer stands at one place in all examples. A prompt learns that place, and reads nothing."""
-    return right(**case, arrange=_always_first)
+    return [answer, *distractors], 0
 
 
-@_SHARED.add
-def _counted_all(right, **case):
+@_SHARED.with_arguments(count_all=True)
+def _counted_all():
     """The places are not equally frequent: a query that gives no example uses up a place."""
-    return right(**case, count_all=True)
 
 
-@_SHARED.add
-def _topic(right, **case):
+@_SHARED.with_arguments(hard=False)
+def _topic():
     """No distractor comes from the query's own document: the topic alone tells the answer."""
-    return right(**case, hard=False)
 
 
-@_SHARED.add
-def _later_of_two(right, **case):
+@_SHARED.with_arguments(later=True)
+def _later_of_two():
     """Of two sentences equally far from the query, the later is the distractor. The earlier is asked for."""
-    return right(**case, later=True)
 
 
-@_SHARED.add
-def _no_wrap_around(right, **case):
+@_SHARED.with_arguments(wrap=False)
+def _no_wrap_around():
     """Near the end of the list, examples have too few options. After the last document comes the first."""
-    return right(**case, wrap=False)
 
 
-@_SHARED.add
-def _repeated(right, **case):
+@_SHARED.with_arguments(repeats=True)
+def _repeated():
     """Some examples have one text as two options, so that two answers are right."""
-    return right(**case, repeats=True)
 
 
-@_SHARED.add
-def _swapped_with_the_first(right, **case):
+@_SHARED.as_argument("arrange")
+def _swapped_with_the_first(answer, distractors, slot):
     """The right options, but the distractors have not kept their order around the answer."""
-    return right(**case, arrange=_swapped_with_first)
+    options = [answer, *distractors]
+    options[0], options[slot] = options[slot], options[0]
+    return options, slot
 
 
-@_SHARED.add
-def _swapped_with_the_last(right, **case):
+@_SHARED.as_argument("arrange")
+def _swapped_with_the_last(answer, distractors, slot):
     """The right options, but the distractors have not kept their order around the answer."""
-    return right(**case, arrange=_swapped_with_last)
+    options = [*distractors, answer]
+    options[-1], options[slot] = options[slot], options[-1]
+    return options, slot
 
 
-@_SHARED.add
-def _labels_from_one(right, **case):
+@_SHARED.as_argument("arrange")
+def _labels_from_one(answer, distractors, slot):
     """The labels count from 1."""
-    return right(**case, arrange=_from_one)
+    return _inserted(answer, distractors, slot)[0], slot + 1
 
 
 @_SHARED.add
@@ -243,51 +216,42 @@ def _other_neighbour(right, **case):
     return right(**case, step=-right.keywords["step"])
 
 
-_TO_AND_FRO = Mistakes()
+_OF_TO_AND_FRO = Changes(_SHARED)
 
 
-@_TO_AND_FRO.add
-def _one_way(right, **case):
+@_OF_TO_AND_FRO.with_arguments(to_and_fro=False)
+def _one_way():
     """Look again at the second round of places."""
-    return right(**case, to_and_fro=False)
 
 
-def _choice_variant(name: str, *, step: int, to_and_fro: bool, texts: Mapping[str, str]) -> Variant:
-    right = partial(_choices, step=step, to_and_fro=to_and_fro)
-    texts = {**texts, "value": shown(right(**_CHOICE_EXAMPLE))}
-    mistakes = [*_SHARED.of(right), *(_TO_AND_FRO.of(right) if to_and_fro else ())]
-    return Variant(name, texts, right, mistakes)
-
+_TURNING, _TO_AND_FRO = partial(_choices, step=1), partial(_choices, step=-1, to_and_fro=True)
+_VARIANTS = (
+    _SHARED.variant(
+        _NEXT,
+        _TURNING,
+        value=shown(_TURNING(**_CHOICE_EXAMPLE)),
+        answer="the sentence right **after** the query",
+        places="`order[0]`, `order[1]` and so on, and after the last of `order` from its start again",
+        step="1",
+        code="place = order[len(examples) % num_options]",
+    ),
+    _OF_TO_AND_FRO.variant(
+        _PREVIOUS,
+        _TO_AND_FRO,
+        value=shown(_TO_AND_FRO(**_CHOICE_EXAMPLE)),
+        answer="the sentence right **before** the query",
+        places="`order[0]`, `order[1]` and so on to its last, then the whole of `order` backwards, then "
+        "forwards again, and so on",
+        step="-1",
+        code="place = (order + order[::-1])[len(examples) % (2 * num_options)]",
+    ),
+)
 
 BUILD_CHOICES = Task(
     name="a3.build_choices",
     title="Next-sentence choices that do not leak the answer's place",
     marks=4,
     cases=_choice_cases,
-    variants=(
-        _choice_variant(
-            _NEXT,
-            step=1,
-            to_and_fro=False,
-            texts={
-                "answer": "the sentence right **after** the query",
-                "places": "`order[0]`, `order[1]` and so on, and after the last of `order` from its start again",
-                "step": "1",
-                "code": "place = order[len(examples) % num_options]",
-            },
-        ),
-        _choice_variant(
-            _PREVIOUS,
-            step=-1,
-            to_and_fro=True,
-            texts={
-                "answer": "the sentence right **before** the query",
-                "places": "`order[0]`, `order[1]` and so on to its last, then the whole of `order` backwards, then "
-                "forwards again, and so on",
-                "step": "-1",
-                "code": "place = (order + order[::-1])[len(examples) % (2 * num_options)]",
-            },
-        ),
-    ),
+    variants=_VARIANTS,
     hint="Do the text's small example by hand: answer, distractors in their order, then the place.",
 )

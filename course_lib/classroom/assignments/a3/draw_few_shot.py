@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Mistake,
-    Task,
-    Variant,
-)
-from course_lib.classroom.assignments.building import shown
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Mistake, Task, Variant
+from course_lib.classroom.assignments.building import Changes, shown
 
 
 def _few_shot(
@@ -150,37 +144,32 @@ _SPLIT_EXAMPLE: dict[str, Any] = {
 }
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
-@_SHARED.add
-def _leak(right, **case):
+@_SHARED.with_arguments(by_row=True)
+def _leak():
     """Rows of one group lie on both sides: what is learnt of a review by heart then counts as skill."""
-    return right(**case, by_row=True)
 
 
-@_SHARED.add
-def _unbalanced(right, **case):
+@_SHARED.with_arguments(balanced="not")
+def _unbalanced():
     """Where a class has too few rows, the sides are not balanced."""
-    return right(**case, balanced="not")
 
 
-@_SHARED.add
-def _each_side_alone(right, **case):
+@_SHARED.with_arguments(balanced="alone")
+def _each_side_alone():
     """Each side is balanced, but they differ in size: the scarcest class of either side decides for both."""
-    return right(**case, balanced="alone")
 
 
-@_SHARED.add
-def _file_order(right, **case):
+@_SHARED.with_arguments(ordered=False)
+def _file_order():
     """The rows are taken in the order of the file. `order` is the draw."""
-    return right(**case, ordered=False)
 
 
-@_SHARED.add
-def _by_name(right, **case):
+@_SHARED.with_arguments(by_name=True)
+def _by_name():
     """The groups take turns by name. They come in the order of the draw."""
-    return right(**case, by_name=True)
 
 
 @_SHARED.add
@@ -195,10 +184,9 @@ def _class_by_class(right, **case):
     return _sorted_sides(**case, right=right, by_class=True)
 
 
-@_SHARED.add
-def _turns_by_class(right, **case):
+@_SHARED.with_arguments(turns_by_class=True)
+def _turns_by_class():
     """The turns begin anew for each class, so that one group can lie on both sides. All groups take turns once."""
-    return right(**case, turns_by_class=True)
 
 
 @_SHARED.add
@@ -208,53 +196,42 @@ def _other_cycle(right, **case):
     return right(**case, cycle=("train", "train", "development") if alternates else ("train", "development"))
 
 
-def _split_variant(
-    name: str, cycle: Sequence[str], one_each: bool, limit: str, texts: Mapping[str, str]
-) -> Variant:
+def _split_variant(name: str, cycle: Sequence[str], one_each: bool, limit: str, /, **texts: str) -> Variant:
     right = partial(_few_shot, cycle=cycle, one_each=one_each)
-    texts = {**texts, "value": shown(right(**_SPLIT_EXAMPLE))}
-    return Variant(
-        name,
-        texts,
-        right,
-        (
-            *_SHARED.of(right),
-            Mistake("limit", limit, partial(right, one_each=not one_each)),
-        ),
-    )
+    other_limit = Mistake("limit", limit, partial(right, one_each=not one_each))
+    texts["value"] = shown(right(**_SPLIT_EXAMPLE))
+    return Variant(name, texts, right, [*_SHARED.of(right), other_limit])
 
+
+_VARIANTS = (
+    _split_variant(
+        "the groups alternate",
+        ("train", "development"),
+        False,
+        "Only the first row of each group is used. Here all of them may be.",
+        turns="The first goes to training, the second to development, the third to training, and so on",
+        candidates="All rows of its groups are a side's candidates",
+        cycle='["train", "development"]',
+        code="candidates = order",
+    ),
+    _split_variant(
+        "two groups of three for training, one row a group",
+        ("train", "train", "development"),
+        True,
+        "A group gives more than one row. Sentences of one review are no independent examples.",
+        turns="The first and second group go to training, the third to development, the fourth and fifth "
+        "to training, and so on",
+        candidates="A side's candidates are its groups' first rows in `order`, **one row a group**",
+        cycle='["train", "train", "development"]',
+        code="candidates = [next(r for r in order if groups[r] == name) for name in names]",
+    ),
+)
 
 DRAW_FEW_SHOT = Task(
     name="a3.draw_few_shot",
     title="A few-shot split by groups, balanced over classes",
     marks=3,
     cases=_split_cases,
-    variants=(
-        _split_variant(
-            "the groups alternate",
-            ("train", "development"),
-            False,
-            "Only the first row of each group is used. Here all of them may be.",
-            {
-                "turns": "The first goes to training, the second to development, the third to training, and so on",
-                "candidates": "All rows of its groups are a side's candidates",
-                "cycle": '["train", "development"]',
-                "code": "candidates = order",
-            },
-        ),
-        _split_variant(
-            "two groups of three for training, one row a group",
-            ("train", "train", "development"),
-            True,
-            "A group gives more than one row. Sentences of one review are no independent examples.",
-            {
-                "turns": "The first and second group go to training, the third to development, the fourth and fifth "
-                "to training, and so on",
-                "candidates": "A side's candidates are its groups' first rows in `order`, **one row a group**",
-                "cycle": '["train", "train", "development"]',
-                "code": "candidates = [next(r for r in order if groups[r] == name) for name in names]",
-            },
-        ),
-    ),
+    variants=_VARIANTS,
     hint="First the groups in the order of the draw, then the sides' candidates, then how many rows of each class.",
 )

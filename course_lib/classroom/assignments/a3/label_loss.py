@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Mistake,
-    Task,
-    Variant,
-)
-from course_lib.classroom.assignments.building import log_softmax, shown
-from course_lib.classroom.checking.explaining import Mistakes
-
-
-def _log_softmax_unstable(logits: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        return np.log(np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True))
-
-
-def _log_softmax_infinite(logits: np.ndarray) -> np.ndarray:
-    with np.errstate(all="ignore"):
-        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.building import Changes, log_softmax, shown
 
 
 def _word_scores(
@@ -64,10 +48,6 @@ def _focal(log_shares: np.ndarray, labels: np.ndarray, strength: float, *, turne
     right = log_shares[np.arange(len(labels)), labels]
     share = np.exp(right)
     return -((share if turned else 1 - share) ** strength) * right
-
-
-def _plain(log_shares: np.ndarray, labels: np.ndarray, strength: float) -> Any:
-    return -log_shares[np.arange(len(labels)), labels]
 
 
 def _label_loss(
@@ -144,10 +124,6 @@ _SUMMED = "sums over tokens, smoothed labels"
 _AVERAGED = "means over tokens, focal loss"
 
 
-_PADDING = "What stands behind a word's end is counted too. The numbers there have no meaning."
-_OVERFLOW = (
-    "With large logits, the exponentials overflow. Adding one number to all logits must change nothing."
-)
 _LOSS_EXAMPLE: dict[str, Any] = {
     "logits": np.zeros((1, 2, 2, 4)),
     "words": [[1], [2, 3]],
@@ -156,63 +132,59 @@ _LOSS_EXAMPLE: dict[str, Any] = {
 }
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
-@_SHARED.add
-def _first_token(right, **case):
+@_SHARED.with_arguments(first_only=True)
+def _first_token():
     """A word is scored by its first token alone, which two labels can share."""
-    return right(**case, first_only=True)
 
 
-@_SHARED.add
-def _label_tokens_alone(right, **case):
+@_SHARED.with_arguments(labels_only=True)
+def _label_tokens_alone():
     """A token's probability is one among the whole vocabulary. The labels are compared with each other
     afterwards."""
-    return right(**case, labels_only=True)
 
 
-@_SHARED.add
-def _whole_vocabulary(right, **case):
+@_SHARED.with_arguments(vocabulary=True)
+def _whole_vocabulary():
     """The scores are right. The loss compares each with the whole vocabulary; the labels were to be compared
     with each other."""
-    return right(**case, vocabulary=True)
 
 
-@_SHARED.add
-def _strength_without_effect(right, **case):
+@_SHARED.as_argument("loss")
+def _strength_without_effect(log_shares, labels, strength):
     """The scores are right; `strength` has no effect on the loss."""
-    return right(**case, loss=_plain)
+    return -log_shares[np.arange(len(labels)), labels]
 
 
-@_SHARED.add
-def _summed(right, **case):
+@_SHARED.with_arguments(together=np.sum)
+def _summed():
     """The scores are right; the loss is summed over the examples."""
-    return right(**case, together=np.sum)
 
 
-@_SHARED.add
-def _padding_of_0(right, **case):
+@_SHARED.with_arguments(padding=(0,))
+def _padding_of_0():
     """What stands behind a word's end is counted too. The numbers there have no meaning."""
-    return right(**case, padding=(0,))
 
 
-@_SHARED.add
-def _padding_of_1(right, **case):
+@_SHARED.with_arguments(padding=(-1,))
+def _padding_of_1():
     """What stands behind a word's end is counted too. The numbers there have no meaning."""
-    return right(**case, padding=(-1,))
 
 
-@_SHARED.add
-def _overflow_to_nan(right, **case):
+@_SHARED.as_argument("log_softmax")
+def _overflow_to_nan(logits):
     """With large logits, the exponentials overflow. Adding one number to all logits must change nothing."""
-    return right(**case, log_softmax=_log_softmax_unstable)
+    with np.errstate(all="ignore"):
+        return np.log(np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True))
 
 
-@_SHARED.add
-def _overflow_to_inf(right, **case):
+@_SHARED.as_argument("log_softmax")
+def _overflow_to_inf(logits):
     """With large logits, the exponentials overflow. Adding one number to all logits must change nothing."""
-    return right(**case, log_softmax=_log_softmax_infinite)
+    with np.errstate(all="ignore"):
+        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 
 
 @_SHARED.add
@@ -221,72 +193,52 @@ def _other_length(right, **case):
     return right(**case, mean=not right.keywords["mean"])
 
 
-def _loss_variant(
-    name: str, loss: Callable, mean: bool, *further: Mistake, texts: Mapping[str, str]
-) -> Variant:
-    right = partial(_label_loss, loss=loss, mean=mean)
-    texts = {**texts, "value": shown(right(**_LOSS_EXAMPLE))}
-    return Variant(
-        name,
-        texts,
-        right,
-        (
-            *_SHARED.of(right),
-            *further,
-        ),
-    )
+_OF_SUMS = Changes(_SHARED)
 
 
-_OF_SUMS = Mistakes()
-
-
-@_OF_SUMS.add
-def _others(**case):
+@_OF_SUMS.with_arguments(loss=partial(_smoothed, others=True))
+def _others():
     """The smoothing leaves out the right label: ε is spread over all L labels."""
-    return _label_loss(**case, loss=partial(_smoothed, others=True))
 
 
-_OF_MEANS = Mistakes()
+_OF_MEANS = Changes(_SHARED)
 
 
-@_OF_MEANS.add
-def _turned(**case):
+@_OF_MEANS.with_arguments(loss=partial(_focal, turned=True))
+def _turned():
     """The weights are turned round: a focal loss gives little weight to what is right already."""
-    return _label_loss(**case, loss=partial(_focal, turned=True), mean=True)
 
+
+_SMOOTHED = partial(_label_loss, loss=_smoothed, mean=False)
+_FOCAL = partial(_label_loss, loss=_focal, mean=True)
+_VARIANTS = (
+    _OF_SUMS.variant(
+        _SUMMED,
+        _SMOOTHED,
+        value=shown(_SMOOTHED(**_LOSS_EXAMPLE)),
+        score=r"s_{bl} = \sum_{t} \log p_{blt}",
+        loss=r"\ell_b = -(1 - \varepsilon) \log q_{b y_b} - \frac{\varepsilon}{L} \sum_{l} \log q_{bl}",
+        symbol=r"\varepsilon",
+        together="sum",
+        code="losses = -(1 - strength) * right - strength * log_q.mean(axis=1)",
+    ),
+    _OF_MEANS.variant(
+        _AVERAGED,
+        _FOCAL,
+        value=shown(_FOCAL(**_LOSS_EXAMPLE)),
+        score=r"s_{bl} = \frac{1}{T_l} \sum_{t} \log p_{blt}",
+        loss=r"\ell_b = -(1 - q_{b y_b})^{\gamma} \log q_{b y_b}",
+        symbol=r"\gamma",
+        together="mean",
+        code="losses = -((1 - np.exp(right)) ** strength) * right",
+    ),
+)
 
 LABEL_LOSS = Task(
     name="a3.label_loss",
     title="The loss over label words of several tokens",
     marks=4,
     cases=_logit_cases,
-    variants=(
-        _loss_variant(
-            _SUMMED,
-            _smoothed,
-            False,
-            *_OF_SUMS,
-            texts={
-                "score": r"s_{bl} = \sum_{t} \log p_{blt}",
-                "loss": r"\ell_b = -(1 - \varepsilon) \log q_{b y_b} - \frac{\varepsilon}{L} \sum_{l} \log q_{bl}",
-                "symbol": r"\varepsilon",
-                "together": "sum",
-                "code": "losses = -(1 - strength) * right - strength * log_q.mean(axis=1)",
-            },
-        ),
-        _loss_variant(
-            _AVERAGED,
-            _focal,
-            True,
-            *_OF_MEANS,
-            texts={
-                "score": r"s_{bl} = \frac{1}{T_l} \sum_{t} \log p_{blt}",
-                "loss": r"\ell_b = -(1 - q_{b y_b})^{\gamma} \log q_{b y_b}",
-                "symbol": r"\gamma",
-                "together": "mean",
-                "code": "losses = -((1 - np.exp(right)) ** strength) * right",
-            },
-        ),
-    ),
+    variants=_VARIANTS,
     hint="Three steps: log-probabilities of the tokens, one score a word, then a softmax over the words alone.",
 )

@@ -175,11 +175,13 @@ _REPORT_EXAMPLE: dict[str, Any] = {
 }
 
 
+_VARIANTS = bug_variants("report", _report_right, _BUGS, value=shown(_report_right(**_REPORT_EXAMPLE)))
+
 REPORT = Task(
     name="a3.report",
     title="Find the bug in an evaluation",
     marks=2,
     cases=_report_cases,
-    variants=bug_variants("report", _report_right, _BUGS, value=shown(_report_right(**_REPORT_EXAMPLE))),
+    variants=_VARIANTS,
     hint="Write down for each step which examples are read, and what is taken from them.",
 )

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Mistake,
-    Task,
-    Variant,
-)
-from course_lib.classroom.assignments.building import shown
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.building import Changes, shown
 
 
 def _ordinary(
@@ -163,33 +157,24 @@ _ROWS_EXAMPLE: dict[str, Any] = {
     "special": [0],
     "num_rows": 2,
 }
-_SPECIAL = "Special tokens are among them. Their rows stand for no text."
-_UNSEEN = "Rows of tokens that never occurred are among them. Nothing has ever trained those."
-
-_OVER_ALL = "The median is over all rows, not over the ordinary ones."
-_TIES = "Of equally frequent tokens, the lower number comes first."
-_ONE_ROW = "All rows are the same vector: the prompt starts as one row repeated."
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
-@_SHARED.add
-def _special(right, **case):
+@_SHARED.with_arguments(with_special=True)
+def _special():
     """Special tokens are among them. Their rows stand for no text."""
-    return right(**case, with_special=True)
 
 
-@_SHARED.add
-def _unseen(right, **case):
+@_SHARED.with_arguments(with_unseen=True)
+def _unseen():
     """Rows of tokens that never occurred are among them. Nothing has ever trained those."""
-    return right(**case, with_unseen=True)
 
 
-@_SHARED.add
-def _median_over_all(right, **case):
+@_SHARED.with_arguments(over_all=True)
+def _median_over_all():
     """The median is over all rows, not over the ordinary ones."""
-    return right(**case, over_all=True)
 
 
 @_SHARED.add
@@ -199,138 +184,110 @@ def _one_row(right, table, counts, special, num_rows):
     return np.repeat(mean[None], num_rows, axis=0)
 
 
-def _rows_variant(
-    name: str, right: Callable[..., np.ndarray], texts: Mapping[str, str], *further: Mistake
-) -> Variant:
-    texts = {**texts, "value": shown(right(**_ROWS_EXAMPLE))}
-    return Variant(
-        name,
-        texts,
-        right,
-        (
-            *_SHARED.of(right),
-            *further,
-        ),
-    )
+_OF_NEAREST = Changes(_SHARED)
 
 
-_OF_NEAREST = Mistakes()
-
-
-@_OF_NEAREST.add
-def _mean(**case):
+@_OF_NEAREST.with_arguments(centre=np.mean)
+def _mean():
     """This is nearest to the mean norm, which a few long rows pull away."""
-    return _nearest_to_median(**case, centre=np.mean)
 
 
-@_OF_NEAREST.add
-def _ties(**case):
+@_OF_NEAREST.with_arguments(later_first=True)
+def _ties():
     """Of equally near rows, that with the lower number comes first."""
-    return _nearest_to_median(**case, later_first=True)
 
 
-@_OF_NEAREST.add
-def _by_number(**case):
+@_OF_NEAREST.with_arguments(by_number=True)
+def _by_number():
     """The rows are right, but in the order of their numbers."""
-    return _nearest_to_median(**case, by_number=True)
 
 
 @_OF_NEAREST.add
-def _first_ordinary_rows(**case):
+def _first_ordinary_rows(right, **case):
     """These are the first ordinary rows, whatever their norm."""
     return _first_rows(**case)
 
 
 @_OF_NEAREST.add
-def _first_of_all(**case):
+def _first_of_all(right, **case):
     """These are the first rows of the table. What stands at the head of a vocabulary?"""
     return _first_rows(**case, with_special=True, with_unseen=True)
 
 
-_OF_GROUPS = Mistakes()
+_OF_GROUPS = Changes(_SHARED)
 
 
-@_OF_GROUPS.add
-def _not_scaled(**case):
+@_OF_GROUPS.with_arguments(norm=None)
+def _not_scaled():
     """Means are shorter than what they are means of: these rows lie nearer to the origin than any word."""
-    return _group_means(**case, norm=None)
 
 
-@_OF_GROUPS.add
-def _mean_norm(**case):
+@_OF_GROUPS.with_arguments(norm=np.mean)
+def _mean_norm():
     """The directions are right, but the norm is the mean one, which a few long rows pull away."""
-    return _group_means(**case, norm=np.mean)
 
 
-@_OF_GROUPS.add
-def _unit_norm(**case):
+@_OF_GROUPS.with_arguments(norm=lambda norms: 1.0)
+def _unit_norm():
     """The directions are right, but the norm is 1: is that usual in this table?"""
-    return _group_means(**case, norm=lambda norms: 1.0)
 
 
-@_OF_GROUPS.add
-def _unweighted(**case):
+@_OF_GROUPS.with_arguments(weighted=False)
+def _unweighted():
     """In these means a rare token counts as much as a frequent one."""
-    return _group_means(**case, weighted=False)
 
 
-@_OF_GROUPS.add
-def _rarest_first(**case):
+@_OF_GROUPS.with_arguments(ranking=partial(np.argsort, kind="stable"))
+def _rarest_first():
     """The ranking runs the other way."""
-    return _group_means(**case, ranking=partial(np.argsort, kind="stable"))
 
 
-@_OF_GROUPS.add
-def _ties_of_counts(**case):
+@_OF_GROUPS.with_arguments(ranking=lambda counts: np.argsort(counts, kind="stable")[::-1])
+def _ties_of_counts():
     """Of equally frequent tokens, the lower number comes first."""
-    return _group_means(**case, ranking=lambda counts: np.argsort(counts, kind="stable")[::-1])
 
 
-@_OF_GROUPS.add
-def _ties_in_any_order(**case):
+# NumPy's default order of equal values is any.
+@_OF_GROUPS.with_arguments(ranking=lambda counts: np.argsort(-counts))
+def _ties_in_any_order():
     """Of equally frequent tokens, the lower number comes first."""
-    return _group_means(**case, ranking=lambda counts: np.argsort(-counts))
 
 
-@_OF_GROUPS.add
-def _ties_in_any_order_turned(**case):
+@_OF_GROUPS.with_arguments(ranking=lambda counts: np.argsort(counts)[::-1])
+def _ties_in_any_order_turned():
     """Of equally frequent tokens, the lower number comes first."""
-    return _group_means(**case, ranking=lambda counts: np.argsort(counts)[::-1])
 
+
+_VARIANTS = (
+    _OF_NEAREST.variant(
+        "the rows of a norm nearest to the median",
+        _nearest_to_median,
+        value=shown(_nearest_to_median(**_ROWS_EXAMPLE)),
+        rule="Its rows are those `num_rows` ordinary rows of `table` whose Euclidean norm is nearest to "
+        "the **median norm** of the ordinary rows, the nearest first; of equally near rows, that with the "
+        "lower number comes first",
+        code="nearest = np.argsort(np.abs(norms - np.median(norms)), kind='stable')\n"
+        "return table[ids[nearest[:num_rows]]]",
+    ),
+    _OF_GROUPS.variant(
+        "weighted means of groups by frequency rank, scaled to the median norm",
+        _group_means,
+        value=shown(_group_means(**_ROWS_EXAMPLE)),
+        rule="Rank the ordinary tokens by `counts`, the most frequent first; of equally frequent tokens, "
+        "the lower number comes first. Cut the ranking into `num_rows` groups with `np.array_split`. The row "
+        "of a group is the mean of its tokens' rows **weighted by `counts`**, scaled to the **median "
+        "Euclidean norm** of the ordinary rows",
+        code="groups = np.array_split(ids[np.argsort(-counts[ids], kind='stable')], num_rows)\n"
+        "rows = np.stack([np.average(table[g], axis=0, weights=counts[g]) for g in groups])\n"
+        "return rows * np.median(norms) / np.linalg.norm(rows, axis=1, keepdims=True)",
+    ),
+)
 
 START_ROWS = Task(
     name="a3.start_rows",
     title="A soft prompt that begins where word embeddings lie",
     marks=3,
     cases=_table_cases,
-    variants=(
-        _rows_variant(
-            "the rows of a norm nearest to the median",
-            _nearest_to_median,
-            {
-                "rule": "Its rows are those `num_rows` ordinary rows of `table` whose Euclidean norm is nearest to "
-                "the **median norm** of the ordinary rows, the nearest first; of equally near rows, that with the "
-                "lower number comes first",
-                "code": "nearest = np.argsort(np.abs(norms - np.median(norms)), kind='stable')\n"
-                "return table[ids[nearest[:num_rows]]]",
-            },
-            *_OF_NEAREST,
-        ),
-        _rows_variant(
-            "weighted means of groups by frequency rank, scaled to the median norm",
-            _group_means,
-            {
-                "rule": "Rank the ordinary tokens by `counts`, the most frequent first; of equally frequent tokens, "
-                "the lower number comes first. Cut the ranking into `num_rows` groups with `np.array_split`. The row "
-                "of a group is the mean of its tokens' rows **weighted by `counts`**, scaled to the **median "
-                "Euclidean norm** of the ordinary rows",
-                "code": "groups = np.array_split(ids[np.argsort(-counts[ids], kind='stable')], num_rows)\n"
-                "rows = np.stack([np.average(table[g], axis=0, weights=counts[g]) for g in groups])\n"
-                "return rows * np.median(norms) / np.linalg.norm(rows, axis=1, keepdims=True)",
-            },
-            *_OF_GROUPS,
-            # NumPy's default order of equal values is any.
-        ),
-    ),
+    variants=_VARIANTS,
     hint="First the numbers of the ordinary tokens, then their rows' norms, then the rule.",
 )

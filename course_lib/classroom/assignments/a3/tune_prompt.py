@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Measured,
-    Task,
-    Variant,
-)
+from course_lib.classroom.assignments.assignment import Case, Measured, Task, Variant
 from course_lib.classroom.assignments.building import first_problem, log_softmax
 from course_lib.classroom.checking.answers import as_numbers
 
@@ -336,31 +331,33 @@ def _on_test_texts(cases: Sequence[Case], prompts: Sequence[np.ndarray]) -> tupl
     return float(np.mean(accuracies)), float(np.mean(losses))
 
 
+_VARIANTS = (
+    Variant(
+        "the hyperbolic tangent",
+        {
+            "activation": r"\tanh h",
+            "slope": r"1 - \tanh^2 h",
+            "apply": "np.tanh",
+            "derivative": "1 - np.tanh(h) ** 2",
+        },
+    ),
+    Variant(
+        "a rectifier",
+        {
+            "activation": r"\max(h, 0)",
+            "slope": r"1 \text{ where } h > 0, \text{ else } 0",
+            "apply": "(lambda h: np.maximum(h, 0))",
+            "derivative": "(h > 0)",
+        },
+    ),
+)
+
 TUNE_PROMPT = Task(
     name="a3.tune_prompt",
     title="Open experiment: tune a prompt on few examples",
     marks=4,
     cases=_tuning_cases,
-    variants=(
-        Variant(
-            "the hyperbolic tangent",
-            {
-                "activation": r"\tanh h",
-                "slope": r"1 - \tanh^2 h",
-                "apply": "np.tanh",
-                "derivative": "1 - np.tanh(h) ** 2",
-            },
-        ),
-        Variant(
-            "a rectifier",
-            {
-                "activation": r"\max(h, 0)",
-                "slope": r"1 \text{ where } h > 0, \text{ else } 0",
-                "apply": "(lambda h: np.maximum(h, 0))",
-                "derivative": "(h > 0)",
-            },
-        ),
-    ),
+    variants=_VARIANTS,
     hint="Follow the training loss downhill from the start, keep a prompt now and then, and at the end choose the one "
     "with the least development loss.",
     measure=_tuning_properties,

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Task,
-    Variant,
-)
-from course_lib.classroom.assignments.building import with_last
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.building import Changes, with_last
 
 Value = Callable[[np.ndarray, np.ndarray], Any]
 IntervalOf = Callable[[np.ndarray, Any], Sequence[float]]
@@ -42,11 +36,6 @@ def _percentile(
     values: np.ndarray, draws: np.ndarray, *, levels: Sequence[float] = (0.025, 0.975)
 ) -> list[float]:
     low, high = np.quantile(values[draws].mean(axis=1), levels)
-    return [low, np.mean(values), high]
-
-
-def _ends_of_values(values: np.ndarray, draws: np.ndarray) -> list[float]:
-    low, high = np.quantile(values, [0.025, 0.975])
     return [low, np.mean(values), high]
 
 
@@ -130,151 +119,117 @@ BALANCED_NAME = "both halves weigh the same, with Student's interval"
 PREFERENCE_NAME = "preference for h1 over h2, with a bootstrap over sets"
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
-@_SHARED.add
-def _agreeing_kept(right, **case):
+@_SHARED.with_arguments(keep_agreeing=True)
+def _agreeing_kept():
     """Items with h1 = h2 are among them. They do not tell the two features apart."""
-    return right(**case, keep_agreeing=True)
 
 
-@_SHARED.add
-def _unanswered_wrong(right, **case):
+@_SHARED.with_arguments(unanswered="kept")
+def _unanswered_wrong():
     """An item without an answer counts as a wrong one. Nothing is known of it: leave it out."""
-    return right(**case, unanswered="kept")
 
 
-@_SHARED.add
-def _unanswered_as_0(right, **case):
+@_SHARED.with_arguments(unanswered="as 0")
+def _unanswered_as_0():
     """An item without an answer counts as the answer 0. Nothing is known of it: leave it out."""
-    return right(**case, unanswered="as 0")
 
 
-@_SHARED.add
-def _h2(right, **case):
+@_SHARED.with_arguments(swap=True)
+def _h2():
     """These are the figures of h2. Those of h1 are asked for."""
-    return right(**case, swap=True)
 
 
-def _bias_variant(
-    name: str,
-    value: Value,
-    interval: IntervalOf,
-    texts: Mapping[str, str],
-    further: Mistakes,
-) -> Variant:
-    function, argument = partial(_biased, value=value, interval=interval), texts["argument"]
-    right = with_last(function, argument)
-    mistakes = [replace(one, function=with_last(one.function, argument)) for one in further]
-    return Variant(
-        name,
-        texts,
-        right,
-        [*_SHARED.of(right), *mistakes],
-    )
+_OF_BALANCED = Changes(_SHARED)
 
 
-_OF_BALANCED = Mistakes()
-
-
-@_OF_BALANCED.add
-def _not_balanced(**case):
+@_OF_BALANCED.with_arguments(value=_accuracy)
+def _not_balanced():
     """The larger half of the items weighs more. Take each half's accuracy first, then their mean."""
-    return _biased(**case, value=_accuracy, interval=_student)
 
 
-@_OF_BALANCED.add
-def _population(**case):
+@_OF_BALANCED.with_arguments(interval=partial(_student, ddof=0))
+def _population():
     """The standard deviation divides by S, not by S − 1: NumPy needs `ddof=1` for that."""
-    return _biased(**case, value=_balanced, interval=partial(_student, ddof=0))
 
 
-@_OF_BALANCED.add
-def _deviation(**case):
+@_OF_BALANCED.with_arguments(interval=partial(_student, root=False))
+def _deviation():
     """This is the spread of single sets. The standard error of their mean is smaller by √S."""
-    return _biased(**case, value=_balanced, interval=partial(_student, root=False))
 
 
 @_OF_BALANCED.add
-def _items_as_unit(predictions, h1, h2, last):
+def _items_as_unit(right, predictions, h1, h2, critical):
     """The interval takes items for independent witnesses. Items of one set share its demonstrations: the set is the
     unit."""
-    right = _biased(predictions, h1, h2, last, value=_balanced, interval=_student)
+    result = right(predictions=predictions, h1=h1, h2=h2, critical=critical)
     kept = (h1 != -1) & (h2 != -1) & (h1 != h2) & (predictions != -1)
-    mean, error = right["interval"][1], np.std((predictions == h1)[kept], ddof=1) / np.sqrt(kept.sum())
-    return {**right, "interval": [mean - last * error, mean, mean + last * error]}
+    mean, error = result["interval"][1], np.std((predictions == h1)[kept], ddof=1) / np.sqrt(kept.sum())
+    return {**result, "interval": [mean - critical * error, mean, mean + critical * error]}
 
 
-_OF_PREFERENCE = Mistakes()
+_OF_PREFERENCE = Changes(_SHARED)
 
 
-@_OF_PREFERENCE.add
-def _accuracy_alone(**case):
+@_OF_PREFERENCE.with_arguments(value=_accuracy)
+def _accuracy_alone():
     """This is h1-accuracy. Its difference to h2-accuracy is asked for."""
-    return _biased(**case, value=_accuracy, interval=_percentile)
 
 
-@_OF_PREFERENCE.add
-def _ninety(**case):
+@_OF_PREFERENCE.with_arguments(interval=partial(_percentile, levels=(0.05, 0.95)))
+def _ninety():
     """This interval leaves out 5 % on either side. It is 2.5 %."""
-    return _biased(**case, value=_preference, interval=partial(_percentile, levels=(0.05, 0.95)))
 
 
-@_OF_PREFERENCE.add
-def _not_resampled(**case):
+@_OF_PREFERENCE.as_argument("interval")
+def _not_resampled(values, draws):
     """These are quantiles of the sets' own values: how sets differ, and not how sure their mean is."""
-    return _biased(**case, value=_preference, interval=_ends_of_values)
+    low, high = np.quantile(values, [0.025, 0.975])
+    return [low, np.mean(values), high]
 
 
-@_OF_PREFERENCE.add
-def _standard_errors(**case):
+@_OF_PREFERENCE.with_arguments(interval=lambda values, draws: _student(values, 1.96))
+def _standard_errors():
     """The ends are standard errors away from the mean. The quantiles of the resamples are asked for."""
-    two_errors = lambda values, draws: _student(values, 1.96)
-    return _biased(**case, value=_preference, interval=two_errors)
 
+
+_VARIANTS = (
+    _OF_BALANCED.variant(
+        BALANCED_NAME,
+        with_last(partial(_biased, value=_balanced, interval=_student), "critical"),
+        value="the mean of two accuracies under `h1`: that on its items with `h1` = 1 and that on its items "
+        "with `h1` = 0, so that **both halves weigh the same** however many items they have",
+        ends="minus and plus `critical` standard errors of the mean over sets. (`critical` is Student's "
+        "factor for this number of sets; the standard error is the standard deviation with $S - 1$ in its "
+        "denominator, divided by $\\sqrt{S}$.)",
+        argument="critical",
+        example="12.706",
+        value_code="np.mean([np.mean(said[label == half] == half) for half in (0, 1)])",
+        ends_code="half = critical * np.std(values, ddof=1) / np.sqrt(len(values))\n"
+        "low, high = np.mean(values) - half, np.mean(values) + half",
+    ),
+    _OF_PREFERENCE.variant(
+        PREFERENCE_NAME,
+        with_last(partial(_biased, value=_preference, interval=_percentile), "draws"),
+        value="**h1-accuracy less h2-accuracy** on its items, from −1 to 1",
+        ends="the 2.5 % and 97.5 % quantiles of a bootstrap over sets (`np.quantile` with its default). "
+        "Each row of `draws`, of shape $[R, S]$, holds the numbers of the sets of one resample: take the mean "
+        "of their values",
+        argument="draws",
+        example="np.array([[0, 0], [0, 1], [1, 1]])",
+        value_code="2 * np.mean(said == label) - 1",
+        ends_code="resampled = np.array(values)[draws].mean(axis=1)\n"
+        "low, high = np.quantile(resampled, [0.025, 0.975])",
+    ),
+)
 
 BIAS_OVER_SETS = Task(
     name="a4.bias_over_sets",
     title="h1-accuracy with an interval over demonstration sets",
     marks=4,
     cases=_bias_cases,
-    variants=(
-        _bias_variant(
-            BALANCED_NAME,
-            _balanced,
-            _student,
-            {
-                "value": "the mean of two accuracies under `h1`: that on its items with `h1` = 1 and that on its items "
-                "with `h1` = 0, so that **both halves weigh the same** however many items they have",
-                "ends": "minus and plus `critical` standard errors of the mean over sets. (`critical` is Student's "
-                "factor for this number of sets; the standard error is the standard deviation with $S - 1$ in its "
-                "denominator, divided by $\\sqrt{S}$.)",
-                "argument": "critical",
-                "example": "12.706",
-                "value_code": "np.mean([np.mean(said[label == half] == half) for half in (0, 1)])",
-                "ends_code": "half = critical * np.std(values, ddof=1) / np.sqrt(len(values))\n"
-                "low, high = np.mean(values) - half, np.mean(values) + half",
-            },
-            _OF_BALANCED,
-        ),
-        _bias_variant(
-            PREFERENCE_NAME,
-            _preference,
-            _percentile,
-            {
-                "value": "**h1-accuracy less h2-accuracy** on its items, from −1 to 1",
-                "ends": "the 2.5 % and 97.5 % quantiles of a bootstrap over sets (`np.quantile` with its default). "
-                "Each row of `draws`, of shape $[R, S]$, holds the numbers of the sets of one resample: take the mean "
-                "of their values",
-                "argument": "draws",
-                "example": "np.array([[0, 0], [0, 1], [1, 1]])",
-                "value_code": "2 * np.mean(said == label) - 1",
-                "ends_code": "resampled = np.array(values)[draws].mean(axis=1)\n"
-                "low, high = np.quantile(resampled, [0.025, 0.975])",
-            },
-            _OF_PREFERENCE,
-        ),
-    ),
+    variants=_VARIANTS,
     hint="Which items are left in a set? Then one number a set, and only then mean and interval over the sets.",
 )

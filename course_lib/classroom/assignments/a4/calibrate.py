@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Task,
-    Variant,
-)
-from course_lib.classroom.assignments.building import log_softmax, with_last
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Task, Variant
+from course_lib.classroom.assignments.building import Changes, log_softmax, with_last
 
 Normalise = Callable[[np.ndarray], np.ndarray]
 Prior = Callable[[np.ndarray, Any, Normalise], np.ndarray]
@@ -91,150 +85,131 @@ QUANTILE_NAME = "at a known share of label 1"
 LAST_ARGUMENT = {GEOMETRIC_NAME: "content_free", ITEMS_NAME: "strength", QUANTILE_NAME: "share"}
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
-@_SHARED.add
-def _not_calibrated(right, **case):
+@_SHARED.with_arguments(sign=0)
+def _not_calibrated():
     """The probabilities are those of the model, its taste for one label included."""
-    return right(**case, sign=0)
 
 
-@_SHARED.add
-def _the_wrong_way(right, **case):
+@_SHARED.with_arguments(sign=-1)
+def _the_wrong_way():
     """The taste is put in once more, and not taken out: divide, do not multiply."""
-    return right(**case, sign=-1)
 
 
-@_SHARED.add
-def _answered_before(right, **case):
+@_SHARED.with_arguments(answered_before=True)
+def _answered_before():
     """The probabilities are right, but the answers are read off those before the calibration."""
-    return right(**case, answered_before=True)
 
 
-@_SHARED.add
-def _do_not_sum_to_1(right, **case):
+@_SHARED.with_arguments(sums_to_one=False)
+def _do_not_sum_to_1():
     """The scores are right, but they do not sum to 1 over the labels."""
-    return right(**case, sums_to_one=False)
 
 
-@_SHARED.add
-def _underflow(right, **case):
+@_SHARED.with_arguments(normalise=_underflowing)
+def _underflow():
     """Right, but very small probabilities become 0: subtract each row's largest logarithm before `exp`."""
-    return right(**case, normalise=_underflowing)
 
 
-def _calibration_variant(name: str, prior: Prior, texts: Mapping[str, str], priors: Mistakes) -> Variant:
+def _calibration_variant(name: str, prior: Prior, changes: Changes, **texts: str) -> Variant:
     argument = LAST_ARGUMENT[name]
     right = with_last(partial(_calibrated, prior=prior), argument)
-    mistakes = [
-        replace(one, function=with_last(partial(_calibrated, prior=one.function), argument)) for one in priors
-    ]
     example = np.log([[0.2, 0.8], [0.4, 0.6]]) if name == GEOMETRIC_NAME else 0.5
     value = right(log_probabilities=np.log([[0.3, 0.6], [0.1, 0.4]]), **{argument: example})["probabilities"]
-    texts = {**texts, "argument": argument, "value": str(value.round(4).tolist())}
-    return Variant(
-        name,
-        texts,
-        right,
-        [*_SHARED.of(right), *mistakes],
-    )
+    return changes.variant(name, right, **texts, argument=argument, value=str(value.round(4).tolist()))
 
 
-# Mistakes that are another prior.
-_OTHER_GEOMETRIC, _OTHER_OF_ITEMS, _OTHER_QUANTILES = Mistakes(), Mistakes(), Mistakes()
+_OF_GEOMETRIC, _OF_ITEMS, _OF_QUANTILES = Changes(_SHARED), Changes(_SHARED), Changes(_SHARED)
 
 
-@_OTHER_GEOMETRIC.add
+@_OF_GEOMETRIC.as_argument("prior")
 def _arithmetic(values, content_free, normalise):
     """This is the ordinary mean of the content-free probabilities. The geometric one is asked for."""
     return np.log(np.exp(normalise(content_free)).mean(axis=0))
 
 
-@_OTHER_GEOMETRIC.add
+@_OF_GEOMETRIC.as_argument("prior")
 def _first_input_only(values, content_free, normalise):
     """Only the first content-free input is used. Take them all."""
     return normalise(content_free)[0]
 
 
-@_OTHER_OF_ITEMS.add
+@_OF_ITEMS.as_argument("prior")
 def _full_strength(values, strength, normalise):
     """`strength` has no effect: the prior goes to this power."""
     return _of_items(values, 1.0, normalise)
 
 
-@_OTHER_OF_ITEMS.add
+@_OF_ITEMS.as_argument("prior")
 def _geometric_of_items(values, strength, normalise):
     """The prior is the mean of the logarithms. Take the mean of the probabilities."""
     return strength * normalise(values).mean(axis=0)
 
 
-@_OTHER_OF_ITEMS.add
+@_OF_ITEMS.as_argument("prior")
 def _before_they_sum_to_1(values, strength, normalise):
     """An item whose labels are all likely weighs more in this mean. Make each sum to 1 first."""
     return strength * np.log(np.exp(values).mean(axis=0))
 
 
-@_OTHER_QUANTILES.add
+@_OF_QUANTILES.as_argument("prior")
 def _other_side(values, share, normalise):
     """This share of the items gets label 0. It is that of label 1."""
     return _at_quantile(values, 1 - share, normalise)
 
 
-@_OTHER_QUANTILES.add
+@_OF_QUANTILES.as_argument("prior")
 def _median(values, share, normalise):
     """This is the median, whatever the share is."""
     return _at_quantile(values, 0.5, normalise)
 
 
-@_OTHER_QUANTILES.add
+@_OF_QUANTILES.as_argument("prior")
 def _mean(values, share, normalise):
     """The log-odds are moved by their mean. Take the quantile."""
     return np.array([0, np.mean(values[:, 1] - values[:, 0])])
 
+
+_VARIANTS = (
+    _calibration_variant(
+        GEOMETRIC_NAME,
+        _geometric,
+        _OF_GEOMETRIC,
+        rule="the prior of a label is the **geometric mean** of its probabilities behind $m$ inputs without "
+        "content. `content_free`, of shape $[m, C]$, holds their natural log-probabilities. Divide each item's "
+        "probabilities by the prior",
+        example="np.log([[0.2, 0.8], [0.4, 0.6]])",
+        code="log_prior = over_labels(content_free).mean(axis=0)",
+    ),
+    _calibration_variant(
+        ITEMS_NAME,
+        _of_items,
+        _OF_ITEMS,
+        rule="the prior of a label is the mean of its probabilities **over the items themselves**, each "
+        "item's first made to sum to 1 over the labels. Divide each item's probabilities by the prior to the "
+        "power `strength`, a number from 0 to 1",
+        example="0.5",
+        code="log_prior = strength * np.log(np.exp(log_p).mean(axis=0))",
+    ),
+    _calibration_variant(
+        QUANTILE_NAME,
+        _at_quantile,
+        _OF_QUANTILES,
+        rule="there are two labels, and a share `share` of the items is known to be of label 1. Move the "
+        "log-odds of label 1 (its log-probability less that of label 0) by one number for all items, so that "
+        "their $1 - $ `share` quantile (`np.quantile` with its default) becomes 0. With 0.5 it is the median",
+        example="0.5",
+        code="log_prior = np.array([0, np.quantile(log_p[:, 1] - log_p[:, 0], 1 - share)])",
+    ),
+)
 
 CALIBRATE = Task(
     name="a4.calibrate",
     title="Take the taste for one label out",
     marks=4,
     cases=_calibration_cases,
-    variants=(
-        _calibration_variant(
-            GEOMETRIC_NAME,
-            _geometric,
-            {
-                "rule": "the prior of a label is the **geometric mean** of its probabilities behind $m$ inputs without "
-                "content. `content_free`, of shape $[m, C]$, holds their natural log-probabilities. Divide each item's "
-                "probabilities by the prior",
-                "example": "np.log([[0.2, 0.8], [0.4, 0.6]])",
-                "code": "log_prior = over_labels(content_free).mean(axis=0)",
-            },
-            _OTHER_GEOMETRIC,
-        ),
-        _calibration_variant(
-            ITEMS_NAME,
-            _of_items,
-            {
-                "rule": "the prior of a label is the mean of its probabilities **over the items themselves**, each "
-                "item's first made to sum to 1 over the labels. Divide each item's probabilities by the prior to the "
-                "power `strength`, a number from 0 to 1",
-                "example": "0.5",
-                "code": "log_prior = strength * np.log(np.exp(log_p).mean(axis=0))",
-            },
-            _OTHER_OF_ITEMS,
-        ),
-        _calibration_variant(
-            QUANTILE_NAME,
-            _at_quantile,
-            {
-                "rule": "there are two labels, and a share `share` of the items is known to be of label 1. Move the "
-                "log-odds of label 1 (its log-probability less that of label 0) by one number for all items, so that "
-                "their $1 - $ `share` quantile (`np.quantile` with its default) becomes 0. With 0.5 it is the median",
-                "example": "0.5",
-                "code": "log_prior = np.array([0, np.quantile(log_p[:, 1] - log_p[:, 0], 1 - share)])",
-            },
-            _OTHER_QUANTILES,
-        ),
-    ),
+    variants=_VARIANTS,
     hint="Stay with logarithms: make each row sum to 1, subtract the prior's logarithm, make it sum to 1 again.",
 )

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Mistake,
-    Task,
-    Variant,
-)
-from course_lib.classroom.checking.explaining import Mistakes
+from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.building import Changes
 
 Quota = dict[tuple[int, ...], int]
 Order = Callable[[dict[int, list[int]]], tuple[list[int], list[int]]]
@@ -22,15 +17,6 @@ Order = Callable[[dict[int, list[int]]], tuple[list[int], list[int]]]
 def _taking_turns(chosen: dict[int, list[int]]) -> tuple[list[int], list[int]]:
     pairs = list(zip(chosen[1], chosen[0], strict=False))
     return [row for pair in pairs for row in pair], [1, 0] * len(pairs)
-
-
-def _in_blocks(chosen: dict[int, list[int]]) -> tuple[list[int], list[int]]:
-    return chosen[1] + chosen[0], [1] * len(chosen[1]) + [0] * len(chosen[0])
-
-
-def _in_table_order(chosen: dict[int, list[int]]) -> tuple[list[int], list[int]]:
-    labels = {row: label for label, rows in chosen.items() for row in rows}
-    return sorted(labels), [labels[row] for row in sorted(labels)]
 
 
 def _chosen(
@@ -133,51 +119,36 @@ def _feature_table(rng: np.random.Generator, num_rows: int, num_documents: int, 
     )
 
 
-_SHARED = Mistakes()
+_SHARED = Changes()
 
 
-@_SHARED.add
-def _missing_as_zero(right, **case):
+@_SHARED.with_arguments(missing_as_zero=True)
+def _missing_as_zero():
     """Rows to which a feature does not apply, -1, are taken as if it were 0. They are left out."""
-    return right(**case, missing_as_zero=True)
 
 
-@_SHARED.add
-def _documents_repeated(right, **case):
+@_SHARED.with_arguments(one_a_document=False)
+def _documents_repeated():
     """Two rows come from one document. A document is shown at most once."""
-    return right(**case, one_a_document=False)
 
 
-@_SHARED.add
-def _labels_in_blocks(right, **case):
+@_SHARED.as_argument("order")
+def _labels_in_blocks(chosen):
     """The right rows in another order: labels take turns, 1 first. A model leans to the label it saw last."""
-    return right(**case, order=_in_blocks)
+    return chosen[1] + chosen[0], [1] * len(chosen[1]) + [0] * len(chosen[0])
 
 
-@_SHARED.add
-def _table_order(right, **case):
+@_SHARED.as_argument("order")
+def _table_order(chosen):
     """The right rows, but in the order of the table. Labels take turns, 1 first."""
-    return right(**case, order=_in_table_order)
+    labels = {row: label for label, rows in chosen.items() for row in rows}
+    return sorted(labels), [labels[row] for row in sorted(labels)]
 
 
-@_SHARED.add
-def _short(right, **case):
+@_SHARED.with_arguments(refuses=False)
+def _short():
     """Where the table holds too few rows this gives fewer demonstrations. Return None: a set that is short is
     not balanced."""
-    return right(**case, refuses=False)
-
-
-def _demonstration_variant(name: str, texts: Mapping[str, str], *further: Mistake) -> Variant:
-    right = partial(_chosen, quota_of=QUOTAS[name])
-    return Variant(
-        name,
-        texts,
-        right,
-        (
-            *_SHARED.of(right),
-            *further,
-        ),
-    )
 
 
 BALANCED_THIRD = "underspecified, balanced in a third feature"
@@ -189,65 +160,61 @@ QUOTAS: dict[str, Callable[[int], Quota]] = {
     HALF_DISAMBIGUATE: _half_disambiguate,
 }
 
-_THIRD_IGNORED = Mistake(
-    "third ignored",
-    "The third feature is not looked at, so it can go along with the label by chance.",
-    partial(_chosen, quota_of=_agreeing),
-)
-
-_OF_HALVES = Mistakes()
+_OF_THIRD = Changes(_SHARED)
 
 
-@_OF_HALVES.add
-def _underspecified(**case):
+@_OF_THIRD.with_arguments(quota_of=_agreeing)
+def _third_ignored():
+    """The third feature is not looked at, so it can go along with the label by chance."""
+
+
+_OF_HALVES = Changes(_SHARED)
+
+
+@_OF_HALVES.with_arguments(quota_of=_agreeing)
+def _underspecified():
     """All of them have h1 = h2. Half of them are to tell the two apart."""
-    return _chosen(**case, quota_of=_agreeing)
 
 
-@_OF_HALVES.add
-def _labelled_by_h2(**case):
+@_OF_HALVES.with_arguments(label_of=1)
+def _labelled_by_h2():
     """The labels are those of h2. The feature intended is h1."""
-    return _chosen(**case, quota_of=_half_disambiguate, label_of=1)
 
+
+_VARIANTS = (
+    _OF_THIRD.variant(
+        BALANCED_THIRD,
+        partial(_chosen, quota_of=QUOTAS[BALANCED_THIRD]),
+        rule="`h1` and `h2` agree on every demonstration, and that value is its label. Of each label there "
+        "are `num_each`, **half of them with the third feature 1 and half with 0** (`num_each` is even)",
+        quota="{(y, y, z): num_each // 2 for y in (0, 1) for z in (0, 1)}",
+        cell="(first, second, third)",
+    ),
+    _OF_THIRD.variant(
+        THIRD_RULED_OUT,
+        partial(_chosen, quota_of=QUOTAS[THIRD_RULED_OUT]),
+        rule="`h1` and `h2` agree on every demonstration, and that value is its label; **the third feature "
+        "has the other value**, so that nobody can take it for what is meant. Of each label there are "
+        "`num_each`",
+        quota="{(y, y, 1 - y): num_each for y in (0, 1)}",
+        cell="(first, second, third)",
+    ),
+    _OF_HALVES.variant(
+        HALF_DISAMBIGUATE,
+        partial(_chosen, quota_of=QUOTAS[HALF_DISAMBIGUATE]),
+        rule="the label is that of `h1`. Of each label there are `num_each`, **half of them with `h2` equal "
+        "to the label and half with `h2` different** (`num_each` is even). The third feature can have either "
+        "value",
+        quota="{(y, z): num_each // 2 for y in (0, 1) for z in (0, 1)}",
+        cell="(first, second)",
+    ),
+)
 
 CHOOSE_DEMONSTRATIONS = Task(
     name="a4.choose_demonstrations",
     title="Demonstrations from a table of features",
     marks=4,
     cases=_demonstration_cases,
-    variants=(
-        _demonstration_variant(
-            BALANCED_THIRD,
-            {
-                "rule": "`h1` and `h2` agree on every demonstration, and that value is its label. Of each label there "
-                "are `num_each`, **half of them with the third feature 1 and half with 0** (`num_each` is even)",
-                "quota": "{(y, y, z): num_each // 2 for y in (0, 1) for z in (0, 1)}",
-                "cell": "(first, second, third)",
-            },
-            _THIRD_IGNORED,
-        ),
-        _demonstration_variant(
-            THIRD_RULED_OUT,
-            {
-                "rule": "`h1` and `h2` agree on every demonstration, and that value is its label; **the third feature "
-                "has the other value**, so that nobody can take it for what is meant. Of each label there are "
-                "`num_each`",
-                "quota": "{(y, y, 1 - y): num_each for y in (0, 1)}",
-                "cell": "(first, second, third)",
-            },
-            _THIRD_IGNORED,
-        ),
-        _demonstration_variant(
-            HALF_DISAMBIGUATE,
-            {
-                "rule": "the label is that of `h1`. Of each label there are `num_each`, **half of them with `h2` equal "
-                "to the label and half with `h2` different** (`num_each` is even). The third feature can have either "
-                "value",
-                "quota": "{(y, z): num_each // 2 for y in (0, 1) for z in (0, 1)}",
-                "cell": "(first, second)",
-            },
-            *_OF_HALVES,
-        ),
-    ),
+    variants=_VARIANTS,
     hint="One pass over the rows from top to bottom, with a count of what is still wanted of each kind of row.",
 )

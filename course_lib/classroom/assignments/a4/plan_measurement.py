@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import (
-    Case,
-    Measured,
-    Task,
-    Variant,
-)
+from course_lib.classroom.assignments.assignment import Case, Measured, Task, Variant
 from course_lib.classroom.assignments.building import first_problem
 from course_lib.classroom.checking.answers import as_numbers, as_whole_number
 
@@ -183,29 +178,31 @@ def _variance(between: float, within: float, num_sets: Any, num_items: Any) -> A
     return (between + within / num_items) / num_sets
 
 
+_VARIANTS = (
+    Variant(
+        CACHED_NAME,
+        {
+            "cost": "The prefix with the demonstrations is **read once a set**, then its items: a "
+            "plan of $S$ sets of $n$ items costs $S\\,(p + n\\,q)$ tokens",
+            "code": "prefix_tokens + n * item_tokens",
+        },
+    ),
+    Variant(
+        WHOLE_NAME,
+        {
+            "cost": "**Every item reads its whole prompt**, and to draw and check a set costs as "
+            "much as 40,000 tokens: a plan of $S$ sets of $n$ items costs $S\\,(40000 + n\\,(p + q))$ tokens",
+            "code": "40_000 + n * (prefix_tokens + item_tokens)",
+        },
+    ),
+)
+
 PLAN_MEASUREMENT = Task(
     name="a4.plan_measurement",
     title="Open experiment: how many sets, and how many items",
     marks=4,
     cases=_planning_cases,
-    variants=(
-        Variant(
-            CACHED_NAME,
-            {
-                "cost": "The prefix with the demonstrations is **read once a set**, then its items: a "
-                "plan of $S$ sets of $n$ items costs $S\\,(p + n\\,q)$ tokens",
-                "code": "prefix_tokens + n * item_tokens",
-            },
-        ),
-        Variant(
-            WHOLE_NAME,
-            {
-                "cost": "**Every item reads its whole prompt**, and to draw and check a set costs as "
-                "much as 40,000 tokens: a plan of $S$ sets of $n$ items costs $S\\,(40000 + n\\,(p + q))$ tokens",
-                "code": "40_000 + n * (prefix_tokens + item_tokens)",
-            },
-        ),
-    ),
+    variants=_VARIANTS,
     hint="How far do the sets' means differ, and how much of that is chance within a set? Then try every number of "
     "items with as many sets as the budget has room for.",
     measure=_planning_properties,

@@ -108,11 +108,13 @@ def _scoring_case(
     return Case({"logits": np.round(logits, 2), "prompt_length": prompt_length, "label_ids": label_ids})
 
 
+_VARIANTS = bug_variants("score_labels", _score_right, _BUGS)
+
 SCORE_LABELS = Task(
     name="a4.score_labels",
     title="Find the bug in a scorer of labels with several tokens",
     marks=4,
     cases=_scoring_cases,
-    variants=bug_variants("score_labels", _score_right, _BUGS),
+    variants=_VARIANTS,
     hint="Write a prompt of two tokens and a label of two below each other, and draw which row guesses which token.",
 )
