@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from course_lib.classroom.checking.explaining import Mistake
 from course_lib.classroom.limits import Limits
@@ -29,12 +29,14 @@ __all__ = [
     "Measured",
     "Mistake",
     "Task",
+    "TaskFile",
     "Variant",
     "assignment_names",
     "load_assignment",
     "load_rubric",
     "read_rubric",
     "rubric_of",
+    "tasks",
 ]
 
 # What a notebook may import unless its assignment says otherwise, and what pip installs for it.
@@ -152,6 +154,44 @@ class Task:
 
         # A seed of its own for each task: a task more changes nothing for the others.
         return np.random.default_rng([seed, zlib.crc32(self.name.encode())])
+
+
+class TaskFile(Protocol):
+    """A module that holds a task, with the fields of `Task`; that of an open task has a function `measure` besides."""
+
+    __name__: str
+    TITLE: str
+    MARKS: int
+    HINT: str
+
+    @property
+    def VARIANTS(self) -> tuple[Variant, ...]:  # noqa: N802
+        """The forms of the task."""
+        ...
+
+    def cases(self, rng: np.random.Generator, variant: str, /) -> Sequence[Case]:
+        """Gives the hidden cases, as `Task.cases` does."""
+        ...
+
+
+def tasks(*files: TaskFile) -> tuple[Task, ...]:
+    """Returns the tasks of an assignment, each named after its file and the file's folder.
+
+    Args:
+        files: a module for each task, in the order of the notebook.
+    """
+    return tuple(
+        Task(
+            name=".".join(file.__name__.split(".")[-2:]),
+            title=file.TITLE,
+            marks=file.MARKS,
+            cases=file.cases,
+            variants=file.VARIANTS,
+            hint=file.HINT,
+            measure=getattr(file, "measure", None),
+        )
+        for file in files
+    )
 
 
 def _stretched(seed: int) -> int:

@@ -9,9 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.polynomial.legendre import legvander
 
-from course_lib.classroom.assignments.assignment import Case, Measured, Task, Variant
+from course_lib.classroom.assignments.assignment import Case, Measured, Variant
 from course_lib.classroom.assignments.building import first_problem
 from course_lib.classroom.checking.answers import as_numbers, as_whole_number
+
+TITLE = "Open experiment: choose a degree without looking at the test"
+MARKS = 4
+HINT = (
+    "Fit every degree to the training points, measure on the validation points, and use the test points "
+    "only to predict."
+)
 
 # y at x, for a sharpness and a place of the middle: at 0 a curve is flat, and the sharper, the higher its best degree.
 CURVES: dict[str, Callable[..., np.ndarray]] = {
@@ -71,8 +78,8 @@ _FAR_CHOICES: tuple[Callable[..., int], ...] = (
 )
 
 
-def _degree_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    """Draw cases until each wrong way to choose loses in one of them."""
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws cases until each wrong way to choose loses in one of them."""
     # The same number of points in all cases, which come in any order: only the points tell the degree.
     draw = partial(_degree_case, rng, variant, int(rng.integers(24, 31)))
     flat = _first_telling(lambda: [draw(0.0, noise=rng.uniform(0.1, 0.4))], [_ABOVE_0])
@@ -84,8 +91,8 @@ def _degree_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         between = [draw(sharpness, noise=rng.uniform(0.1, 0.4)) for sharpness in sharpnesses]
         return [*flat, *sharp, *odd, *between]
 
-    cases = _first_telling(with_some_between, _FAR_CHOICES, _NEAR_CHOICES)
-    return [cases[place] for place in rng.permutation(len(cases))]
+    drawn = _first_telling(with_some_between, _FAR_CHOICES, _NEAR_CHOICES)
+    return [drawn[place] for place in rng.permutation(len(drawn))]
 
 
 def _first_telling(
@@ -136,7 +143,8 @@ def _points(
     return x, curve(x) + rng.normal(0, noise, count)
 
 
-def _degree_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+def measure(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+    """Measures the properties of the answers."""
     unusable = first_problem(map(_form_problem, answers))
     if unusable:
         return [Measured(name, marks, False, unusable) for name, marks in DEGREE_MARKS.items()]
@@ -258,15 +266,4 @@ def _predictions(given: Mapping[str, Any], x: np.ndarray) -> np.ndarray:
     return np.asarray(np.cumsum((basis.T @ given["y_train"])[:, None] * terms, axis=0))
 
 
-_VARIANTS = tuple(Variant(curve, {"curve": curve}) for curve in CURVES)
-
-CHOOSE_DEGREE = Task(
-    name="a1.choose_degree",
-    title="Open experiment: choose a degree without looking at the test",
-    marks=4,
-    cases=_degree_cases,
-    variants=_VARIANTS,
-    hint="Fit every degree to the training points, measure on the validation points, and use the test points "
-    "only to predict.",
-    measure=_degree_properties,
-)
+VARIANTS = tuple(Variant(curve, {"curve": curve}) for curve in CURVES)

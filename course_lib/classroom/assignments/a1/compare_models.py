@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Changes
+
+TITLE = "Compare models whose examples have the same unit"
+MARKS = 3
+HINT = "Keep the rows of the unit, compute one quotient a row, then sort by quotient and name."
 
 
 def _compared(
@@ -32,7 +36,8 @@ def _compared(
     return sorted(result, key=lambda pair: (sign * pair[1], pair[0] if by_name else ""))
 
 
-def _model_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     deck = [
         _row("AlexNet", 60_000_000, 1_200_000, "image"),
         _row("DenseNet-121", 8_000_000, 1_200_000, "image"),
@@ -53,7 +58,7 @@ def _model_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         _row(f"model {index}", int(rng.integers(10_000, 10**8)), int(rng.integers(100, 10**6)), unit)
         for index, unit in enumerate(rng.permutation(["image", "image", "image", "word", "word", "pair"]))
     ]
-    cases = [
+    pairs = [
         (deck, "image"),
         (tied + drawn, "pair"),
         (deck + drawn, "word"),
@@ -63,7 +68,7 @@ def _model_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         (deck[:1], "image"),
         ([], "image"),
     ]
-    return [Case({"rows": rows, "unit": unit}) for rows, unit in cases]
+    return [Case({"rows": rows, "unit": unit}) for rows, unit in pairs]
 
 
 def _row(model: str, parameters: int, examples: int, unit: str) -> dict[str, Any]:
@@ -116,7 +121,7 @@ def _other_order(right, **case):
     return right(**case, descending=not right.keywords["descending"])
 
 
-_VARIANTS = (
+VARIANTS = (
     _MISTAKES.variant(
         "parameters per example, largest first",
         partial(_compared, inverted=False, descending=True),
@@ -133,13 +138,4 @@ _VARIANTS = (
         code='row["examples"] / row["parameters"]',
         key="(pair[1], pair[0])",
     ),
-)
-
-COMPARE_MODELS = Task(
-    name="a1.compare_models",
-    title="Compare models whose examples have the same unit",
-    marks=3,
-    cases=_model_cases,
-    variants=_VARIANTS,
-    hint="Keep the rows of the unit, compute one quotient a row, then sort by quotient and name.",
 )

@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Mistake, Task, Variant
+from course_lib.classroom.assignments.assignment import Case, Mistake, Variant
 from course_lib.classroom.assignments.building import Changes
+
+TITLE = "Gradient descent that reports its first overstep"
+MARKS = 5
+HINT = "Keep every point, the start included; then look for the first step that changes a coordinate's sign."
 
 
 def _descended(
@@ -77,7 +81,8 @@ _EXACT_DESCENTS: tuple[tuple[list[float], list[float], float, float, int], ...] 
 )
 
 
-def _descent_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     # (axes, the learning rate times the largest curvature, steps): below 1 nothing oversteps without momentum.
     sizes = [(1, 0.6, 3), (1, 1.7, 4), (2, 1.4, 6), (3, 2.3, 8), (2, 0.3, 12), (1, 1.2, 1)]
     exact = [
@@ -154,7 +159,7 @@ def _descent_variant(name: str, move: Callable, rule: str, code: str, wrong: Cal
     return Variant(name, {"name": name, "rule": rule, "code": code}, right, mistakes)
 
 
-_VARIANTS = (
+VARIANTS = (
     _descent_variant(
         "a step size that decays with the inverse of time",
         _inverse_time,
@@ -188,13 +193,4 @@ _VARIANTS = (
         _heavy_ball,
         "The gradient is taken at x_t. Nesterov takes it where the momentum alone would lead, at x_t + r v_t.",
     ),
-)
-
-DESCEND = Task(
-    name="a1.descend",
-    title="Gradient descent that reports its first overstep",
-    marks=5,
-    cases=_descent_cases,
-    variants=_VARIANTS,
-    hint="Keep every point, the start included; then look for the first step that changes a coordinate's sign.",
 )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Bug, bug_variants
+
+TITLE = "Find the bug in an early-stopping rule"
+MARKS = 4
+HINT = "Take the first losses of the text above and write down `best`, `waited` and the epoch line by line."
 
 
 def _stop_right(losses, patience, min_delta):
@@ -60,8 +64,9 @@ _BUGS = (
 )
 
 
-def _loss_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    cases: list[tuple[list[float], int, float]] = [
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
+    runs: list[tuple[list[float], int, float]] = [
         ([1.0, 0.8, 0.9, 0.7, 0.75, 0.72, 0.71, 0.6], 3, 0.0),
         ([1.0, 0.9, 1.2, 1.1, 1.0, 0.95, 0.93], 3, 0.0),
         ([1.0, 0.999, 0.998, 0.997, 0.5], 2, 0.01),
@@ -83,17 +88,8 @@ def _loss_cases(rng: np.random.Generator, variant: str) -> list[Case]:
     ]
     for _ in range(4):
         losses = 1 / np.arange(1, 13) + 0.15 * rng.random(12)
-        cases.append((np.round(losses, 3).tolist(), int(rng.integers(2, 4)), 0.0125))
-    return [Case({"losses": losses, "patience": p, "min_delta": delta}) for losses, p, delta in cases]
+        runs.append((np.round(losses, 3).tolist(), int(rng.integers(2, 4)), 0.0125))
+    return [Case({"losses": losses, "patience": p, "min_delta": delta}) for losses, p, delta in runs]
 
 
-_VARIANTS = bug_variants("stop_early", _stop_right, _BUGS)
-
-STOP_EARLY = Task(
-    name="a1.stop_early",
-    title="Find the bug in an early-stopping rule",
-    marks=4,
-    cases=_loss_cases,
-    variants=_VARIANTS,
-    hint="Take the first losses of the text above and write down `best`, `waited` and the epoch line by line.",
-)
+VARIANTS = bug_variants("stop_early", _stop_right, _BUGS)

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Changes
+
+TITLE = "A generalization gap with its interval over seeds"
+MARKS = 4
+HINT = "Differences first, one for each seed and size; then one summary a column, three numbers a row."
 
 
 def _gaps(train: np.ndarray, heldout: np.ndarray) -> np.ndarray:
@@ -35,7 +39,8 @@ def _quartiles(
     return np.stack(list(np.quantile(_gaps(train, heldout), levels, axis=axis)), axis=1)
 
 
-def _gap_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     shapes = [(3, 2), (5, 4), (4, 4), (8, 1), (2, 3)]
     pairs = [_accuracies(rng, *shape) for shape in shapes]
     # Gaps below 0, whole numbers, and runs that are all alike.
@@ -117,7 +122,7 @@ def _unpaired_quartiles(right, train, heldout):
     return np.stack(list(np.quantile(train, levels, axis=0) - np.quantile(heldout, levels, axis=0)), axis=1)
 
 
-_VARIANTS = (
+VARIANTS = (
     _OF_ERRORS.variant(
         "the mean and two standard errors",
         _standard_errors,
@@ -136,13 +141,4 @@ _VARIANTS = (
         "linear interpolation)",
         code="return np.stack(list(np.quantile(gaps, [0.25, 0.5, 0.75], axis=0)), axis=1)",
     ),
-)
-
-SUMMARISE_GAPS = Task(
-    name="a1.summarise_gaps",
-    title="A generalization gap with its interval over seeds",
-    marks=4,
-    cases=_gap_cases,
-    variants=_VARIANTS,
-    hint="Differences first, one for each seed and size; then one summary a column, three numbers a row.",
 )

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from course_lib.classroom.assignments.a2.ascend import ASCEND
-from course_lib.classroom.assignments.a2.divergence import DIVERGENCE
-from course_lib.classroom.assignments.a2.follow import FOLLOW
-from course_lib.classroom.assignments.a2.smoothness import SMOOTHNESS
-from course_lib.classroom.assignments.a2.train_smoothly import TRAIN_SMOOTHLY
-from course_lib.classroom.assignments.assignment import Assignment
+from course_lib.classroom.assignments.a2 import ascend, divergence, follow, smoothness, train_smoothly
+from course_lib.classroom.assignments.assignment import Assignment, tasks
 
 ASSIGNMENT = Assignment(
     name="a2",
     title="SMART",
-    tasks=(ASCEND, DIVERGENCE, FOLLOW, SMOOTHNESS, TRAIN_SMOOTHLY),
+    tasks=tasks(ascend, divergence, follow, smoothness, train_smoothly),
     blocked=(
         "course_lib.smart.smoothness.project",
         "course_lib.smart.smoothness.normalise",

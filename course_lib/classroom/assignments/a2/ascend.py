@@ -7,8 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Mistake, Task, Variant
+from course_lib.classroom.assignments.assignment import Case, Mistake, Variant
 from course_lib.classroom.assignments.building import Changes
+
+TITLE = "An ascent step and its projection in another norm"
+MARKS = 5
+HINT = "In this order: padding to 0, the gradient over its norm, the step, and the nearest point of the ball."
 
 Size = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Projection = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
@@ -75,7 +79,8 @@ def _over(size: Size, gradient: np.ndarray, mask: np.ndarray, *, guarded: bool =
         return gradient / (_nonzero(sizes) if guarded else sizes)
 
 
-def _ascent_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     # ((examples, tokens, entries), real tokens, step size, radius, size of δ over the radius). The third stays
     # inside every ball.
     sizes: list[tuple[tuple[int, ...], list[int], float, float, float]] = [
@@ -85,10 +90,10 @@ def _ascent_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         ((3, 4, 3), [4, 2, 3], 0.7, 0.9, 0.6),
         ((2, 3, 3), [3, 3], 1e-3, 1e-5, 0.6),
     ]
-    cases = [_ascent_case(rng, *size) for size in sizes]
+    drawn = [_ascent_case(rng, *size) for size in sizes]
     # A gradient of zero is no direction: the last example of this batch stays where it is.
-    cases[3].arguments["gradient"][-1] = 0
-    return [*cases, _ascent_borders(rng), _ascent_padded_before(rng), _ascent_tiny(rng)]
+    drawn[3].arguments["gradient"][-1] = 0
+    return [*drawn, _ascent_borders(rng), _ascent_padded_before(rng), _ascent_tiny(rng)]
 
 
 def _ascent_borders(rng: np.random.Generator) -> Case:
@@ -266,7 +271,7 @@ def _scaled_down():
     """The example is scaled down as a whole. That lies in the ball, but it is not the nearest point."""
 
 
-_VARIANTS = (
+VARIANTS = (
     _ascent_variant(
         "the length of each token",
         _token_length,
@@ -317,13 +322,4 @@ _VARIANTS = (
         "threshold = np.maximum(excess.max(axis=1), 0)[:, None, None]\n"
         "return np.sign(moved) * np.maximum(np.abs(moved) - threshold, 0)",
     ),
-)
-
-ASCEND = Task(
-    name="a2.ascend",
-    title="An ascent step and its projection in another norm",
-    marks=5,
-    cases=_ascent_cases,
-    variants=_VARIANTS,
-    hint="In this order: padding to 0, the gradient over its norm, the step, and the nearest point of the ball.",
 )

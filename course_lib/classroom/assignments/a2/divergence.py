@@ -7,8 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task, Variant
+from course_lib.classroom.assignments.assignment import Case, Variant
 from course_lib.classroom.assignments.building import Changes, log_softmax
+
+TITLE = "Another divergence, at a temperature"
+MARKS = 4
+HINT = "Log-softmax of the logits over τ, along the classes; then one number a row; then the mean over rows."
 
 
 def _kl(log_p: np.ndarray, log_q: np.ndarray) -> np.ndarray:
@@ -49,8 +53,9 @@ def _overflowing(logits: np.ndarray) -> np.ndarray:
         return np.log(np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True))
 
 
-def _divergence_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    cases = [
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
+    pairs = [
         (np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]), np.array([[0.8, 0.1, -0.9], [0.2, 0.7, 0.1]]), 1.0),
         (np.array([[2000.0, 0.0], [0.0, -1800.0]]), np.array([[1990.0, 1990.0], [-3.0, -1801.0]]), 1.0),
         (np.ones((2, 2)), np.ones((2, 2)), 0.5),
@@ -61,10 +66,10 @@ def _divergence_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         (np.array([[3.0], [-1.0]]), np.array([[2.0], [5.0]]), 2.0),
     ]
     for shape, temperature in (((4, 3), 2.0), ((3, 5), 0.5), ((5, 2), round(float(rng.uniform(2.5, 4)), 2))):
-        cases.append(
+        pairs.append(
             (np.round(rng.normal(0, 2, shape), 2), np.round(rng.normal(0, 2, shape), 2), temperature)
         )
-    return [Case({"logits_p": p, "logits_q": q, "temperature": t}) for p, q, t in cases]
+    return [Case({"logits_p": p, "logits_q": q, "temperature": t}) for p, q, t in pairs]
 
 
 _SHARED = Changes()
@@ -182,7 +187,7 @@ def _no_roots():
     """These are squared differences of the probabilities. Their roots are compared."""
 
 
-_VARIANTS = (
+VARIANTS = (
     _divergence_variant(
         "the Jensen–Shannon divergence",
         _jensen_shannon,
@@ -205,13 +210,4 @@ _VARIANTS = (
         formula=r"\ell(P, Q) = \tfrac{1}{2} \sum_c \left( \sqrt{P_c} - \sqrt{Q_c} \right)^2",
         code="rows = (np.exp(log_p / 2) - np.exp(log_q / 2)) ** 2 / 2",
     ),
-)
-
-DIVERGENCE = Task(
-    name="a2.divergence",
-    title="Another divergence, at a temperature",
-    marks=4,
-    cases=_divergence_cases,
-    variants=_VARIANTS,
-    hint="Log-softmax of the logits over τ, along the classes; then one number a row; then the mean over rows.",
 )

@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task, Variant
+from course_lib.classroom.assignments.assignment import Case, Variant
 from course_lib.classroom.assignments.building import Changes
+
+TITLE = "A momentum anchor whose β changes"
+MARKS = 3
+HINT = "Write down β for each of three updates by hand. Then one update after the other, the start first."
 
 Schedule = Callable[[float, float, float], float]
 HALF_LIFE_NAME = "a half-life that grows evenly"
@@ -50,18 +54,19 @@ def _followed(
     return {"anchors": np.stack(anchors), "start_share": share_left}
 
 
-def _follow_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     lives = variant == HALF_LIFE_NAME
     first, last = (1.0, 3.0) if lives else (0.5, 0.9)
-    cases = [Case({"weights": np.array([[0.0], [1.0], [2.0]]), "first": first, "last": last})]
+    drawn = [Case({"weights": np.array([[0.0], [1.0], [2.0]]), "first": first, "last": last})]
     for num_updates, dimension in ((1, 2), (5, 3), (12, 2), (30, 1)):
         first, last = rng.uniform([0.5, 4], [2, 12]) if lives else rng.uniform([0.5, 0.9], [0.8, 0.99])
-        cases.append(_follow_case(rng, num_updates, dimension, first, last))
+        drawn.append(_follow_case(rng, num_updates, dimension, first, last))
     # A schedule that falls, one that stays, and one from an end of the range.
     borders = [(0.9, 0.4), (0.7, 0.7), (0.0, 1.0), (0.995, 0.999)]
     if lives:
         borders = [(3.0, 0.5), (2.0, 2.0), (0.1, 200.0), (100.0, 200.0)]
-    return [*cases, *(_follow_case(rng, 4, 2, *border) for border in borders)]
+    return [*drawn, *(_follow_case(rng, 4, 2, *border) for border in borders)]
 
 
 def _follow_case(
@@ -167,7 +172,7 @@ def _β_evenly():
     """Here β grows evenly from one half-life's to the other's. The half-life itself does."""
 
 
-_VARIANTS = (
+VARIANTS = (
     _follow_variant(
         "a β that grows evenly",
         _linear,
@@ -189,13 +194,4 @@ _VARIANTS = (
         rule=r"\beta_t = \left(\tfrac{1}{2}\right)^{1 / h_t}, \qquad h_t = a + (b - a)\,\frac{t}{T}",
         code="beta = 0.5 ** (1 / (first + (last - first) * update / num_updates))",
     ),
-)
-
-FOLLOW = Task(
-    name="a2.follow",
-    title="A momentum anchor whose β changes",
-    marks=3,
-    cases=_follow_cases,
-    variants=_VARIANTS,
-    hint="Write down β for each of three updates by hand. Then one update after the other, the start first.",
 )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Bug, bug_variants
+
+TITLE = "Find the bug in a smoothness regularizer"
+MARKS = 4
+HINT = "Take one example of two entries and follow δ by hand; then check the gradient by a small change of weight."
 
 
 def _smooth_right(weight, x, noise, step_size, epsilon, num_steps):
@@ -70,16 +74,17 @@ _BUGS = (
 )
 
 
-def _smoothness_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     # (examples, entries, step size, radius, steps): steps that end inside the ball, and steps that leave it.
     sizes = [(1, 2, 0.4, 0.1, 1), (2, 3, 0.05, 0.3, 1), (4, 3, 0.3, 0.2, 3), (3, 5, 0.02, 0.1, 2)]
     # Large changes, and none but that of the noise.
     sizes += [(6, 4, 0.5, 1.5, 3), (2, 3, 0.1, 0.5, 0)]
-    cases = [_smoothness_case(rng, *size) for size in sizes]
+    drawn = [_smoothness_case(rng, *size) for size in sizes]
     # Noise on both sides of the ball, in each case.
-    for case in cases:
+    for case in drawn:
         case.arguments["noise"][0, :2] = np.array([2.0, -1.5]) * case.arguments["epsilon"]
-    return [*cases, _smoothness_borders(rng)]
+    return [*drawn, _smoothness_borders(rng)]
 
 
 def _smoothness_borders(rng: np.random.Generator) -> Case:
@@ -111,13 +116,4 @@ def _smoothness_case(
     )
 
 
-_VARIANTS = bug_variants("smoothness", _smooth_right, _BUGS)
-
-SMOOTHNESS = Task(
-    name="a2.smoothness",
-    title="Find the bug in a smoothness regularizer",
-    marks=4,
-    cases=_smoothness_cases,
-    variants=_VARIANTS,
-    hint="Take one example of two entries and follow δ by hand; then check the gradient by a small change of weight.",
-)
+VARIANTS = bug_variants("smoothness", _smooth_right, _BUGS)

@@ -8,9 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Measured, Task, Variant
+from course_lib.classroom.assignments.assignment import Case, Measured, Variant
 from course_lib.classroom.assignments.building import first_problem
 from course_lib.classroom.checking.answers import as_numbers
+
+TITLE = "Open experiment: a linear model that a small change does not mislead"
+MARKS = 4
+HINT = (
+    "Train once for each penalty on the training examples, keep every model, and choose the one that does best "
+    "on the validation examples in the worst case."
+)
 
 # Which features move with the class by how much, and how noisy they are: (number, shift, noise).
 DATA: dict[str, tuple[tuple[int, float, float], ...]] = {
@@ -31,7 +38,8 @@ MOST_ALIKE = 0.96
 Model = tuple[np.ndarray, float]
 
 
-def _smooth_training_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     return [case for epsilon in rng.uniform(0.2, 0.25, 2) for case in _training_pair(rng, variant, epsilon)]
 
 
@@ -98,7 +106,8 @@ def _trained(case: Case, penalty: float) -> Model:
     return weight, float(bias)
 
 
-def _smooth_training_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+def measure(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+    """Measures the properties of the answers."""
     answers = [_tidied(answer) for answer in answers]
     unusable = first_problem(map(_models_problem, cases, answers))
     if unusable:
@@ -238,15 +247,4 @@ def _blindness_problem(models: Mapping[float, Model], others: Mapping[float, Mod
     return "" if same else "two calls that differ in the validation examples alone gave other models."
 
 
-_VARIANTS = tuple(Variant(name, {"data": name}) for name in DATA)
-
-TRAIN_SMOOTHLY = Task(
-    name="a2.train_smoothly",
-    title="Open experiment: a linear model that a small change does not mislead",
-    marks=4,
-    cases=_smooth_training_cases,
-    variants=_VARIANTS,
-    hint="Train once for each penalty on the training examples, keep every model, and choose the one that does best "
-    "on the validation examples in the worst case.",
-    measure=_smooth_training_properties,
-)
+VARIANTS = tuple(Variant(name, {"data": name}) for name in DATA)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from course_lib.classroom.assignments.a3.build_choices import BUILD_CHOICES
-from course_lib.classroom.assignments.a3.draw_few_shot import DRAW_FEW_SHOT
-from course_lib.classroom.assignments.a3.label_loss import LABEL_LOSS
-from course_lib.classroom.assignments.a3.report import REPORT
-from course_lib.classroom.assignments.a3.start_rows import START_ROWS
-from course_lib.classroom.assignments.a3.tune_prompt import TUNE_PROMPT
-from course_lib.classroom.assignments.assignment import Assignment
+from course_lib.classroom.assignments.a3 import (
+    build_choices,
+    draw_few_shot,
+    label_loss,
+    report,
+    start_rows,
+    tune_prompt,
+)
+from course_lib.classroom.assignments.assignment import Assignment, tasks
 
 ASSIGNMENT = Assignment(
     name="a3",
     title="Pre-trained prompt tuning",
-    tasks=(BUILD_CHOICES, START_ROWS, LABEL_LOSS, DRAW_FEW_SHOT, REPORT, TUNE_PROMPT),
+    tasks=tasks(build_choices, start_rows, label_loss, draw_few_shot, report, tune_prompt),
     # No task is one of these, but each is near enough to start from.
     blocked=(
         "course_lib.ppt.pretraining.examples.build_nss_examples",

@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Changes, shown
+
+TITLE = "Next-sentence choices that do not leak the answer's place"
+MARKS = 4
+HINT = "Do the text's small example by hand: answer, distractors in their order, then the place."
 
 
 def _inserted(answer: str, distractors: list[str], slot: int) -> tuple[list[str], int]:
@@ -73,16 +77,17 @@ _NOUNS = ("cat", "judge", "river", "letter", "garden", "teacher", "engine", "win
 _VERBS = ("finds", "leaves", "paints", "hears", "follows", "forgets", "opens", "keeps")
 
 
-def _choice_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     # (options, documents, queries); twice as many queries as options and more, so that places come round again.
     sizes = [(3, 6, 10), (4, 8, 12), (6, 10, 16), (3, 5, 12)]
     step = 1 if variant == _NEXT else -1
-    cases = [_choice_case(rng, *size, step=step) for size in sizes]
+    drawn = [_choice_case(rng, *size, step=step) for size in sizes]
     return [
-        *cases,
+        *drawn,
         _choice_borders(rng, step, [2, 0, 1]),
         _choice_borders(rng, step, [1, 0]),
-        _no_queries(cases[0]),
+        _no_queries(drawn[0]),
     ]
 
 
@@ -225,7 +230,7 @@ def _one_way():
 
 
 _TURNING, _TO_AND_FRO = partial(_choices, step=1), partial(_choices, step=-1, to_and_fro=True)
-_VARIANTS = (
+VARIANTS = (
     _SHARED.variant(
         _NEXT,
         _TURNING,
@@ -245,13 +250,4 @@ _VARIANTS = (
         step="-1",
         code="place = (order + order[::-1])[len(examples) % (2 * num_options)]",
     ),
-)
-
-BUILD_CHOICES = Task(
-    name="a3.build_choices",
-    title="Next-sentence choices that do not leak the answer's place",
-    marks=4,
-    cases=_choice_cases,
-    variants=_VARIANTS,
-    hint="Do the text's small example by hand: answer, distractors in their order, then the place.",
 )

@@ -8,8 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Mistake, Task, Variant
+from course_lib.classroom.assignments.assignment import Case, Mistake, Variant
 from course_lib.classroom.assignments.building import Changes, shown
+
+TITLE = "A few-shot split by groups, balanced over classes"
+MARKS = 3
+HINT = (
+    "First the groups in the order of the draw, then the sides' candidates, then how many rows of each class."
+)
 
 
 def _few_shot(
@@ -73,15 +79,16 @@ def _sorted_sides(*, right: Callable[..., Any], by_class: bool = False, **case: 
     return {side: sorted(rows, key=key) for side, rows in right(**case).items()}
 
 
-def _split_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     # (rows, groups, classes, examples a class): the later ones ask for more than there is.
     sizes = [(16, 5, 2, 1), (60, 24, 2, 3), (90, 40, 3, 2), (40, 16, 2, 20), (60, 30, 3, 20), (80, 30, 2, 20)]
-    cases = [_split_case(rng, *size) for size in sizes]
+    drawn = [_split_case(rng, *size) for size in sizes]
     for groups in _SCARCE:
-        cases.append(_scarce_split(rng, groups, scarce=len(cases) % 3, per_class=9))
+        drawn.append(_scarce_split(rng, groups, scarce=len(drawn) % 3, per_class=9))
     # As many as asked for, one more, and one fewer; a row of each group alone.
-    cases += [_scarce_split(rng, range(18), scarce=0, per_class=count) for count in (5, 6, 7, 9)]
-    return [*cases, _split_of(rng, [(turn, turn // 6) for turn in range(18)], per_class=1)]
+    drawn += [_scarce_split(rng, range(18), scarce=0, per_class=count) for count in (5, 6, 7, 9)]
+    return [*drawn, _split_of(rng, [(turn, turn // 6) for turn in range(18)], per_class=1)]
 
 
 def _split_case(
@@ -203,7 +210,7 @@ def _split_variant(name: str, cycle: Sequence[str], one_each: bool, limit: str, 
     return Variant(name, texts, right, [*_SHARED.of(right), other_limit])
 
 
-_VARIANTS = (
+VARIANTS = (
     _split_variant(
         "the groups alternate",
         ("train", "development"),
@@ -225,13 +232,4 @@ _VARIANTS = (
         cycle='["train", "train", "development"]',
         code="candidates = [next(r for r in order if groups[r] == name) for name in names]",
     ),
-)
-
-DRAW_FEW_SHOT = Task(
-    name="a3.draw_few_shot",
-    title="A few-shot split by groups, balanced over classes",
-    marks=3,
-    cases=_split_cases,
-    variants=_VARIANTS,
-    hint="First the groups in the order of the draw, then the sides' candidates, then how many rows of each class.",
 )

@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Changes, log_softmax, shown
+
+TITLE = "The loss over label words of several tokens"
+MARKS = 4
+HINT = "Three steps: log-probabilities of the tokens, one score a word, then a softmax over the words alone."
 
 
 def _word_scores(
@@ -66,7 +70,8 @@ def _label_loss(
     return {"scores": scores, "loss": float(together(loss(log_shares, np.asarray(labels), strength)))}
 
 
-def _logit_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     # (lengths of the label words, examples, tokens in the vocabulary, what is added to all logits)
     sizes = [
         ((1, 2), 2, 8, 0.0),
@@ -76,16 +81,16 @@ def _logit_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         ((1, 2), 2, 9, -1000.0),
     ]
     largest = 0.4 if variant == _SUMMED else 2.0
-    cases = [_logit_case(rng, *size, largest=largest) for size in sizes]
+    drawn = [_logit_case(rng, *size, largest=largest) for size in sizes]
     # Examples of which one alone is large; labels that the model all finds next to impossible; one label and one
     # example; words of one token and a strength of 0.
-    cases.append(_logit_case(rng, (1, 3), 3, 9, 0.0, largest=largest))
-    cases[-1].arguments["logits"][0] += 1000.0
-    cases.append(_logit_case(rng, (1, 2, 1), 2, 12, 0.0, largest=largest))
-    _make_impossible(cases[-1])
-    cases.append(_logit_case(rng, (2,), 1, 6, 0.0, largest=largest))
-    cases.append(_logit_case(rng, (1, 1, 1), 4, 8, 0.0, largest=0.0))
-    return cases
+    drawn.append(_logit_case(rng, (1, 3), 3, 9, 0.0, largest=largest))
+    drawn[-1].arguments["logits"][0] += 1000.0
+    drawn.append(_logit_case(rng, (1, 2, 1), 2, 12, 0.0, largest=largest))
+    _make_impossible(drawn[-1])
+    drawn.append(_logit_case(rng, (2,), 1, 6, 0.0, largest=largest))
+    drawn.append(_logit_case(rng, (1, 1, 1), 4, 8, 0.0, largest=0.0))
+    return drawn
 
 
 def _make_impossible(case: Case) -> None:
@@ -211,7 +216,7 @@ def _turned():
 
 _SMOOTHED = partial(_label_loss, loss=_smoothed, mean=False)
 _FOCAL = partial(_label_loss, loss=_focal, mean=True)
-_VARIANTS = (
+VARIANTS = (
     _OF_SUMS.variant(
         _SUMMED,
         _SMOOTHED,
@@ -232,13 +237,4 @@ _VARIANTS = (
         together="mean",
         code="losses = -((1 - np.exp(right)) ** strength) * right",
     ),
-)
-
-LABEL_LOSS = Task(
-    name="a3.label_loss",
-    title="The loss over label words of several tokens",
-    marks=4,
-    cases=_logit_cases,
-    variants=_VARIANTS,
-    hint="Three steps: log-probabilities of the tokens, one score a word, then a softmax over the words alone.",
 )

@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Bug, bug_variants, shown
+
+TITLE = "Find the bug in an evaluation"
+MARKS = 2
+HINT = "Write down for each step which examples are read, and what is taken from them."
 
 
 def _report_right(development, development_labels, test, test_labels, label_ids):
@@ -95,11 +99,12 @@ _BUGS = (
 )
 
 
-def _report_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    cases = [_report_case(rng, *size) for size in [(3, 8, 2), (5, 12, 2), (6, 15, 3), (8, 16, 4)]]
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
+    drawn = [_report_case(rng, *size) for size in [(3, 8, 2), (5, 12, 2), (6, 15, 3), (8, 16, 4)]]
     # The best step first, last, and alone; labels in any order of their tokens; nothing right at all.
     return [
-        *cases,
+        *drawn,
         *(_report_border(rng, best, num_steps) for best, num_steps in ((0, 4), (3, 4), (0, 1), (-1, 3))),
     ]
 
@@ -175,13 +180,4 @@ _REPORT_EXAMPLE: dict[str, Any] = {
 }
 
 
-_VARIANTS = bug_variants("report", _report_right, _BUGS, value=shown(_report_right(**_REPORT_EXAMPLE)))
-
-REPORT = Task(
-    name="a3.report",
-    title="Find the bug in an evaluation",
-    marks=2,
-    cases=_report_cases,
-    variants=_VARIANTS,
-    hint="Write down for each step which examples are read, and what is taken from them.",
-)
+VARIANTS = bug_variants("report", _report_right, _BUGS, value=shown(_report_right(**_REPORT_EXAMPLE)))

@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Changes, shown
+
+TITLE = "A soft prompt that begins where word embeddings lie"
+MARKS = 3
+HINT = "First the numbers of the ordinary tokens, then their rows' norms, then the rule."
 
 
 def _ordinary(
@@ -78,13 +82,14 @@ def _group_means(
     return norm(norms) * means / np.linalg.norm(means, axis=1, keepdims=True)
 
 
-def _table_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     # (tokens, width, rows, norm of the rows of special and unseen tokens over the median): those of the median norm
     # are chosen where they are not left out, and long ones move a median over all rows. The number of ordinary
     # tokens is odd: of an even one, rounding would decide which of the two middle rows is nearer to the median.
     sizes = [(14, 3, 2, 1.0), (40, 8, 5, 4.0), (60, 5, 7, 1.0), (33, 16, 4, 4.0)]
-    cases = [_table_case(rng, *size) for size in sizes]
-    return cases + [_whole_norms(rng, *size) for size in ((6, 4, 1), (9, 9, 0), (5, 1, 1), (160, 5, 2))]
+    drawn = [_table_case(rng, *size) for size in sizes]
+    return drawn + [_whole_norms(rng, *size) for size in ((6, 4, 1), (9, 9, 0), (5, 1, 1), (160, 5, 2))]
 
 
 def _whole_norms(rng: np.random.Generator, num_ordinary: int, num_rows: int, num_special: int) -> Case:
@@ -258,7 +263,7 @@ def _ties_in_any_order_turned():
     """Of equally frequent tokens, the lower number comes first."""
 
 
-_VARIANTS = (
+VARIANTS = (
     _OF_NEAREST.variant(
         "the rows of a norm nearest to the median",
         _nearest_to_median,
@@ -281,13 +286,4 @@ _VARIANTS = (
         "rows = np.stack([np.average(table[g], axis=0, weights=counts[g]) for g in groups])\n"
         "return rows * np.median(norms) / np.linalg.norm(rows, axis=1, keepdims=True)",
     ),
-)
-
-START_ROWS = Task(
-    name="a3.start_rows",
-    title="A soft prompt that begins where word embeddings lie",
-    marks=3,
-    cases=_table_cases,
-    variants=_VARIANTS,
-    hint="First the numbers of the ordinary tokens, then their rows' norms, then the rule.",
 )

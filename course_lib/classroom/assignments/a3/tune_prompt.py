@@ -7,9 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Measured, Task, Variant
+from course_lib.classroom.assignments.assignment import Case, Measured, Variant
 from course_lib.classroom.assignments.building import first_problem, log_softmax
 from course_lib.classroom.checking.answers import as_numbers
+
+TITLE = "Open experiment: tune a prompt on few examples"
+MARKS = 4
+HINT = (
+    "Follow the training loss downhill from the start, keep a prompt now and then, and at the end choose the one "
+    "with the least development loss."
+)
 
 ACTIVATIONS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
     "the hyperbolic tangent": (np.tanh, lambda hidden: 1 - np.tanh(hidden) ** 2),
@@ -40,7 +47,8 @@ TOO_SLOW, TOO_FAST = (0.005, 0.02), (5.0, 20.0)
 LOOKS, STEPS_BETWEEN, MOST_STEPS_BETWEEN = 20, 10, 15
 
 
-def _tuning_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     pairs = [_tuning_pair(rng, variant, wrong) for wrong in (TOO_SLOW, TOO_FAST, ())]
     return [case for place in rng.permutation(len(pairs)) for case in pairs[place]]
 
@@ -189,7 +197,8 @@ def _gain_share(cases: Sequence[Case], prompts: Sequence[np.ndarray], plain: Seq
     return _gain(cases, prompts) / _gain(cases, plain)
 
 
-def _tuning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+def measure(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+    """Measures the properties of the answers."""
     unusable = first_problem(_prompt_problem(answer) for answer in answers)
     if unusable:
         return [Measured(name, marks, False, unusable) for name, marks in TUNING_MARKS.items()]
@@ -331,7 +340,7 @@ def _on_test_texts(cases: Sequence[Case], prompts: Sequence[np.ndarray]) -> tupl
     return float(np.mean(accuracies)), float(np.mean(losses))
 
 
-_VARIANTS = (
+VARIANTS = (
     Variant(
         "the hyperbolic tangent",
         {
@@ -350,15 +359,4 @@ _VARIANTS = (
             "derivative": "(h > 0)",
         },
     ),
-)
-
-TUNE_PROMPT = Task(
-    name="a3.tune_prompt",
-    title="Open experiment: tune a prompt on few examples",
-    marks=4,
-    cases=_tuning_cases,
-    variants=_VARIANTS,
-    hint="Follow the training loss downhill from the start, keep a prompt now and then, and at the end choose the one "
-    "with the least development loss.",
-    measure=_tuning_properties,
 )

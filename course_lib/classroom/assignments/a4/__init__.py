@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from course_lib.classroom.assignments.a4.bias_over_sets import BIAS_OVER_SETS
-from course_lib.classroom.assignments.a4.calibrate import CALIBRATE
-from course_lib.classroom.assignments.a4.choose_demonstrations import CHOOSE_DEMONSTRATIONS
-from course_lib.classroom.assignments.a4.plan_measurement import PLAN_MEASUREMENT
-from course_lib.classroom.assignments.a4.score_labels import SCORE_LABELS
-from course_lib.classroom.assignments.assignment import Assignment
+from course_lib.classroom.assignments.a4 import (
+    bias_over_sets,
+    calibrate,
+    choose_demonstrations,
+    plan_measurement,
+    score_labels,
+)
+from course_lib.classroom.assignments.assignment import Assignment, tasks
 
 ASSIGNMENT = Assignment(
     name="a4",
     title="In-context learning",
-    tasks=(CHOOSE_DEMONSTRATIONS, BIAS_OVER_SETS, CALIBRATE, SCORE_LABELS, PLAN_MEASUREMENT),
+    tasks=tasks(choose_demonstrations, bias_over_sets, calibrate, score_labels, plan_measurement),
     blocked=(
         "course_lib.icl.calibration.contextual_scores",
         "course_lib.icl.calibration.median_scores",

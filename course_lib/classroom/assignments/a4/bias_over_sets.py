@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Changes, with_last
+
+TITLE = "h1-accuracy with an interval over demonstration sets"
+MARKS = 4
+HINT = "Which items are left in a set? Then one number a set, and only then mean and interval over the sets."
 
 Value = Callable[[np.ndarray, np.ndarray], Any]
 IntervalOf = Callable[[np.ndarray, Any], Sequence[float]]
@@ -65,9 +69,10 @@ def _biased(
 _CRITICAL = {2: 12.706, 3: 4.303, 4: 3.182, 6: 2.571, 10: 2.262}
 
 
-def _bias_cases(rng: np.random.Generator, variant: str) -> list[Case]:
-    cases = [_bias_case(rng, variant, *size) for size in ((3, 20), (4, 40), (6, 60), (10, 40), (2, 21))]
-    return [*cases, *(_agreeing_sets(rng, variant, feature) for feature in (1, 2))]
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
+    drawn = [_bias_case(rng, variant, *size) for size in ((3, 20), (4, 40), (6, 60), (10, 40), (2, 21))]
+    return [*drawn, *(_agreeing_sets(rng, variant, feature) for feature in (1, 2))]
 
 
 def _bias_case(rng: np.random.Generator, variant: str, num_sets: int, num_items: int) -> Case:
@@ -195,7 +200,7 @@ def _standard_errors():
     """The ends are standard errors away from the mean. The quantiles of the resamples are asked for."""
 
 
-_VARIANTS = (
+VARIANTS = (
     _OF_BALANCED.variant(
         BALANCED_NAME,
         with_last(partial(_biased, value=_balanced, interval=_student), "critical"),
@@ -223,13 +228,4 @@ _VARIANTS = (
         ends_code="resampled = np.array(values)[draws].mean(axis=1)\n"
         "low, high = np.quantile(resampled, [0.025, 0.975])",
     ),
-)
-
-BIAS_OVER_SETS = Task(
-    name="a4.bias_over_sets",
-    title="h1-accuracy with an interval over demonstration sets",
-    marks=4,
-    cases=_bias_cases,
-    variants=_VARIANTS,
-    hint="Which items are left in a set? Then one number a set, and only then mean and interval over the sets.",
 )

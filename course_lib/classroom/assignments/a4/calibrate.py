@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task, Variant
+from course_lib.classroom.assignments.assignment import Case, Variant
 from course_lib.classroom.assignments.building import Changes, log_softmax, with_last
+
+TITLE = "Take the taste for one label out"
+MARKS = 4
+HINT = "Stay with logarithms: make each row sum to 1, subtract the prior's logarithm, make it sum to 1 again."
 
 Normalise = Callable[[np.ndarray], np.ndarray]
 Prior = Callable[[np.ndarray, Any, Normalise], np.ndarray]
@@ -48,14 +52,15 @@ def _calibrated(
     return {"probabilities": probabilities, "answers": answers}
 
 
-def _calibration_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     # (items, labels, a share of label 1 that no item's log-odds lie exactly at)
     sizes = [(6, 2, 0.5), (8, 2, 0.4), (12, 2, 0.3), (15, 2, 0.25)]
     if variant != QUANTILE_NAME:
         sizes = [(4, 2, 0.5), (6, 3, 1.0), (9, 2, 0.7), (12, 4, 0.9)]
-    cases = [_calibration_case(rng, variant, *size) for size in sizes]
+    drawn = [_calibration_case(rng, variant, *size) for size in sizes]
     # Labels of many tokens: as probabilities these are 0.
-    cases[-1].arguments["log_probabilities"][:] -= 900
+    drawn[-1].arguments["log_probabilities"][:] -= 900
     # One item, and items of which some have labels of many tokens.
     one, mixed = (_calibration_case(rng, variant, *size) for size in ((1, 2, 0.5), (5, 2, 0.35)))
     mixed.arguments["log_probabilities"][::2] -= 900
@@ -63,8 +68,8 @@ def _calibration_cases(rng: np.random.Generator, variant: str) -> list[Case]:
         mixed.arguments["content_free"][0] -= 900
         one = Case({**one.arguments, "content_free": one.arguments["content_free"][:1]})
     if variant == ITEMS_NAME:
-        cases.append(_calibration_case(rng, variant, 5, 3, 0.0))
-    return [*cases, one, mixed]
+        drawn.append(_calibration_case(rng, variant, 5, 3, 0.0))
+    return [*drawn, one, mixed]
 
 
 def _calibration_case(
@@ -172,7 +177,7 @@ def _mean(values, share, normalise):
     return np.array([0, np.mean(values[:, 1] - values[:, 0])])
 
 
-_VARIANTS = (
+VARIANTS = (
     _calibration_variant(
         GEOMETRIC_NAME,
         _geometric,
@@ -203,13 +208,4 @@ _VARIANTS = (
         example="0.5",
         code="log_prior = np.array([0, np.quantile(log_p[:, 1] - log_p[:, 0], 1 - share)])",
     ),
-)
-
-CALIBRATE = Task(
-    name="a4.calibrate",
-    title="Take the taste for one label out",
-    marks=4,
-    cases=_calibration_cases,
-    variants=_VARIANTS,
-    hint="Stay with logarithms: make each row sum to 1, subtract the prior's logarithm, make it sum to 1 again.",
 )

@@ -7,8 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Changes
+
+TITLE = "Demonstrations from a table of features"
+MARKS = 4
+HINT = "One pass over the rows from top to bottom, with a count of what is still wanted of each kind of row."
 
 Quota = dict[tuple[int, ...], int]
 Order = Callable[[dict[int, list[int]]], tuple[list[int], list[int]]]
@@ -69,12 +73,13 @@ def _agreeing(num_each: int) -> Quota:
     return {(label, label): num_each for label in (0, 1)}
 
 
-def _demonstration_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     # (rows, documents, of each label): few documents, so that one would be used twice. The last table is too
     # small for what is asked for.
     sizes = [(60, 8, 2), (200, 14, 4), (240, 20, 6), (200, 10, 4), (12, 6, 4)]
-    cases = [_feature_table(rng, *size) for size in sizes]
-    return cases + [_just_enough(rng, QUOTAS[variant], num_each, short) for num_each, short in _SHORTS]
+    drawn = [_feature_table(rng, *size) for size in sizes]
+    return drawn + [_just_enough(rng, QUOTAS[variant], num_each, short) for num_each, short in _SHORTS]
 
 
 # (of each label, rows taken away at the end)
@@ -181,7 +186,7 @@ def _labelled_by_h2():
     """The labels are those of h2. The feature intended is h1."""
 
 
-_VARIANTS = (
+VARIANTS = (
     _OF_THIRD.variant(
         BALANCED_THIRD,
         partial(_chosen, quota_of=QUOTAS[BALANCED_THIRD]),
@@ -208,13 +213,4 @@ _VARIANTS = (
         quota="{(y, z): num_each // 2 for y in (0, 1) for z in (0, 1)}",
         cell="(first, second)",
     ),
-)
-
-CHOOSE_DEMONSTRATIONS = Task(
-    name="a4.choose_demonstrations",
-    title="Demonstrations from a table of features",
-    marks=4,
-    cases=_demonstration_cases,
-    variants=_VARIANTS,
-    hint="One pass over the rows from top to bottom, with a count of what is still wanted of each kind of row.",
 )

@@ -7,9 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Measured, Task, Variant
+from course_lib.classroom.assignments.assignment import Case, Measured, Variant
 from course_lib.classroom.assignments.building import first_problem
 from course_lib.classroom.checking.answers import as_numbers, as_whole_number
+
+TITLE = "Open experiment: how many sets, and how many items"
+MARKS = 4
+HINT = (
+    "How far do the sets' means differ, and how much of that is chance within a set? Then try every number of "
+    "items with as many sets as the budget has room for."
+)
 
 # What the parts are worth.
 PLANNING_MARKS = {"within the budget": 1, "standard error": 2, "standard error as reported": 1}
@@ -43,10 +50,11 @@ PROMPTS = {
 }
 
 
-def _planning_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     pairs = [_planning_pair(rng, variant, *sizes) for sizes in PROMPTS[variant]]
-    cases = [case for pair in pairs for case in pair]
-    return [cases[number] for number in rng.permutation(len(cases))]
+    drawn = [case for pair in pairs for case in pair]
+    return [drawn[number] for number in rng.permutation(len(drawn))]
 
 
 def _planning_pair(
@@ -85,7 +93,8 @@ def _planning_case(rng: np.random.Generator, variant: str, given: Mapping[str, i
             return case
 
 
-def _planning_properties(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+def measure(cases: Sequence[Case], answers: Sequence[Any]) -> list[Measured]:
+    """Measures the properties of the answers."""
     unusable = first_problem(map(_plan_problem, answers))
     if unusable:
         return [Measured(name, marks, False, unusable) for name, marks in PLANNING_MARKS.items()]
@@ -178,7 +187,7 @@ def _variance(between: float, within: float, num_sets: Any, num_items: Any) -> A
     return (between + within / num_items) / num_sets
 
 
-_VARIANTS = (
+VARIANTS = (
     Variant(
         CACHED_NAME,
         {
@@ -195,15 +204,4 @@ _VARIANTS = (
             "code": "40_000 + n * (prefix_tokens + item_tokens)",
         },
     ),
-)
-
-PLAN_MEASUREMENT = Task(
-    name="a4.plan_measurement",
-    title="Open experiment: how many sets, and how many items",
-    marks=4,
-    cases=_planning_cases,
-    variants=_VARIANTS,
-    hint="How far do the sets' means differ, and how much of that is chance within a set? Then try every number of "
-    "items with as many sets as the budget has room for.",
-    measure=_planning_properties,
 )

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_lib.classroom.assignments.assignment import Case, Task
+from course_lib.classroom.assignments.assignment import Case
 from course_lib.classroom.assignments.building import Bug, bug_variants
+
+TITLE = "Find the bug in a scorer of labels with several tokens"
+MARKS = 4
+HINT = "Write a prompt of two tokens and a label of two below each other, and draw which row guesses which token."
 
 
 def _score_right(logits, prompt_length, label_ids):
@@ -66,19 +70,20 @@ _BUGS = (
 )
 
 
-def _scoring_cases(rng: np.random.Generator, variant: str) -> list[Case]:
+def cases(rng: np.random.Generator, variant: str) -> list[Case]:
+    """Draws the hidden cases."""
     # (tokens of the prompt, tokens of each label, words of the vocabulary)
     sizes = [(2, (1, 2), 4), (5, (3, 1, 2), 7), (3, (2, 2), 5), (6, (1, 3), 9), (1, (2, 3, 3), 6)]
-    cases = [_scoring_case(rng, *size) for size in sizes]
+    drawn = [_scoring_case(rng, *size) for size in sizes]
     # One label; logits in the thousands, of either sign and at some places alone; the best label first, and last.
-    cases.append(_scoring_case(rng, 2, (2,), 5))
+    drawn.append(_scoring_case(rng, 2, (2,), 5))
     for shift in (1000.0, -1000.0):
-        cases.append(_scoring_case(rng, 3, (2, 1), 5))
-        cases[-1].arguments["logits"][:] += shift
-    cases.append(_scoring_case(rng, 3, (1, 2), 5))
-    cases[-1].arguments["logits"][:, ::2] += 1000.0
+        drawn.append(_scoring_case(rng, 3, (2, 1), 5))
+        drawn[-1].arguments["logits"][:] += shift
+    drawn.append(_scoring_case(rng, 3, (1, 2), 5))
+    drawn[-1].arguments["logits"][:, ::2] += 1000.0
     return [
-        *cases,
+        *drawn,
         _with_best(_scoring_case(rng, 2, (2, 1, 2), 6), 0),
         _with_best(_scoring_case(rng, 2, (1, 1, 2), 6), -1),
     ]
@@ -108,13 +113,4 @@ def _scoring_case(
     return Case({"logits": np.round(logits, 2), "prompt_length": prompt_length, "label_ids": label_ids})
 
 
-_VARIANTS = bug_variants("score_labels", _score_right, _BUGS)
-
-SCORE_LABELS = Task(
-    name="a4.score_labels",
-    title="Find the bug in a scorer of labels with several tokens",
-    marks=4,
-    cases=_scoring_cases,
-    variants=_VARIANTS,
-    hint="Write a prompt of two tokens and a label of two below each other, and draw which row guesses which token.",
-)
+VARIANTS = bug_variants("score_labels", _score_right, _BUGS)
