@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 import inspect
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import numpy as np
 
 from course_lib.classroom.checking.calling import Trial, accepts, call, signature_text
 from course_lib.classroom.checking.comparing import TOLERANCE, compare, compare_kinds
@@ -21,6 +23,8 @@ from course_lib.classroom.exercises.feedback import Feedback
 from course_lib.errors import CourseError
 
 Case = dict[str, Any]
+# The arguments of each input case, in the order of the reference's parameters.
+Inputs = Sequence[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,7 @@ class Exercise:
         task: what to do, in one sentence.
         reference: the right implementation; its parameters are the expected signature.
             For an answer, a function without parameters that returns it.
-        inputs: gives the input cases for a seed, the simplest first: keyword arguments of
-            the reference, in its order.
+        inputs: draws the input cases, the simplest first: the reference's arguments, in its order.
         hint: the recipe, for whoever failed twice and whose results no usual mistake explains.
         nudge: what to tell the first time, instead of the recipe; a general one by default.
         kind: "function" (the learner hands in a function) or "answer" (a value).
@@ -44,7 +47,7 @@ class Exercise:
     name: str
     task: str
     reference: Callable[..., Any]
-    inputs: Callable[[int], Sequence[Case]]
+    inputs: Callable[[np.random.Generator], Inputs]
     hint: str
     kind: Literal["function", "answer"] = "function"
     mistakes: Mistakes = field(default_factory=Mistakes)
@@ -63,19 +66,10 @@ class Exercise:
         """The call that is expected, for example "parameter_ratio(num_parameters, num_examples)"."""
         return f"{self.name.split('.', 1)[1]}({', '.join(self.parameters)})"
 
-
-def named(names: str, cases: Iterable[Sequence[Any]]) -> list[Case]:
-    """Returns input cases with the names of their arguments.
-
-    Args:
-        names: the reference's parameters in its order, with spaces between.
-        cases: the arguments of each case.
-
-    Example:
-        >>> named("num_parameters num_examples", [(6, 2)])
-        [{'num_parameters': 6, 'num_examples': 2}]
-    """
-    return [dict(zip(names.split(), case, strict=True)) for case in cases]
+    def cases(self, seed: int) -> list[Case]:
+        """Returns the input cases of a seed, as keyword arguments."""
+        drawn = self.inputs(np.random.default_rng(seed))
+        return [dict(zip(self.parameters, case, strict=True)) for case in drawn]
 
 
 def answer_exercise(
@@ -104,7 +98,7 @@ def answer_exercise(
         task=task,
         kind="answer",
         reference=_constant(expected),
-        inputs=lambda seed: [{}],
+        inputs=lambda rng: [()],
         hint=hint,
         mistakes=Mistakes(Mistake(show(value), text, _constant(value)) for value, text in mistakes.items()),
         tolerance=tolerance,
@@ -143,7 +137,7 @@ def check_exercise(exercise: Exercise, solution: Any, seed: int = 0, *, attempt:
         exercise = replace(exercise, hint=exercise.nudge if exercise.kind == "function" else _LOOK_AGAIN)
     if exercise.kind == "answer":
         return _check_answer(exercise, solution)
-    return _check_function(exercise, solution, exercise.inputs(seed))
+    return _check_function(exercise, solution, exercise.cases(seed))
 
 
 def _check_answer(exercise: Exercise, answer: Any) -> Feedback:

@@ -26,7 +26,7 @@ DOUBLE = Exercise(
     task="Double x.",
     kind="function",
     reference=double,
-    inputs=lambda seed: [{"x": np.random.default_rng(seed).normal(size=3)}, {"x": np.zeros(2)}],
+    inputs=lambda rng: [(rng.normal(size=3),), (np.zeros(2),)],
     hint="general",
     mistakes=(
         Mistake("tripled", "You tripled it.", lambda x: 3 * x),
@@ -355,7 +355,7 @@ def test_the_face_of_the_package() -> None:
 def _text_exercise() -> Exercise:
     return Exercise(
         name="99.text", task="Say it.", kind="function", reference=lambda: "Text. Label: 1",
-        inputs=lambda seed: [{}], hint="recipe",
+        inputs=lambda rng: [()], hint="recipe",
     )  # fmt: skip
 
 

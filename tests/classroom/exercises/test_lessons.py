@@ -77,7 +77,7 @@ def test_every_mistake_gets_its_own_hint(exercise: Exercise, mistake: Mistake) -
 
 @BY_NAME
 def test_the_parts_of_an_exercise_fit(exercise: Exercise) -> None:
-    cases = exercise.inputs(0)
+    cases = exercise.cases(0)
     assert all(tuple(case) == exercise.parameters for case in cases)
     assert len(cases) >= 4 or exercise.kind == "answer"
     names = [mistake.name for mistake in exercise.mistakes]
@@ -90,7 +90,7 @@ def test_the_parts_of_an_exercise_fit(exercise: Exercise) -> None:
 def test_the_same_seed_gives_the_same_feedback(exercise: Exercise) -> None:
     wrong = handed_in(exercise, exercise.mistakes[0].function)
     assert check(exercise.name, wrong, 7) == check(exercise.name, wrong, 7)
-    shown = [[show_case(case) for case in exercise.inputs(seed)] for seed in (7, 7, 8)]
+    shown = [[show_case(case) for case in exercise.cases(seed)] for seed in (7, 7, 8)]
     assert shown[0] == shown[1]
     assert shown[0] != shown[2] or exercise.kind == "answer"
 

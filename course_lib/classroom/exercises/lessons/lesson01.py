@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise, named
+from course_lib.classroom.exercises.framework import Case, Exercise, Inputs, answer_exercise
 
 
 def parameter_ratio(num_parameters: int, num_examples: int) -> float:
@@ -65,9 +66,8 @@ def _mean_squared(errors: np.ndarray) -> float:
 # --- 01.parameter_ratio
 
 
-def _ratio_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    pairs = [
+def _ratio_inputs(rng: np.random.Generator) -> Inputs:
+    return [
         (60_000_000, 1_200_000),  # AlexNet
         (110_000_000, 20_000),  # BERT, fine-tuning
         (110_000_000, 3_300_000_000),  # BERT, pre-training: below one
@@ -75,7 +75,6 @@ def _ratio_inputs(seed: int) -> list[Case]:
         (3, 8),
         (int(rng.integers(1_000, 9_000)), int(rng.integers(10_000, 90_000))),
     ]
-    return named("num_parameters num_examples", pairs)
 
 
 _PARAMETER_RATIO = Exercise(
@@ -120,22 +119,17 @@ def _rounded_to_two_decimals(num_parameters, num_examples):
 # --- 01.polynomial_errors
 
 
-def _polynomial_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _polynomial_inputs(rng: np.random.Generator) -> Inputs:
     # (training points, held-out points, degree); the last fit goes through every training point.
     sizes = [(5, 4, 1), (5, 4, 0), (12, 8, 3), (20, 10, 5), (6, 8, 5)]
     return [_polynomial_case(rng, *size) for size in sizes]
 
 
-def _polynomial_case(rng: np.random.Generator, num_train: int, num_heldout: int, degree: int) -> Case:
+def _polynomial_case(
+    rng: np.random.Generator, num_train: int, num_heldout: int, degree: int
+) -> tuple[Any, ...]:
     x_train, x_heldout = _spread(rng, num_train), _spread(rng, num_heldout)
-    return {
-        "x_train": x_train,
-        "y_train": _noisy_sine(rng, x_train),
-        "x_heldout": x_heldout,
-        "y_heldout": _noisy_sine(rng, x_heldout),
-        "degree": degree,
-    }
+    return x_train, _noisy_sine(rng, x_train), x_heldout, _noisy_sine(rng, x_heldout), degree
 
 
 def _spread(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -220,10 +214,9 @@ def _wrong_order(**case):
 # --- 01.select_degree
 
 
-def _degree_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _degree_inputs(rng: np.random.Generator) -> Inputs:
     drawn = [int(degree) for degree in rng.choice(np.arange(2, 30), size=6, replace=False)]
-    cases = [
+    return [
         ([1, 3, 5, 9], [0.9, 0.4, 0.2, 0.0], [1.1, 0.5, 0.7, 6.0]),
         ([1, 2, 4, 8], [0.8, 0.3, 0.2, 0.1], [0.9, 0.4, 0.4, 2.0]),  # a tie
         ([6, 4, 2], [0.1, 0.2, 0.3], [0.4, 0.9, 0.4]),  # a tie, the degrees not sorted
@@ -232,7 +225,6 @@ def _degree_inputs(seed: int) -> list[Case]:
         ([1, 2, 3], [0.7, 0.0, 0.0], [0.9, 0.8, 0.7]),  # the largest is best
         (drawn, _drawn_errors(rng), _drawn_errors(rng)),
     ]
-    return named("degrees train_errors heldout_errors", cases)
 
 
 def _drawn_errors(rng: np.random.Generator) -> list[float]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom.checking.showing import show
-from course_lib.classroom.exercises.framework import Case, Exercise, named
+from course_lib.classroom.exercises.framework import Exercise, Inputs
 
 Weights = Mapping[str, np.ndarray]
 
@@ -100,13 +100,12 @@ def _bowl_gradient(curvatures: np.ndarray, optimum: np.ndarray) -> _Gradient:
     return _Gradient(formula, lambda w: curvatures * (w - optimum))
 
 
-def _descent_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _descent_inputs(rng: np.random.Generator) -> Inputs:
     parabola = _Gradient("2 * w", lambda w: 2 * w)
     bowl = _bowl_gradient(np.array([1.0, 10.0]), np.array([0.0, 0.0]))
     drawn = _bowl_gradient(np.round(rng.uniform(0.5, 3, 3), 1), np.round(rng.normal(0, 1, 3), 1))
     two_valleys = _Gradient("4 * w**3 - 2 * w", lambda w: 4 * w**3 - 2 * w)
-    cases = [
+    return [
         (parabola, 1.0, 0.1, 3),
         (parabola, -2.0, 1.1, 4),  # steps over the optimum, further each time
         (bowl, np.array([3.0, 1.0]), 0.15, 10),
@@ -114,8 +113,6 @@ def _descent_inputs(seed: int) -> list[Case]:
         (two_valleys, 0.5, 0.05, 6),
         (parabola, 1.5, 0.1, 0),  # no step: the start alone
     ]
-
-    return named("gradient start learning_rate num_steps", cases)
 
 
 _GRADIENT_DESCENT = Exercise(
@@ -174,16 +171,14 @@ def _learning_rate_left_out(gradient, start, learning_rate, num_steps):
 # --- 02.largest_stable_step
 
 
-def _curvature_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    cases = [
-        np.array([1.0, 10.0]),
-        np.array([4.0]),
-        np.array([3.0, 3.0, 3.0]),
-        np.array([50.0, 0.1, 2.0]),
-        np.round(rng.lognormal(0, 1.5, 5) + 0.01, 2),
+def _curvature_inputs(rng: np.random.Generator) -> Inputs:
+    return [
+        (np.array([1.0, 10.0]),),
+        (np.array([4.0]),),
+        (np.array([3.0, 3.0, 3.0]),),
+        (np.array([50.0, 0.1, 2.0]),),
+        (np.round(rng.lognormal(0, 1.5, 5) + 0.01, 2),),
     ]
-    return [{"curvatures": curvatures} for curvatures in cases]
 
 
 _LARGEST_STABLE_STEP = Exercise(
@@ -225,16 +220,14 @@ def _inverted(curvatures):
 # --- 02.flip_share
 
 
-def _prediction_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    cases = [
-        np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 1, 1, 1]]),
-        rng.integers(0, 3, (6, 10)),
-        rng.integers(0, 2, (2, 7)),
-        np.ones((4, 5), dtype=int),  # nothing flips
-        np.array([[2, 0, 1]]),  # one checkpoint: no step
+def _prediction_inputs(rng: np.random.Generator) -> Inputs:
+    return [
+        (np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 1, 1, 1]]),),
+        (rng.integers(0, 3, (6, 10)),),
+        (rng.integers(0, 2, (2, 7)),),
+        (np.ones((4, 5), dtype=int),),  # nothing flips
+        (np.array([[2, 0, 1]]),),  # one checkpoint: no step
     ]
-    return [{"predictions": predictions} for predictions in cases]
 
 
 _FLIP_SHARE = Exercise(
@@ -282,13 +275,12 @@ def _mean_over_the_steps(predictions):
 # --- 02.relative_distance
 
 
-def _weight_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _weight_inputs(rng: np.random.Generator) -> Inputs:
     names = {"embedding": (4, 3), "classifier": (2, 3), "bias": (2,), "scale": ()}
     before = {name: np.asarray(np.round(rng.normal(0, 1, shape), 2)) for name, shape in names.items()}
     after = {name: np.asarray(np.round(w + rng.normal(0, 0.3, w.shape), 2)) for name, w in before.items()}
     query, key = np.array([1.0, 2.0]), np.array([-4.0, 4.0])
-    pairs = [
+    return [
         ({"weight": np.array([3.0, 4.0])}, {"weight": np.array([3.0, 5.0])}),
         (
             {"weight": np.array([3.0, 4.0]), "bias": np.array([12.0])},
@@ -298,7 +290,6 @@ def _weight_inputs(seed: int) -> list[Case]:
         (before, before),  # nothing moved
         ({"query": query, "key": key}, {"key": key, "query": query + 0.5}),  # another order
     ]
-    return named("before after", pairs)
 
 
 def _norms(before: Weights, after: Weights) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, named
+from course_lib.classroom.exercises.framework import Exercise, Inputs
 
 
 def symmetric_kl(logits_p: np.ndarray, logits_q: np.ndarray) -> float:
@@ -75,9 +75,8 @@ def _kl(logits_p: np.ndarray, logits_q: np.ndarray) -> np.ndarray:
 # --- 03.symmetric_kl
 
 
-def _logit_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    pairs = [
+def _logit_inputs(rng: np.random.Generator) -> Inputs:
+    return [
         # the worked value of the lesson: 0.0349
         (np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]), np.array([[0.8, 0.1, -0.9], [0.2, 0.7, 0.1]])),
         (np.round(rng.normal(0, 2, (4, 3)), 1), np.round(rng.normal(0, 2, (4, 3)), 1)),
@@ -86,7 +85,6 @@ def _logit_inputs(seed: int) -> list[Case]:
         (np.array([[1000.0, 0.0]]), np.array([[0.0, 1000.0]])),  # each is sure of what the other excludes
         (np.ones((2, 2)), np.ones((2, 2))),  # equal: 0
     ]
-    return named("logits_p logits_q", pairs)
 
 
 _SYMMETRIC_KL = Exercise(
@@ -139,15 +137,13 @@ def _mixed_reductions(logits_p, logits_q):
 # --- 03.project
 
 
-def _delta_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    deltas = [
+def _delta_inputs(rng: np.random.Generator) -> Inputs:
+    return [
         (np.array([[0.5, -2.0], [0.1, 0.0]]), 1.0),
         (np.round(rng.normal(0, 1, (3, 4)), 2), 0.5),
         (np.array([[0.2, -0.1]]), 1.0),  # inside: stays where it is
         (np.round(rng.normal(0, 3, (2, 3)), 1), 1e-5),
     ]
-    return named("delta epsilon", deltas)
 
 
 _PROJECT = Exercise(
@@ -194,9 +190,8 @@ def _sign_only(delta, epsilon):
 # --- 03.ascent_step
 
 
-def _ascent_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    cases = [
+def _ascent_inputs(rng: np.random.Generator) -> Inputs:
+    return [
         (np.array([[0.1, -0.1]]), np.array([[2.0, -0.5]]), 0.3, 1.0),
         (np.array([[0.1, -0.1]]), np.array([[0.5, -2.0]]), 0.3, 1.0),  # the largest entry is negative
         (np.array([[0.0, 0.1]]), np.array([[-1.0, -4.0]]), 0.3, 1.0),  # every entry is
@@ -206,8 +201,6 @@ def _ascent_inputs(seed: int) -> list[Case]:
         (np.round(rng.normal(0, 0.1, (3, 2)), 2), np.round(rng.normal(0, 5, (3, 2)), 1), 0.5, 0.3),
         (np.round(rng.normal(0, 0.3, (2, 4)), 2), np.round(rng.normal(0, 0.01, (2, 4)), 4) + 1e-4, 0.2, 0.4),
     ]
-
-    return named("delta gradient step_size epsilon", cases)
 
 
 _ASCENT_STEP = Exercise(
@@ -268,9 +261,8 @@ def _ε_as_a_floor_step(delta, gradient, step_size, epsilon):
 # --- 03.smoothness_gradient
 
 
-def _linear_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    cases = [
+def _linear_inputs(rng: np.random.Generator) -> Inputs:
+    return [
         (np.array([1.0, 2.0]), np.array([[3.0, 0.0], [0.0, 1.0]]), np.array([[0.1, 0.0], [0.0, 0.1]])),
         (
             np.round(rng.normal(0, 1, 3), 1),
@@ -284,7 +276,6 @@ def _linear_inputs(seed: int) -> list[Case]:
         ),
         (np.array([1.0, -1.0]), np.array([[2.0, 5.0]]), np.zeros((1, 2))),  # no perturbation: no gradient
     ]
-    return named("weight embeddings delta", cases)
 
 
 _SMOOTHNESS_GRADIENT = Exercise(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise, named
+from course_lib.classroom.exercises.framework import Exercise, Inputs, answer_exercise
 
 
 def proximal_step(anchor: np.ndarray, optimum: np.ndarray, curvatures: np.ndarray, mu: float) -> np.ndarray:
@@ -73,9 +73,8 @@ def expected_calibration_error(confidence: np.ndarray, is_right: np.ndarray, num
 # --- 04.proximal_step
 
 
-def _quadratic_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    cases = [
+def _quadratic_inputs(rng: np.random.Generator) -> Inputs:
+    return [
         (np.array([1.2]), np.array([0.0]), np.array([1.0]), 2.0),
         (np.array([-2.5, 1.5]), np.array([0.0, 0.0]), np.array([1.0, 10.0]), 5.0),
         (
@@ -86,8 +85,6 @@ def _quadratic_inputs(seed: int) -> list[Case]:
         ),
         (np.array([3.0, 1.0]), np.array([1.0, -1.0]), np.array([2.0, 0.5]), 1e6),  # a very short leash
     ]
-
-    return named("anchor optimum curvatures mu", cases)
 
 
 _PROXIMAL_STEP = Exercise(
@@ -133,18 +130,14 @@ def _curvatures_averaged(anchor, optimum, curvatures, mu):
 # --- 04.momentum_anchor
 
 
-def _weight_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    return named(
-        "weights beta",
-        [
-            (np.array([[0.0], [1.0], [2.0]]), 0.9),
-            (np.arange(11.0).reshape(-1, 1), 0.99),
-            (np.array([[2.0, -1.0]]), 0.9),  # no update: the start
-            (np.round(rng.normal(0, 1, (5, 3)), 1), 0.5),
-            (np.round(rng.normal(0, 1, (8, 2)), 1), 0.8),
-        ],
-    )
+def _weight_inputs(rng: np.random.Generator) -> Inputs:
+    return [
+        (np.array([[0.0], [1.0], [2.0]]), 0.9),
+        (np.arange(11.0).reshape(-1, 1), 0.99),
+        (np.array([[2.0, -1.0]]), 0.9),  # no update: the start
+        (np.round(rng.normal(0, 1, (5, 3)), 1), 0.5),
+        (np.round(rng.normal(0, 1, (8, 2)), 1), 0.8),
+    ]
 
 
 _MOMENTUM_ANCHOR = Exercise(
@@ -196,9 +189,8 @@ def _last_update_left_out(weights, beta):
 # --- 04.weight_left
 
 
-def _schedule_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    cases = [
+def _schedule_inputs(rng: np.random.Generator) -> Inputs:
+    return [
         (0.5, 0.9, 1, 3),
         (0.99, 0.999, 15, 150),  # the published values on a run of 150 updates: about three quarters
         (0.9, 0.99, 10, 4),  # stopped early
@@ -207,8 +199,6 @@ def _schedule_inputs(seed: int) -> list[Case]:
         (0.9, 0.99, 3, 0),  # no update
         (round(float(rng.uniform(0.8, 0.95)), 2), 0.98, int(rng.integers(2, 6)), int(rng.integers(10, 30))),
     ]
-
-    return named("beta late_beta num_early num_updates", cases)
 
 
 _WEIGHT_LEFT = Exercise(
@@ -254,34 +244,21 @@ def _run_shorter_than_the_early_part(beta, late_beta, num_early, num_updates):
 # --- 04.expected_calibration_error
 
 
-def _confidence_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _confidence_inputs(rng: np.random.Generator) -> Inputs:
     return [
-        {"confidence": np.array([0.9, 0.9, 0.6, 0.6]), "is_right": np.array([1, 0, 1, 1]), "num_bins": 10},
+        (np.array([0.9, 0.9, 0.6, 0.6]), np.array([1, 0, 1, 1]), 10),
         # just at the edges of bins, each with another share of right answers
-        {
-            "confidence": np.array([0.5, 0.5, 0.75, 0.7, 0.3, 1.0]),
-            "is_right": np.array([1, 1, 0, 1, 0, 1]),
-            "num_bins": 4,
-        },
-        {"confidence": np.array([1.0, 1.0, 0.55]), "is_right": np.array([1, 0, 1]), "num_bins": 10},
-        {
+        (np.array([0.5, 0.5, 0.75, 0.7, 0.3, 1.0]), np.array([1, 1, 0, 1, 0, 1]), 4),
+        (np.array([1.0, 1.0, 0.55]), np.array([1, 0, 1]), 10),
+        (
             # odd hundredths, never at an edge: 0.6 * 5 is 3, and the third edge of np.linspace lies above 0.6
-            "confidence": (2 * rng.integers(25, 50, 8) + 1) / 100,
-            "is_right": rng.integers(0, 2, 8),
-            "num_bins": 5,
-        },
-        {
-            "confidence": np.round(rng.uniform(0.3, 1.0, 12), 2),
-            "is_right": np.array([1, 0] * 6),
-            "num_bins": 4,
-        },
+            (2 * rng.integers(25, 50, 8) + 1) / 100,
+            rng.integers(0, 2, 8),
+            5,
+        ),
+        (np.round(rng.uniform(0.3, 1.0, 12), 2), np.array([1, 0] * 6), 4),
         # the ends, each with another in its bin
-        {
-            "confidence": np.array([1.0, 0.8, 0.0, 0.1]),
-            "is_right": np.array([0, 1, 1, 0]),
-            "num_bins": 4,
-        },
+        (np.array([1.0, 0.8, 0.0, 0.1]), np.array([0, 1, 1, 0]), 4),
     ]
 
 

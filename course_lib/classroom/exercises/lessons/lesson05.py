@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, named
+from course_lib.classroom.exercises.framework import Exercise, Inputs
 
 
 def stored_bytes(num_virtual_tokens: int, width: int, num_tasks: int) -> int:
@@ -84,10 +84,9 @@ def random_rows(table: np.ndarray, noise: np.ndarray) -> np.ndarray:
 # --- 05.stored_bytes
 
 
-def _bytes_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _bytes_inputs(rng: np.random.Generator) -> Inputs:
     sizes = [(20, 576, 1), (100, 4096, 3), (8, 32, 2), tuple(rng.integers(2, 50, 3).tolist())]
-    return named("num_virtual_tokens width num_tasks", sizes)
+    return sizes
 
 
 _STORED_BYTES = Exercise(
@@ -126,15 +125,14 @@ def _one_number_a_row(num_virtual_tokens, width, num_tasks):
 # --- 05.prepend
 
 
-def _prepend_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _prepend_inputs(rng: np.random.Generator) -> Inputs:
     # as many rows in the prompt as in a text, so that wrong ways to join them fit too
     shapes = [(2, 1, 2, 3), (2, 2, 2, 2), (3, 2, 3, 2), (2, 4, 2, 3)]
     return [
-        {
-            "prompt": np.round(rng.normal(0, 1, (rows, width)), 2),
-            "embeddings": np.round(rng.normal(0, 1, (batch, length, width)), 2),
-        }
+        (
+            np.round(rng.normal(0, 1, (rows, width)), 2),
+            np.round(rng.normal(0, 1, (batch, length, width)), 2),
+        )
         for rows, batch, length, width in shapes
     ]
 
@@ -185,22 +183,18 @@ def _first_row_repeated(prompt, embeddings):
 # --- 05.answer_column
 
 
-def _mask_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _mask_inputs(rng: np.random.Generator) -> Inputs:
 
     def mask(lengths: list[int], width: int) -> np.ndarray:
         return (np.arange(width) < np.array(lengths)[:, None]).astype(int)
 
-    return named(
-        "attention_mask num_virtual_tokens",
-        [
-            (mask([3, 2], 4), 2),
-            (mask([5], 7), 20),
-            (mask([4, 1, 3], 4), 3),  # a full row, a single token
-            (mask(rng.integers(1, 8, 5).tolist(), 9), 10),
-            (mask(rng.integers(1, 6, 3).tolist(), 6), 1),
-        ],
-    )
+    return [
+        (mask([3, 2], 4), 2),
+        (mask([5], 7), 20),
+        (mask([4, 1, 3], 4), 3),  # a full row, a single token
+        (mask(rng.integers(1, 8, 5).tolist(), 9), 10),
+        (mask(rng.integers(1, 6, 3).tolist(), 6), 1),
+    ]
 
 
 _ANSWER_COLUMN = Exercise(
@@ -240,21 +234,17 @@ def _padding_counted(attention_mask, num_virtual_tokens):
 # --- 05.answer_loss
 
 
-def _loss_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    return named(
-        "logits label_ids label",
-        [
-            (np.array([3.0, 1.0, 2.0, 0.0]), np.array([2, 1]), 1),
-            (np.array([0.0, 5.0, -1.0, 2.0]), np.array([3, 0]), 0),
-            (np.round(rng.normal(0, 2, 7), 1), np.array([5, 1, 3]), 2),
-            (np.round(rng.normal(0, 2, 6), 1), np.array([4, 2, 0]), 1),
-            # exp of these is infinite
-            (np.array([1000.0, 2.0, 999.0, -5.0]), np.array([2, 0]), 0),
-            # and of these zero
-            (np.array([-1000.0, 2.0, -999.0, 5.0]), np.array([0, 2]), 0),
-        ],
-    )
+def _loss_inputs(rng: np.random.Generator) -> Inputs:
+    return [
+        (np.array([3.0, 1.0, 2.0, 0.0]), np.array([2, 1]), 1),
+        (np.array([0.0, 5.0, -1.0, 2.0]), np.array([3, 0]), 0),
+        (np.round(rng.normal(0, 2, 7), 1), np.array([5, 1, 3]), 2),
+        (np.round(rng.normal(0, 2, 6), 1), np.array([4, 2, 0]), 1),
+        # exp of these is infinite
+        (np.array([1000.0, 2.0, 999.0, -5.0]), np.array([2, 0]), 0),
+        # and of these zero
+        (np.array([-1000.0, 2.0, -999.0, 5.0]), np.array([0, 2]), 0),
+    ]
 
 
 _ANSWER_LOSS = Exercise(
@@ -306,8 +296,7 @@ def _the_logit_alone(logits, label_ids, label):
 # --- 05.random_rows
 
 
-def _rows_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _rows_inputs(rng: np.random.Generator) -> Inputs:
     scales = (
         np.array([0.1, 0.3]),
         np.array([1.0, 0.2, 0.5]),
@@ -315,10 +304,10 @@ def _rows_inputs(seed: int) -> list[Case]:
         np.array([2.0, 0.1, 1.0]),
     )
     return [
-        {
-            "table": np.round(rng.normal(0.3, 1, (6, len(scale))) * scale, 3),
-            "noise": np.round(rng.normal(0, 1, (3, len(scale))), 2),
-        }
+        (
+            np.round(rng.normal(0.3, 1, (6, len(scale))) * scale, 3),
+            np.round(rng.normal(0, 1, (3, len(scale))), 2),
+        )
         for scale in scales
     ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, named
+from course_lib.classroom.exercises.framework import Exercise, Inputs
 
 
 def pair_label(first: tuple[str, int], second: tuple[str, int]) -> int:
@@ -86,10 +86,9 @@ def paired_error(ours: np.ndarray, theirs: np.ndarray) -> float:
 # --- 06.pair_label
 
 
-def _pair_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _pair_inputs(rng: np.random.Generator) -> Inputs:
     start = int(rng.integers(3, 20))
-    pairs = [
+    return [
         (("a", start), ("a", start + 1)),
         (("a", start + 1), ("a", start)),
         (("a", start), ("a", start + 2)),
@@ -105,7 +104,6 @@ def _pair_inputs(seed: int) -> list[Case]:
         (("a", 0), ("b", 1)),
         (("a", start), ("a", start)),  # no sentence is its own neighbour
     ]
-    return named("first second", pairs)
 
 
 def _with(before: Any, after: Any, first: tuple[str, int], second: tuple[str, int]) -> int:
@@ -170,22 +168,18 @@ def _within_two_sentences(first, second):
 # --- 06.answer_place
 
 
-def _order_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _order_inputs(rng: np.random.Generator) -> Inputs:
     # a cycle, so that what stands at place `answer` is never what shows where the answer is
     cycle = np.roll(np.arange(6), int(rng.choice([-2, -1, 1, 2])))
-    return named(
-        "order answer",
-        [
-            (np.array([2, 0, 1]), 0),
-            (np.array([1, 2, 3, 0]), 2),
-            (np.array([2, 0, 1]), 2),
-            (np.array([1, 2, 0]), 0),  # the last place
-            (cycle, 0),
-            (cycle, 3),
-            (np.array([3, 1, 0, 2]), 1),
-        ],
-    )
+    return [
+        (np.array([2, 0, 1]), 0),
+        (np.array([1, 2, 3, 0]), 2),
+        (np.array([2, 0, 1]), 2),
+        (np.array([1, 2, 0]), 0),  # the last place
+        (cycle, 0),
+        (cycle, 3),
+        (np.array([3, 1, 0, 2]), 1),
+    ]
 
 
 _ANSWER_PLACE = Exercise(
@@ -230,26 +224,22 @@ def _counted_from_the_end(order, answer):
 # --- 06.pseudo_labels
 
 
-def _probability_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _probability_inputs(rng: np.random.Generator) -> Inputs:
     fixed = np.array(
         [[0.9, 0.05, 0.05], [0.6, 0.3, 0.1], [0.1, 0.55, 0.35], [0.2, 0.2, 0.6], [0.3, 0.4, 0.3]]
     )
     asked = np.array([0.8, 0.5, 0.7])
-    return named(
-        "probabilities thresholds",
-        [
-            (fixed, asked),
-            (fixed[::-1], np.array([0.5, 0.6, 0.2])),
-            (np.round(rng.dirichlet([0.5] * 3, 8), 3), asked),
-            # just at the threshold: not above it
-            (np.array([[0.5, 0.25, 0.25], [0.25, 0.75, 0.0]]), np.array([0.5, 0.75, 0.1])),
-            # two labels as probable as each other: the first
-            (np.array([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4]]), np.array([0.3, 0.3, 0.3])),
-            # the labeller is sure, but not of its most probable label's threshold alone
-            (np.array([[0.5, 0.5 - 1e-3, 1e-3]]), np.array([0.6, 0.3, 0.1])),
-        ],
-    )
+    return [
+        (fixed, asked),
+        (fixed[::-1], np.array([0.5, 0.6, 0.2])),
+        (np.round(rng.dirichlet([0.5] * 3, 8), 3), asked),
+        # just at the threshold: not above it
+        (np.array([[0.5, 0.25, 0.25], [0.25, 0.75, 0.0]]), np.array([0.5, 0.75, 0.1])),
+        # two labels as probable as each other: the first
+        (np.array([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4]]), np.array([0.3, 0.3, 0.3])),
+        # the labeller is sure, but not of its most probable label's threshold alone
+        (np.array([[0.5, 0.5 - 1e-3, 1e-3]]), np.array([0.6, 0.3, 0.1])),
+    ]
 
 
 _PSEUDO_LABELS = Exercise(
@@ -294,20 +284,16 @@ def _left_out_as_label_0(probabilities, thresholds):
 # --- 06.draw_balanced
 
 
-def _draw_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    return named(
-        "labels order num_each",
-        [
-            (np.array([0, 0, 0, 1, 1, 1]), np.array([5, 1, 0, 2, 4, 3]), 2),
-            (np.array([1, 0, 1, 0, 1]), np.array([4, 2, 0, 3, 1]), 1),
-            (np.arange(12) % 3, rng.permutation(12), 2),
-            (np.array([0] * 8 + [1] * 4), rng.permutation(12), 3),
-            # A class that has fewer rows gives all that it has.
-            (np.array([0] * 5 + [1]), rng.permutation(6), 3),
-            (np.array([2, 0, 2, 2]), np.array([3, 0, 1, 2]), 2),
-        ],
-    )
+def _draw_inputs(rng: np.random.Generator) -> Inputs:
+    return [
+        (np.array([0, 0, 0, 1, 1, 1]), np.array([5, 1, 0, 2, 4, 3]), 2),
+        (np.array([1, 0, 1, 0, 1]), np.array([4, 2, 0, 3, 1]), 1),
+        (np.arange(12) % 3, rng.permutation(12), 2),
+        (np.array([0] * 8 + [1] * 4), rng.permutation(12), 3),
+        # A class that has fewer rows gives all that it has.
+        (np.array([0] * 5 + [1]), rng.permutation(6), 3),
+        (np.array([2, 0, 2, 2]), np.array([3, 0, 1, 2]), 2),
+    ]
 
 
 _DRAW_BALANCED = Exercise(
@@ -359,20 +345,16 @@ def _labels_not_rows(labels, order, num_each):
 # --- 06.paired_error
 
 
-def _accuracy_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _accuracy_inputs(rng: np.random.Generator) -> Inputs:
     fixed = np.array([0.60, 0.72, 0.66, 0.81, 0.70])
     # draws of examples that are easy or hard for both methods
     shared = rng.normal(0.7, 0.08, 6)
-    return named(
-        "ours theirs",
-        [
-            (fixed + np.array([0.02, 0.05, 0.03, 0.04, 0.01]), fixed),
-            (np.array([0.5, 0.9, 0.7]), np.array([0.55, 0.8, 0.6])),
-            (np.round(shared + rng.normal(0.03, 0.01, 6), 3), np.round(shared, 3)),
-            (np.array([0.8, 0.6, 0.7, 0.9]), np.array([0.7, 0.6, 0.5, 0.8])),
-        ],
-    )
+    return [
+        (fixed + np.array([0.02, 0.05, 0.03, 0.04, 0.01]), fixed),
+        (np.array([0.5, 0.9, 0.7]), np.array([0.55, 0.8, 0.6])),
+        (np.round(shared + rng.normal(0.03, 0.01, 6), 3), np.round(shared, 3)),
+        (np.array([0.8, 0.6, 0.7, 0.9]), np.array([0.7, 0.6, 0.5, 0.8])),
+    ]
 
 
 _PAIRED_ERROR = Exercise(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, named
+from course_lib.classroom.exercises.framework import Exercise, Inputs
 
 
 def label_log_probability(log_probabilities: np.ndarray, token_ids: np.ndarray) -> float:
@@ -75,16 +75,14 @@ def shared_prefix_speedup(prefix_tokens: int, item_tokens: np.ndarray) -> float:
 # --- 07.choose_label
 
 
-def _choice_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    cases = [
+def _choice_inputs(rng: np.random.Generator) -> Inputs:
+    return [
         (np.array([5.0, 1.0, 2.0, 0.5]), np.array([1, 2])),
         (np.array([0.1, 3.0, -1.0, 9.0, 2.0]), np.array([4, 1])),
         (np.round(rng.normal(0, 2, 8), 1), np.array([6, 3, 0])),
         (np.array([1.0, -2.0, -1.0]), np.array([1, 2])),
         (np.array([0.0, 1.5, 9.0, 1.5]), np.array([3, 1, 0])),  # equal: the first
     ]
-    return named("logits label_ids", cases)
 
 
 _CHOOSE_LABEL = Exercise(
@@ -123,21 +121,17 @@ def _largest_token_number(logits, label_ids):
 # --- 07.label_log_probability
 
 
-def _log_probability_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _log_probability_inputs(rng: np.random.Generator) -> Inputs:
 
     def table(length: int, vocabulary: int) -> np.ndarray:
         return np.round(np.log(rng.dirichlet(np.ones(vocabulary), length)), 3)
 
-    return named(
-        "log_probabilities token_ids",
-        [
-            (table(1, 4), np.array([2])),
-            (table(2, 5), np.array([4, 1])),
-            (table(3, 6), np.array([0, 5, 2])),
-            (table(3, 4), np.array([3, 3, 1])),
-        ],
-    )
+    return [
+        (table(1, 4), np.array([2])),
+        (table(2, 5), np.array([4, 1])),
+        (table(3, 6), np.array([0, 5, 2])),
+        (table(3, 4), np.array([3, 3, 1])),
+    ]
 
 
 _LABEL_LOG_PROBABILITY = Exercise(
@@ -182,17 +176,13 @@ def _every_pair_of_row_and_token(log_probabilities, token_ids):
 # --- 07.contextual_calibration
 
 
-def _calibration_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    return named(
-        "probabilities content_free",
-        [
-            (np.array([[0.3, 0.7]]), np.array([0.2, 0.8])),
-            (np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([0.5, 0.5])),
-            (np.round(rng.dirichlet(np.ones(3), 4), 2) + 0.01, np.array([0.2, 0.3, 0.5])),
-            (np.round(rng.dirichlet(np.ones(2), 3), 2) + 0.01, np.array([0.9, 0.1])),
-        ],
-    )
+def _calibration_inputs(rng: np.random.Generator) -> Inputs:
+    return [
+        (np.array([[0.3, 0.7]]), np.array([0.2, 0.8])),
+        (np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([0.5, 0.5])),
+        (np.round(rng.dirichlet(np.ones(3), 4), 2) + 0.01, np.array([0.2, 0.3, 0.5])),
+        (np.round(rng.dirichlet(np.ones(2), 3), 2) + 0.01, np.array([0.9, 0.1])),
+    ]
 
 
 _CONTEXTUAL_CALIBRATION = Exercise(
@@ -237,16 +227,15 @@ def _made_to_sum_to_one(probabilities, content_free):
 # --- 07.median_predictions
 
 
-def _log_odds_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _log_odds_inputs(rng: np.random.Generator) -> Inputs:
     return [
-        {"log_odds": np.array([1.2, 1.5, 1.1, 1.9])},
-        {"log_odds": np.array([-3.0, -1.0, -2.0, -2.5])},
-        {"log_odds": np.round(rng.normal(2, 0.5, 8), 2)},
-        {"log_odds": np.array([-0.5, 10.0, 0.2, 0.4, -0.1, 0.3])},
-        {"log_odds": np.array([0.7, 2.0, 0.9, 3.1, 0.8])},  # an odd number: one item is the median
-        {"log_odds": np.array([1.5, 0.5, 1.5, 2.5, 1.5, 3.0])},  # a tie in the middle
-        {"log_odds": np.array([0.4])},
+        (np.array([1.2, 1.5, 1.1, 1.9]),),
+        (np.array([-3.0, -1.0, -2.0, -2.5]),),
+        (np.round(rng.normal(2, 0.5, 8), 2),),
+        (np.array([-0.5, 10.0, 0.2, 0.4, -0.1, 0.3]),),
+        (np.array([0.7, 2.0, 0.9, 3.1, 0.8]),),  # an odd number: one item is the median
+        (np.array([1.5, 0.5, 1.5, 2.5, 1.5, 3.0]),),  # a tie in the middle
+        (np.array([0.4]),),
     ]
 
 
@@ -293,17 +282,13 @@ def _always_one_label(log_odds):
 # --- 07.shared_prefix_speedup
 
 
-def _prefix_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    return named(
-        "prefix_tokens item_tokens",
-        [
-            (473, np.array([31] * 4)),
-            (100, np.array([10, 20])),
-            (473, rng.integers(10, 60, 50)),
-            (0, np.array([5, 7])),
-        ],
-    )
+def _prefix_inputs(rng: np.random.Generator) -> Inputs:
+    return [
+        (473, np.array([31] * 4)),
+        (100, np.array([10, 20])),
+        (473, rng.integers(10, 60, 50)),
+        (0, np.array([5, 7])),
+    ]
 
 
 _SHARED_PREFIX_SPEEDUP = Exercise(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise, named
+from course_lib.classroom.exercises.framework import Exercise, Inputs, answer_exercise
 
 
 def h_accuracy(predictions: np.ndarray, hypothesis_labels: np.ndarray) -> float:
@@ -47,17 +47,13 @@ def standard_error(agrees: np.ndarray) -> float:
 # --- 08.h_accuracy
 
 
-def _accuracy_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    return named(
-        "predictions hypothesis_labels",
-        [
-            (np.array([1, 1, 0, 1]), np.array([1, 0, 0, 1])),
-            (np.array([1, 0, 0, 1, 1]), np.array([1, 1, -1, 0, 1])),
-            (rng.integers(0, 2, 12), np.array([-1, 0, 1, 1] * 3)),
-            (np.array([1, 1, 1, 1, 0, 1]), np.array([1, -1, 1, -1, 0, 1])),
-        ],
-    )
+def _accuracy_inputs(rng: np.random.Generator) -> Inputs:
+    return [
+        (np.array([1, 1, 0, 1]), np.array([1, 0, 0, 1])),
+        (np.array([1, 0, 0, 1, 1]), np.array([1, 1, -1, 0, 1])),
+        (rng.integers(0, 2, 12), np.array([-1, 0, 1, 1] * 3)),
+        (np.array([1, 1, 1, 1, 0, 1]), np.array([1, -1, 1, -1, 0, 1])),
+    ]
 
 
 _H_ACCURACY = Exercise(
@@ -96,11 +92,10 @@ def _a_count(predictions, hypothesis_labels):
 # --- 08.h1_from_halves
 
 
-def _half_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _half_inputs(rng: np.random.Generator) -> Inputs:
     drawn = np.round(rng.uniform(0.05, 0.95, 2), 2)
     shares = ((0.72, 0.35), (1.0, 1.0), (0.2, 0.9), tuple(float(share) for share in drawn))
-    return named("share_10 share_01", shares)
+    return shares
 
 
 _H1_FROM_HALVES = Exercise(
@@ -139,20 +134,16 @@ def _difference_of_the_shares(share_10, share_01):
 # --- 08.underspecified_rows
 
 
-def _row_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
-    return named(
-        "h1 h2",
-        [
-            (np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0])),
-            (np.array([1, -1, 0, 0, -1]), np.array([1, 1, -1, 1, -1])),
-            (np.array([0, 1, -1, 1, 0, -1, 0]), np.array([0, 1, 0, 0, 1, -1, -1])),
-            (
-                np.array([1, 0, -1, 1, 0, -1, *rng.integers(0, 2, 4)]),
-                np.array([1, 1, -1, 0, 0, 0, *rng.integers(0, 2, 4)]),
-            ),
-        ],
-    )
+def _row_inputs(rng: np.random.Generator) -> Inputs:
+    return [
+        (np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0])),
+        (np.array([1, -1, 0, 0, -1]), np.array([1, 1, -1, 1, -1])),
+        (np.array([0, 1, -1, 1, 0, -1, 0]), np.array([0, 1, 0, 0, 1, -1, -1])),
+        (
+            np.array([1, 0, -1, 1, 0, -1, *rng.integers(0, 2, 4)]),
+            np.array([1, 1, -1, 0, 0, 0, *rng.integers(0, 2, 4)]),
+        ),
+    ]
 
 
 _UNDERSPECIFIED_ROWS = Exercise(
@@ -191,13 +182,12 @@ def _half_of_the_test_set(h1, h2):
 # --- 08.standard_error
 
 
-def _agreement_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _agreement_inputs(rng: np.random.Generator) -> Inputs:
     return [
-        {"agrees": np.array([[1, 1, 1, 0], [0, 0, 1, 0]])},
-        {"agrees": np.array([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0]])},
-        {"agrees": np.repeat(np.array([[1], [0], [1], [1]]), 20, axis=1)},
-        {"agrees": (rng.random((5, 12)) < np.array([[0.2], [0.4], [0.6], [0.8], [0.9]])).astype(int)},
+        (np.array([[1, 1, 1, 0], [0, 0, 1, 0]]),),
+        (np.array([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0]]),),
+        (np.repeat(np.array([[1], [0], [1], [1]]), 20, axis=1),),
+        ((rng.random((5, 12)) < np.array([[0.2], [0.4], [0.6], [0.8], [0.9]])).astype(int),),
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Case, Exercise, answer_exercise, named
+from course_lib.classroom.exercises.framework import Exercise, Inputs, answer_exercise
 
 
 def intended_change(h1_before: float, h1_after: float, direction: str) -> float:
@@ -43,8 +43,7 @@ def paired_change(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
 # --- 09.intended_change
 
 
-def _change_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _change_inputs(rng: np.random.Generator) -> Inputs:
     before, after = (float(value) for value in np.round(rng.uniform(0.1, 0.9, 2), 2))
     cases = (
         (0.5, 0.7, "h1"),
@@ -54,7 +53,7 @@ def _change_inputs(seed: int) -> list[Case]:
         (0.6, 0.6, "h1"),
         (before, after, "h2"),
     )
-    return named("h1_before h1_after direction", cases)
+    return cases
 
 
 _INTENDED_CHANGE = Exercise(
@@ -93,19 +92,15 @@ def _accuracy_afterwards(h1_before, h1_after, direction):
 # --- 09.explained_demonstrations
 
 
-def _explanation_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _explanation_inputs(rng: np.random.Generator) -> Inputs:
     reasons = ["It is bad.", "It is good."]
     drawn = [0, 0, 1, *rng.integers(0, 2, 3).tolist()]
-    return named(
-        "texts labels explanations",
-        [
-            (["Dull.", "Great."], [0, 1], reasons),
-            (["Fine.", "Poor.", "Bold."], [1, 0, 1], reasons),
-            (["Up.", "Down."], [1, 0], ["It falls.", "It rises."]),
-            ([f"Text {n}." for n in range(6)], drawn, reasons),
-        ],
-    )
+    return [
+        (["Dull.", "Great."], [0, 1], reasons),
+        (["Fine.", "Poor.", "Bold."], [1, 0, 1], reasons),
+        (["Up.", "Down."], [1, 0], ["It falls.", "It rises."]),
+        ([f"Text {n}." for n in range(6)], drawn, reasons),
+    ]
 
 
 _EXPLAINED_DEMONSTRATIONS = Exercise(
@@ -147,8 +142,7 @@ def _behind_the_label(texts, labels, explanations):
 # --- 09.disambiguating_labels
 
 
-def _labels_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _labels_inputs(rng: np.random.Generator) -> Inputs:
     first = np.array([1, 1, 0, 0])
     drawn = np.array([1, 0, 1, 0, *rng.integers(0, 2, 5)])
     cases = (
@@ -158,7 +152,7 @@ def _labels_inputs(seed: int) -> list[Case]:
         (np.array([0, 1, 0, 1, 1]), np.array([1, 1, 1, 0, 1]), "h2"),
         (drawn, np.array([0, 1, 1, 0, *rng.integers(0, 2, 5)]), "h1"),
     )
-    return named("h1 h2 direction", cases)
+    return cases
 
 
 _DISAMBIGUATING_LABELS = Exercise(
@@ -198,18 +192,14 @@ def _labels_of_all_rows(h1, h2, direction):
 # --- 09.paired_change
 
 
-def _paired_inputs(seed: int) -> list[Case]:
-    rng = np.random.default_rng(seed)
+def _paired_inputs(rng: np.random.Generator) -> Inputs:
     sets = np.round(rng.uniform(0.2, 0.8, 10), 2)
-    return named(
-        "before after",
-        [
-            (np.array([0.4, 0.6]), np.array([0.5, 0.8])),
-            (np.array([0.2, 0.5, 0.8]), np.array([0.3, 0.5, 0.95])),
-            (np.array([0.7, 0.4, 0.6, 0.5]), np.array([0.6, 0.4, 0.5, 0.2])),
-            (sets, np.round(sets + rng.uniform(0, 0.2, 10), 2)),
-        ],
-    )
+    return [
+        (np.array([0.4, 0.6]), np.array([0.5, 0.8])),
+        (np.array([0.2, 0.5, 0.8]), np.array([0.3, 0.5, 0.95])),
+        (np.array([0.7, 0.4, 0.6, 0.5]), np.array([0.6, 0.4, 0.5, 0.2])),
+        (sets, np.round(sets + rng.uniform(0, 0.2, 10), 2)),
+    ]
 
 
 def _unpaired_error(before: np.ndarray, after: np.ndarray) -> float:
