@@ -72,6 +72,33 @@ class Exercise:
         return [dict(zip(self.parameters, case, strict=True)) for case in drawn]
 
 
+def exercise(
+    name: str, reference: Callable[..., Any], *, hint: str, tolerance: float = TOLERANCE
+) -> Callable[[Callable[[np.random.Generator], Inputs]], Exercise]:
+    """Makes an exercise of the function that draws its inputs, as a decorator. Its docstring is the task.
+
+    Args:
+        name: as for `Exercise`, which says what the others are.
+        reference: the right implementation.
+        hint: the recipe.
+        tolerance: how far numbers may be apart.
+
+    Example:
+        >>> @exercise("01.parameter_ratio", lambda p, n: p / n, hint="It is one division.")
+        ... def parameter_ratio(rng):
+        ...     '''Return P/N.'''
+        ...     return [(6, 2), (int(rng.integers(1, 9)), 4)]
+        >>> parameter_ratio.task, parameter_ratio.cases(seed=0)
+        ('Return P/N.', [{'p': 6, 'n': 2}, {'p': 7, 'n': 4}])
+    """
+
+    def declared(inputs: Callable[[np.random.Generator], Inputs]) -> Exercise:
+        task = " ".join((inputs.__doc__ or "").split())
+        return Exercise(name, task, reference, inputs, hint, tolerance=tolerance)
+
+    return declared
+
+
 def answer_exercise(
     name: str,
     task: str,

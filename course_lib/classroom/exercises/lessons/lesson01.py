@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from course_lib.classroom.exercises.framework import Case, Exercise, Inputs, answer_exercise
+from course_lib.classroom.exercises.framework import Case, Inputs, answer_exercise, exercise
 
 
 def parameter_ratio(num_parameters: int, num_examples: int) -> float:
@@ -66,7 +66,13 @@ def _mean_squared(errors: np.ndarray) -> float:
 # --- 01.parameter_ratio
 
 
-def _ratio_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "01.parameter_ratio",
+    parameter_ratio,
+    hint="P/N is one division: how many parameters are there for each example?",
+)
+def _parameter_ratio(rng: np.random.Generator) -> Inputs:
+    """Return P/N, the number of parameters per training example, without rounding."""
     return [
         (60_000_000, 1_200_000),  # AlexNet
         (110_000_000, 20_000),  # BERT, fine-tuning
@@ -77,40 +83,31 @@ def _ratio_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_PARAMETER_RATIO = Exercise(
-    name="01.parameter_ratio",
-    task="Return P/N, the number of parameters per training example, without rounding.",
-    reference=parameter_ratio,
-    inputs=_ratio_inputs,
-    hint="P/N is one division: how many parameters are there for each example?",
-)
-
-
-@_PARAMETER_RATIO.mistakes.add
+@_parameter_ratio.mistakes.add
 def _inverted(num_parameters, num_examples):
     """You have N/P. In P/N the parameters stand above and the examples below."""
     return num_examples / num_parameters
 
 
-@_PARAMETER_RATIO.mistakes.add
+@_parameter_ratio.mistakes.add
 def _integer_division(num_parameters, num_examples):
     """// cuts off what stands behind the point. Use / for a ratio."""
     return num_parameters // num_examples
 
 
-@_PARAMETER_RATIO.mistakes.add
+@_parameter_ratio.mistakes.add
 def _rounded_to_a_whole_number(num_parameters, num_examples):
     """The ratio is rounded. Return it as it is: BERT's P/N in pre-training is about 0.033, and would be lost."""
     return round(num_parameters / num_examples)
 
 
-@_PARAMETER_RATIO.mistakes.add
+@_parameter_ratio.mistakes.add
 def _rounded_to_one_decimal(num_parameters, num_examples):
     """The ratio is rounded. Return it as it is: BERT's P/N in pre-training is about 0.033, and would be lost."""
     return round(num_parameters / num_examples, 1)
 
 
-@_PARAMETER_RATIO.mistakes.add
+@_parameter_ratio.mistakes.add
 def _rounded_to_two_decimals(num_parameters, num_examples):
     """The ratio is rounded. Return it as it is: BERT's P/N in pre-training is about 0.033, and would be lost."""
     return round(num_parameters / num_examples, 2)
@@ -119,7 +116,17 @@ def _rounded_to_two_decimals(num_parameters, num_examples):
 # --- 01.polynomial_errors
 
 
-def _polynomial_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "01.polynomial_errors",
+    polynomial_errors,
+    # Normal equations lose a few digits against a fit by QR.
+    tolerance=1e-4,
+    hint="Fit once, on the training points only. Then take the mean of the squared differences between "
+    "prediction and y, first on the training points, then on the held-out ones.",
+)
+def _polynomial_errors(rng: np.random.Generator) -> Inputs:
+    """Fit a polynomial to the training points by least squares, and return the mean squared errors
+    (train_error, heldout_error)."""
     # (training points, held-out points, degree); the last fit goes through every training point.
     sizes = [(5, 4, 1), (5, 4, 0), (12, 8, 3), (20, 10, 5), (6, 8, 5)]
     return [_polynomial_case(rng, *size) for size in sizes]
@@ -154,32 +161,19 @@ def _fit(case: Case, *sets: str) -> Polynomial:
     return Polynomial.fit(x, y, case["degree"])
 
 
-_POLYNOMIAL_ERRORS = Exercise(
-    name="01.polynomial_errors",
-    task="Fit a polynomial to the training points by least squares, and return the mean squared errors "
-    "(train_error, heldout_error).",
-    reference=polynomial_errors,
-    inputs=_polynomial_inputs,
-    # Normal equations lose a few digits against a fit by QR.
-    tolerance=1e-4,
-    hint="Fit once, on the training points only. Then take the mean of the squared differences between "
-    "prediction and y, first on the training points, then on the held-out ones.",
-)
-
-
-@_POLYNOMIAL_ERRORS.mistakes.add
+@_polynomial_errors.mistakes.add
 def _fitted_on_held_out(**case):
     """The polynomial is fitted to the held-out points. They must stay unseen: fit to the training points."""
     return tuple(_mean_squared(errors) for errors in _errors(_fit(case, "heldout"), case))
 
 
-@_POLYNOMIAL_ERRORS.mistakes.add
+@_polynomial_errors.mistakes.add
 def _fitted_on_both(**case):
     """The fit has seen the held-out points, too. Fit to the training points alone."""
     return tuple(_mean_squared(errors) for errors in _errors(_fit(case, "train", "heldout"), case))
 
 
-@_POLYNOMIAL_ERRORS.mistakes.add
+@_polynomial_errors.mistakes.add
 def _fitted_twice(**case):
     """There are two fits here, one a set. Fit once, on the training points, and measure both errors with it."""
     train_errors, _ = _errors(_fit(case, "train"), case)
@@ -187,25 +181,25 @@ def _fitted_twice(**case):
     return _mean_squared(train_errors), _mean_squared(heldout_errors)
 
 
-@_POLYNOMIAL_ERRORS.mistakes.add
+@_polynomial_errors.mistakes.add
 def _root_of_the_mean(**case):
     """These are roots of the mean squared errors. Leave out the root."""
     return tuple(float(np.sqrt(_mean_squared(errors))) for errors in _errors(_fit(case, "train"), case))
 
 
-@_POLYNOMIAL_ERRORS.mistakes.add
+@_polynomial_errors.mistakes.add
 def _sum(**case):
     """The squared errors are added up. Take their mean, so that sets of different size compare."""
     return tuple(float(np.sum(errors**2)) for errors in _errors(_fit(case, "train"), case))
 
 
-@_POLYNOMIAL_ERRORS.mistakes.add
+@_polynomial_errors.mistakes.add
 def _absolute_errors(**case):
     """These are mean absolute errors. Square the differences before you take the mean."""
     return tuple(float(np.mean(np.abs(errors))) for errors in _errors(_fit(case, "train"), case))
 
 
-@_POLYNOMIAL_ERRORS.mistakes.add
+@_polynomial_errors.mistakes.add
 def _wrong_order(**case):
     """The two errors are right, but in the wrong order: the training error comes first."""
     return polynomial_errors(**case)[::-1]
@@ -214,7 +208,14 @@ def _wrong_order(**case):
 # --- 01.select_degree
 
 
-def _degree_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "01.select_degree",
+    select_degree,
+    hint="Find the least held-out error, then the smallest of the degrees that reach it. "
+    "The degrees need not be sorted.",
+)
+def _select_degree(rng: np.random.Generator) -> Inputs:
+    """Return the degree with the least held-out error, and the smallest such degree on ties."""
     drawn = [int(degree) for degree in rng.choice(np.arange(2, 30), size=6, replace=False)]
     return [
         ([1, 3, 5, 9], [0.9, 0.4, 0.2, 0.0], [1.1, 0.5, 0.7, 6.0]),
@@ -232,48 +233,38 @@ def _drawn_errors(rng: np.random.Generator) -> list[float]:
     return [round(float(error), 3) for error in (rng.permutation(6) + rng.uniform(0.1, 0.9, 6)) / 5]
 
 
-_SELECT_DEGREE = Exercise(
-    name="01.select_degree",
-    task="Return the degree with the least held-out error, and the smallest such degree on ties.",
-    reference=select_degree,
-    inputs=_degree_inputs,
-    hint="Find the least held-out error, then the smallest of the degrees that reach it. "
-    "The degrees need not be sorted.",
-)
-
-
-@_SELECT_DEGREE.mistakes.add
+@_select_degree.mistakes.add
 def _by_training_error(degrees, train_errors, heldout_errors):
     """This is the degree of least training error. It favours the overfitted model: use the held-out errors."""
     return degrees[int(np.argmin(train_errors))]
 
 
-@_SELECT_DEGREE.mistakes.add
+@_select_degree.mistakes.add
 def _index(degrees, train_errors, heldout_errors):
     """This is the position in the list. Return the degree that stands at this position."""
     return int(np.argmin(heldout_errors))
 
 
-@_SELECT_DEGREE.mistakes.add
+@_select_degree.mistakes.add
 def _largest_error(degrees, train_errors, heldout_errors):
     """This is the degree of the largest held-out error. Look for the least."""
     return degrees[int(np.argmax(heldout_errors))]
 
 
-@_SELECT_DEGREE.mistakes.add
+@_select_degree.mistakes.add
 def _largest_degree(degrees, train_errors, heldout_errors):
     """This is always the largest degree, whatever the errors are. Let the held-out errors decide."""
     return max(degrees)
 
 
-@_SELECT_DEGREE.mistakes.add
+@_select_degree.mistakes.add
 def _last_on_ties_degree(degrees, train_errors, heldout_errors):
     """Of several equally good degrees this takes the last. Take the smallest: the simpler model."""
     best = min(heldout_errors)
     return [d for d, error in zip(degrees, heldout_errors, strict=True) if error == best][-1]
 
 
-@_SELECT_DEGREE.mistakes.add
+@_select_degree.mistakes.add
 def _first_on_ties(degrees, train_errors, heldout_errors):
     """Of several equally good degrees this takes the first in the list. The list need not be sorted: take the
     smallest."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom.checking.showing import show
-from course_lib.classroom.exercises.framework import Exercise, Inputs
+from course_lib.classroom.exercises.framework import Inputs, exercise
 
 Weights = Mapping[str, np.ndarray]
 
@@ -100,7 +100,15 @@ def _bowl_gradient(curvatures: np.ndarray, optimum: np.ndarray) -> _Gradient:
     return _Gradient(formula, lambda w: curvatures * (w - optimum))
 
 
-def _descent_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "02.gradient_descent",
+    gradient_descent,
+    hint="Each step is w = w - learning_rate * gradient(w), with the gradient at the newest point. "
+    "Collect the start and the point after every step, then make one array of them.",
+)
+def _gradient_descent(rng: np.random.Generator) -> Inputs:
+    """Take num_steps steps against the gradient, and return all points as one array, the start first:
+    [num_steps + 1] for a start that is a number, [num_steps + 1, D] for an array [D]."""
     parabola = _Gradient("2 * w", lambda w: 2 * w)
     bowl = _bowl_gradient(np.array([1.0, 10.0]), np.array([0.0, 0.0]))
     drawn = _bowl_gradient(np.round(rng.uniform(0.5, 3, 3), 1), np.round(rng.normal(0, 1, 3), 1))
@@ -115,54 +123,43 @@ def _descent_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_GRADIENT_DESCENT = Exercise(
-    name="02.gradient_descent",
-    task="Take num_steps steps against the gradient, and return all points as one array, the start first: "
-    "[num_steps + 1] for a start that is a number, [num_steps + 1, D] for an array [D].",
-    reference=gradient_descent,
-    inputs=_descent_inputs,
-    hint="Each step is w = w - learning_rate * gradient(w), with the gradient at the newest point. "
-    "Collect the start and the point after every step, then make one array of them.",
-)
-
-
-@_GRADIENT_DESCENT.mistakes.add
+@_gradient_descent.mistakes.add
 def _ascent(gradient, start, learning_rate, num_steps):
     """The steps go up the slope. Subtract the gradient, do not add it."""
     return gradient_descent(gradient, start, -learning_rate, num_steps)
 
 
-@_GRADIENT_DESCENT.mistakes.add
+@_gradient_descent.mistakes.add
 def _start_left_out(**case):
     """The start is missing. Put it first, so that there are num_steps + 1 points."""
     return gradient_descent(**case)[1:]
 
 
-@_GRADIENT_DESCENT.mistakes.add
+@_gradient_descent.mistakes.add
 def _one_gradient_for_all_steps(gradient, start, learning_rate, num_steps):
     """Every step uses the gradient at the start. Compute it anew at each point you reach."""
     return gradient_descent(lambda w: gradient(start), start, learning_rate, num_steps)
 
 
-@_GRADIENT_DESCENT.mistakes.add
+@_gradient_descent.mistakes.add
 def _one_step_too_few(**case):
     """The last point is missing. num_steps steps give num_steps + 1 points."""
     return gradient_descent(**case)[:-1]
 
 
-@_GRADIENT_DESCENT.mistakes.add
+@_gradient_descent.mistakes.add
 def _one_step_too_many(gradient, start, learning_rate, num_steps):
     """There is one step too many. num_steps steps give num_steps + 1 points, the start included."""
     return gradient_descent(gradient, start, learning_rate, num_steps + 1)
 
 
-@_GRADIENT_DESCENT.mistakes.add
+@_gradient_descent.mistakes.add
 def _last_point_only(**case):
     """This is the last point only. Return all points on the way, from the start on."""
     return gradient_descent(**case)[-1]
 
 
-@_GRADIENT_DESCENT.mistakes.add
+@_gradient_descent.mistakes.add
 def _learning_rate_left_out(gradient, start, learning_rate, num_steps):
     """The steps are whole gradients. Multiply the gradient by the learning rate."""
     return gradient_descent(gradient, start, 1.0, num_steps)
@@ -171,7 +168,15 @@ def _learning_rate_left_out(gradient, start, learning_rate, num_steps):
 # --- 02.largest_stable_step
 
 
-def _curvature_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "02.largest_stable_step",
+    largest_stable_step,
+    hint="Along a direction of curvature h, a step multiplies the distance from the optimum by "
+    "1 - learning_rate * h. When does this leave the range from -1 to 1, and in which direction first?",
+)
+def _largest_stable_step(rng: np.random.Generator) -> Inputs:
+    """Return the learning rate at which gradient descent on a quadratic bowl stops converging: one number
+    for all its curvatures."""
     return [
         (np.array([1.0, 10.0]),),
         (np.array([4.0]),),
@@ -181,37 +186,26 @@ def _curvature_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_LARGEST_STABLE_STEP = Exercise(
-    name="02.largest_stable_step",
-    task="Return the learning rate at which gradient descent on a quadratic bowl stops converging: one number for "
-    "all its curvatures.",
-    reference=largest_stable_step,
-    inputs=_curvature_inputs,
-    hint="Along a direction of curvature h, a step multiplies the distance from the optimum by "
-    "1 - learning_rate * h. When does this leave the range from -1 to 1, and in which direction first?",
-)
-
-
-@_LARGEST_STABLE_STEP.mistakes.add
+@_largest_stable_step.mistakes.add
 def _fastest_step(curvatures):
     """This step reaches the optimum of the steepest direction at once. A larger one still converges: how far
     may it overshoot?"""
     return 1 / np.max(curvatures)
 
 
-@_LARGEST_STABLE_STEP.mistakes.add
+@_largest_stable_step.mistakes.add
 def _flattest_direction(curvatures):
     """This is the limit of the flattest direction. The steepest one diverges long before."""
     return 2 / np.min(curvatures)
 
 
-@_LARGEST_STABLE_STEP.mistakes.add
+@_largest_stable_step.mistakes.add
 def _mean_curvature(curvatures):
     """A mean over the directions does not help: one direction that diverges is enough."""
     return 2 / np.mean(curvatures)
 
 
-@_LARGEST_STABLE_STEP.mistakes.add
+@_largest_stable_step.mistakes.add
 def _inverted(curvatures):
     """The fraction stands on its head. The steeper the bowl, the smaller the step must be."""
     return np.max(curvatures) / 2
@@ -220,7 +214,14 @@ def _inverted(curvatures):
 # --- 02.flip_share
 
 
-def _prediction_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "02.flip_share",
+    flip_share,
+    hint="Compare each row with the row before it. T rows give T - 1 comparisons; "
+    "of each, take the mean over the n predictions.",
+)
+def _flip_share(rng: np.random.Generator) -> Inputs:
+    """For each step between checkpoints, return the share of predictions that differ from the step before."""
     return [
         (np.array([[0, 1, 1, 0], [0, 1, 0, 0], [0, 1, 1, 1]]),),
         (rng.integers(0, 3, (6, 10)),),
@@ -230,42 +231,31 @@ def _prediction_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_FLIP_SHARE = Exercise(
-    name="02.flip_share",
-    task="For each step between checkpoints, return the share of predictions that differ from the "
-    "step before.",
-    reference=flip_share,
-    inputs=_prediction_inputs,
-    hint="Compare each row with the row before it. T rows give T - 1 comparisons; "
-    "of each, take the mean over the n predictions.",
-)
-
-
-@_FLIP_SHARE.mistakes.add
+@_flip_share.mistakes.add
 def _against_the_first_checkpoint(predictions):
     """Every checkpoint is compared with the first. Compare it with the one just before."""
     return np.mean(predictions[1:] != predictions[0], axis=1)
 
 
-@_FLIP_SHARE.mistakes.add
+@_flip_share.mistakes.add
 def _counts(predictions):
     """These are counts. Divide by the number of predictions to get shares."""
     return np.sum(predictions[1:] != predictions[:-1], axis=1)
 
 
-@_FLIP_SHARE.mistakes.add
+@_flip_share.mistakes.add
 def _mean_over_everything(predictions):
     """This is one mean over all steps. Keep one share for each step: take the mean over axis 1 only."""
     return np.mean(predictions[1:] != predictions[:-1])
 
 
-@_FLIP_SHARE.mistakes.add
+@_flip_share.mistakes.add
 def _share_that_stayed(predictions):
     """This is the share that stayed the same. Count the predictions that differ."""
     return np.mean(predictions[1:] == predictions[:-1], axis=1)
 
 
-@_FLIP_SHARE.mistakes.add
+@_flip_share.mistakes.add
 def _mean_over_the_steps(predictions):
     """The mean runs over the checkpoints and leaves one number for each prediction. Take it over axis 1, the
     predictions."""
@@ -275,7 +265,14 @@ def _mean_over_the_steps(predictions):
 # --- 02.relative_distance
 
 
-def _weight_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "02.relative_distance",
+    relative_distance,
+    hint="Think of all arrays as one long vector: the root of the sum of all squared differences, "
+    "divided by the root of the sum of all squares of before.",
+)
+def _relative_distance(rng: np.random.Generator) -> Inputs:
+    """Return how far all weights together have moved, divided by the norm of the weights before."""
     names = {"embedding": (4, 3), "classifier": (2, 3), "bias": (2,), "scale": ()}
     before = {name: np.asarray(np.round(rng.normal(0, 1, shape), 2)) for name, shape in names.items()}
     after = {name: np.asarray(np.round(w + rng.normal(0, 0.3, w.shape), 2)) for name, w in before.items()}
@@ -298,54 +295,44 @@ def _norms(before: Weights, after: Weights) -> tuple[np.ndarray, np.ndarray]:
     return changes, np.array([_norm([before[name]]) for name in before])
 
 
-_RELATIVE_DISTANCE = Exercise(
-    name="02.relative_distance",
-    task="Return how far all weights together have moved, divided by the norm of the weights before.",
-    reference=relative_distance,
-    inputs=_weight_inputs,
-    hint="Think of all arrays as one long vector: the root of the sum of all squared differences, "
-    "divided by the root of the sum of all squares of before.",
-)
-
-
-@_RELATIVE_DISTANCE.mistakes.add
+@_relative_distance.mistakes.add
 def _norms_added(before, after):
     """The norms of the arrays are added up. Add up the squares over all arrays, then take the root once."""
     return np.divide(*(norms.sum() for norms in _norms(before, after)))
 
 
-@_RELATIVE_DISTANCE.mistakes.add
+@_relative_distance.mistakes.add
 def _mean_of_ratios(before, after):
     """This is the mean of one ratio for each array; a small bias counts there as much as a large matrix. Take
     one ratio over all entries."""
     return np.mean(np.divide(*_norms(before, after)))
 
 
-@_RELATIVE_DISTANCE.mistakes.add
+@_relative_distance.mistakes.add
 def _sum_of_ratios(before, after):
     """This is a sum of one ratio for each array. Take one ratio over all entries."""
     return np.sum(np.divide(*_norms(before, after)))
 
 
-@_RELATIVE_DISTANCE.mistakes.add
+@_relative_distance.mistakes.add
 def _not_divided(before, after):
     """This is the distance itself. Divide it by the norm of before, so that models of any size compare."""
     return _norm([after[name] - before[name] for name in before])
 
 
-@_RELATIVE_DISTANCE.mistakes.add
+@_relative_distance.mistakes.add
 def _root_forgotten(before, after):
     """The root is missing: this is the ratio of the sums of squares."""
     return relative_distance(before, after) ** 2
 
 
-@_RELATIVE_DISTANCE.mistakes.add
+@_relative_distance.mistakes.add
 def _divided_by_after(before, after):
     """The distance is divided by the norm of after. Divide by the norm of before, where you started."""
     return relative_distance(after, before)
 
 
-@_RELATIVE_DISTANCE.mistakes.add
+@_relative_distance.mistakes.add
 def _paired_by_order_distance(before, after):
     """The arrays are paired by their order. Pair them by name: after[name] with before[name]."""
     changes = [b - a for b, a in zip(before.values(), after.values(), strict=True)]

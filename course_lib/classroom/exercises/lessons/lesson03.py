@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Exercise, Inputs
+from course_lib.classroom.exercises.framework import Inputs, exercise
 
 
 def symmetric_kl(logits_p: np.ndarray, logits_q: np.ndarray) -> float:
@@ -75,7 +75,14 @@ def _kl(logits_p: np.ndarray, logits_q: np.ndarray) -> np.ndarray:
 # --- 03.symmetric_kl
 
 
-def _logit_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "03.symmetric_kl",
+    symmetric_kl,
+    hint="Take the log-softmax of both over the last axis. KL(P‖Q) of a row is the sum of p (log p - log q). "
+    "Add both directions, then take the mean over the rows.",
+)
+def _symmetric_kl(rng: np.random.Generator) -> Inputs:
+    """Return KL(P‖Q) + KL(Q‖P) of the distributions behind two arrays of logits, in nats, mean over the batch."""
     return [
         # the worked value of the lesson: 0.0349
         (np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 0.0]]), np.array([[0.8, 0.1, -0.9], [0.2, 0.7, 0.1]])),
@@ -87,48 +94,37 @@ def _logit_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_SYMMETRIC_KL = Exercise(
-    name="03.symmetric_kl",
-    task="Return KL(P‖Q) + KL(Q‖P) of the distributions behind two arrays of logits, in nats, mean over "
-    "the batch.",
-    reference=symmetric_kl,
-    inputs=_logit_inputs,
-    hint="Take the log-softmax of both over the last axis. KL(P‖Q) of a row is the sum of p (log p - log q). "
-    "Add both directions, then take the mean over the rows.",
-)
-
-
-@_SYMMETRIC_KL.mistakes.add
+@_symmetric_kl.mistakes.add
 def _one_direction_p_first(logits_p, logits_q):
     """This is KL(P‖Q) alone. Add KL(Q‖P), so that neither side is the measure of the other."""
     return np.mean(_kl(logits_p, logits_q))
 
 
-@_SYMMETRIC_KL.mistakes.add
+@_symmetric_kl.mistakes.add
 def _one_direction_q_first(logits_p, logits_q):
     """This is KL(Q‖P) alone, the other direction. SMART adds both."""
     return np.mean(_kl(logits_q, logits_p))
 
 
-@_SYMMETRIC_KL.mistakes.add
+@_symmetric_kl.mistakes.add
 def _summed_over_the_batch(logits_p, logits_q):
     """The rows are summed up. Take their mean, or λ changes its meaning with the batch size."""
     return np.sum(_kl(logits_p, logits_q) + _kl(logits_q, logits_p))
 
 
-@_SYMMETRIC_KL.mistakes.add
+@_symmetric_kl.mistakes.add
 def _halved(logits_p, logits_q):
     """This is half of it. The two directions are added, not averaged."""
     return symmetric_kl(logits_p, logits_q) / 2
 
 
-@_SYMMETRIC_KL.mistakes.add
+@_symmetric_kl.mistakes.add
 def _mean_over_classes_too(logits_p, logits_q):
     """The mean runs over the classes too. Sum over the classes, then take the mean over the rows."""
     return symmetric_kl(logits_p, logits_q) / logits_p.shape[-1]
 
 
-@_SYMMETRIC_KL.mistakes.add
+@_symmetric_kl.mistakes.add
 def _mixed_reductions(logits_p, logits_q):
     """One direction is summed over the batch and the other averaged. Use the mean for both."""
     return np.sum(_kl(logits_p, logits_q)) + np.mean(_kl(logits_q, logits_p))
@@ -137,7 +133,14 @@ def _mixed_reductions(logits_p, logits_q):
 # --- 03.project
 
 
-def _delta_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "03.project",
+    project,
+    tolerance=1e-9,
+    hint="Each entry on its own: where it is beyond ±epsilon it moves to ±epsilon, else it stays.",
+)
+def _project(rng: np.random.Generator) -> Inputs:
+    """Return the nearest perturbation whose largest absolute entry is at most epsilon."""
     return [
         (np.array([[0.5, -2.0], [0.1, 0.0]]), 1.0),
         (np.round(rng.normal(0, 1, (3, 4)), 2), 0.5),
@@ -146,42 +149,32 @@ def _delta_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_PROJECT = Exercise(
-    name="03.project",
-    task="Return the nearest perturbation whose largest absolute entry is at most epsilon.",
-    reference=project,
-    inputs=_delta_inputs,
-    tolerance=1e-9,
-    hint="Each entry on its own: where it is beyond ±epsilon it moves to ±epsilon, else it stays.",
-)
-
-
-@_PROJECT.mistakes.add
+@_project.mistakes.add
 def _ε_as_a_floor(delta, epsilon):
     """Dividing by the norm plus epsilon makes the largest entry nearly 1, whatever epsilon is. Epsilon is the
     radius, not a guard against division by zero."""
     return delta / (np.max(np.abs(delta)) + epsilon)
 
 
-@_PROJECT.mistakes.add
+@_project.mistakes.add
 def _always_scaled_to_the_border(delta, epsilon):
     """Everything is scaled to the border. What is inside the ball stays where it is."""
     return epsilon * delta / np.max(np.abs(delta))
 
 
-@_PROJECT.mistakes.add
+@_project.mistakes.add
 def _scaled_as_a_whole(delta, epsilon):
     """All entries shrink together. The nearest point of this ball is found entry by entry."""
     return delta * min(1.0, epsilon / np.max(np.abs(delta)))
 
 
-@_PROJECT.mistakes.add
+@_project.mistakes.add
 def _upper_side_only(delta, epsilon):
     """Only the upper side is bounded. An entry must not fall below -epsilon either."""
     return np.minimum(delta, epsilon)
 
 
-@_PROJECT.mistakes.add
+@_project.mistakes.add
 def _sign_only(delta, epsilon):
     """Every entry goes to the border. What is inside the ball stays where it is."""
     return epsilon * np.sign(delta)
@@ -190,7 +183,14 @@ def _sign_only(delta, epsilon):
 # --- 03.ascent_step
 
 
-def _ascent_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "03.ascent_step",
+    ascent_step,
+    hint="Three things in this order: divide the gradient by its largest absolute entry, add step_size times "
+    "that to delta, clip to ±epsilon.",
+)
+def _ascent_step(rng: np.random.Generator) -> Inputs:
+    """Step from delta up the gradient, divided by its largest absolute entry, and project to the ε-ball."""
     return [
         (np.array([[0.1, -0.1]]), np.array([[2.0, -0.5]]), 0.3, 1.0),
         (np.array([[0.1, -0.1]]), np.array([[0.5, -2.0]]), 0.3, 1.0),  # the largest entry is negative
@@ -203,56 +203,46 @@ def _ascent_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_ASCENT_STEP = Exercise(
-    name="03.ascent_step",
-    task="Step from delta up the gradient, divided by its largest absolute entry, and project to the ε-ball.",
-    reference=ascent_step,
-    inputs=_ascent_inputs,
-    hint="Three things in this order: divide the gradient by its largest absolute entry, add step_size times "
-    "that to delta, clip to ±epsilon.",
-)
-
-
-@_ASCENT_STEP.mistakes.add
+@_ascent_step.mistakes.add
 def _descent(delta, gradient, step_size, epsilon):
     """The step goes down. R_s looks for the worst perturbation, so it goes up the gradient."""
     return ascent_step(delta, gradient, -step_size, epsilon)
 
 
-@_ASCENT_STEP.mistakes.add
+@_ascent_step.mistakes.add
 def _not_normalised(delta, gradient, step_size, epsilon):
     """The gradient is used as it is. Divide it by its largest absolute entry, or the step length depends on how
     sure the model is."""
     return project(delta + step_size * gradient, epsilon)
 
 
-@_ASCENT_STEP.mistakes.add
+@_ascent_step.mistakes.add
 def _not_projected(delta, gradient, step_size, epsilon):
     """The step leaves the ball. Project after it."""
     return delta + step_size * gradient / np.max(np.abs(gradient))
 
 
-@_ASCENT_STEP.mistakes.add
+@_ascent_step.mistakes.add
 def _start_forgotten(delta, gradient, step_size, epsilon):
     """The step starts at 0. It starts at delta."""
     return ascent_step(0 * delta, gradient, step_size, epsilon)
 
 
-@_ASCENT_STEP.mistakes.add
+@_ascent_step.mistakes.add
 def _absolute_value_forgotten(delta, gradient, step_size, epsilon):
     """The gradient is divided by its largest entry with the sign. A large negative entry counts as well:
     compare absolute values."""
     return project(delta + step_size * gradient / np.max(gradient), epsilon)
 
 
-@_ASCENT_STEP.mistakes.add
+@_ascent_step.mistakes.add
 def _length_in_place_of_largest_entry(delta, gradient, step_size, epsilon):
     """The gradient is divided by its length over all entries. This ball is measured by the largest entry, and
     so is the gradient."""
     return project(delta + step_size * gradient / np.linalg.norm(gradient), epsilon)
 
 
-@_ASCENT_STEP.mistakes.add
+@_ascent_step.mistakes.add
 def _ε_as_a_floor_step(delta, gradient, step_size, epsilon):
     """Epsilon stands under the fraction, as a guard against zero. It is the radius: clip to ±epsilon."""
     return (delta + step_size * gradient) / (np.max(np.abs(delta + step_size * gradient)) + epsilon)
@@ -261,7 +251,15 @@ def _ε_as_a_floor_step(delta, gradient, step_size, epsilon):
 # --- 03.smoothness_gradient
 
 
-def _linear_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "03.smoothness_gradient",
+    smoothness_gradient,
+    hint="f(x + δ) - f(x) is δ · weight: the clean input cancels. Differentiate its square, and take the mean "
+    "over the batch.",
+)
+def _smoothness_gradient(rng: np.random.Generator) -> Inputs:
+    """For f(x) = x · weight, return the gradient of the mean over the batch of (f(x + δ) - f(x))² with
+    respect to weight."""
     return [
         (np.array([1.0, 2.0]), np.array([[3.0, 0.0], [0.0, 1.0]]), np.array([[0.1, 0.0], [0.0, 0.1]])),
         (
@@ -278,37 +276,26 @@ def _linear_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_SMOOTHNESS_GRADIENT = Exercise(
-    name="03.smoothness_gradient",
-    task="For f(x) = x · weight, return the gradient of the mean over the batch of (f(x + δ) - f(x))² with "
-    "respect to weight.",
-    reference=smoothness_gradient,
-    inputs=_linear_inputs,
-    hint="f(x + δ) - f(x) is δ · weight: the clean input cancels. Differentiate its square, and take the mean "
-    "over the batch.",
-)
-
-
-@_SMOOTHNESS_GRADIENT.mistakes.add
+@_smoothness_gradient.mistakes.add
 def _f_detached(weight, embeddings, delta):
     """f(x) is treated as a constant. In the loss of the training step the gradient flows through f(x + δ) and
     through f(x); only in the search for δ is f(x) held fixed."""
     return 2 * np.mean((delta @ weight)[:, None] * (embeddings + delta), axis=0)
 
 
-@_SMOOTHNESS_GRADIENT.mistakes.add
+@_smoothness_gradient.mistakes.add
 def _f_moved_detached(weight, embeddings, delta):
     """f(x + δ) is treated as a constant. The gradient flows through both."""
     return -2 * np.mean((delta @ weight)[:, None] * embeddings, axis=0)
 
 
-@_SMOOTHNESS_GRADIENT.mistakes.add
+@_smoothness_gradient.mistakes.add
 def _summed_over_the_batch_gradient(weight, embeddings, delta):
     """The batch is summed up. R_s is a mean over the examples."""
     return 2 * np.sum((delta @ weight)[:, None] * delta, axis=0)
 
 
-@_SMOOTHNESS_GRADIENT.mistakes.add
+@_smoothness_gradient.mistakes.add
 def _factor_2_forgotten(weight, embeddings, delta):
     """A factor 2 is missing: the derivative of a square is twice what is squared."""
     return np.mean((delta @ weight)[:, None] * delta, axis=0)

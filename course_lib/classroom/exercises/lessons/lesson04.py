@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Exercise, Inputs, answer_exercise
+from course_lib.classroom.exercises.framework import Inputs, answer_exercise, exercise
 
 
 def proximal_step(anchor: np.ndarray, optimum: np.ndarray, curvatures: np.ndarray, mu: float) -> np.ndarray:
@@ -73,7 +73,13 @@ def expected_calibration_error(confidence: np.ndarray, is_right: np.ndarray, num
 # --- 04.proximal_step
 
 
-def _quadratic_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "04.proximal_step",
+    proximal_step,
+    hint="Set the derivative c (θ - optimum) + μ (θ - anchor) to zero, axis by axis, and solve for θ.",
+)
+def _proximal_step(rng: np.random.Generator) -> Inputs:
+    """Return the θ where ½ Σ c (θ - optimum)² + ½ μ Σ (θ - anchor)² is smallest."""
     return [
         (np.array([1.2]), np.array([0.0]), np.array([1.0]), 2.0),
         (np.array([-2.5, 1.5]), np.array([0.0, 0.0]), np.array([1.0, 10.0]), 5.0),
@@ -87,41 +93,32 @@ def _quadratic_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_PROXIMAL_STEP = Exercise(
-    name="04.proximal_step",
-    task="Return the θ where ½ Σ c (θ - optimum)² + ½ μ Σ (θ - anchor)² is smallest.",
-    reference=proximal_step,
-    inputs=_quadratic_inputs,
-    hint="Set the derivative c (θ - optimum) + μ (θ - anchor) to zero, axis by axis, and solve for θ.",
-)
-
-
-@_PROXIMAL_STEP.mistakes.add
+@_proximal_step.mistakes.add
 def _weights_swapped(anchor, optimum, curvatures, mu):
     """The optimum and the anchor have each other's weights: the loss pulls with c, the leash with μ."""
     return (mu * optimum + curvatures * anchor) / (curvatures + mu)
 
 
-@_PROXIMAL_STEP.mistakes.add
+@_proximal_step.mistakes.add
 def _no_leash(anchor, optimum, curvatures, mu):
     """This is where the loss alone is smallest. The leash holds the point near the anchor."""
     return optimum + 0 * anchor
 
 
-@_PROXIMAL_STEP.mistakes.add
+@_proximal_step.mistakes.add
 def _gradient_step(anchor, optimum, curvatures, mu):
     """This is one gradient step with step size 1/μ from the anchor, and it can step over the optimum. Solve for
     the minimum instead."""
     return anchor - curvatures * (anchor - optimum) / mu
 
 
-@_PROXIMAL_STEP.mistakes.add
+@_proximal_step.mistakes.add
 def _leash_without_a_half(anchor, optimum, curvatures, mu):
     """The leash pulls twice as hard as it should: it is ½ μ times the squared distance."""
     return proximal_step(anchor, optimum, curvatures, 2 * mu)
 
 
-@_PROXIMAL_STEP.mistakes.add
+@_proximal_step.mistakes.add
 def _curvatures_averaged(anchor, optimum, curvatures, mu):
     """All axes move by the same share. Each axis has a curvature of its own."""
     return proximal_step(anchor, optimum, np.full_like(curvatures, np.mean(curvatures)), mu)
@@ -130,7 +127,13 @@ def _curvatures_averaged(anchor, optimum, curvatures, mu):
 # --- 04.momentum_anchor
 
 
-def _weight_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "04.momentum_anchor",
+    momentum_anchor,
+    hint="Start with a copy of weights[0]. For each later row: anchor = (1 - beta) * row + beta * anchor.",
+)
+def _momentum_anchor(rng: np.random.Generator) -> Inputs:
+    """Return the anchor after all updates: it starts at weights[0], and each update keeps β of it."""
     return [
         (np.array([[0.0], [1.0], [2.0]]), 0.9),
         (np.arange(11.0).reshape(-1, 1), 0.99),
@@ -140,47 +143,38 @@ def _weight_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_MOMENTUM_ANCHOR = Exercise(
-    name="04.momentum_anchor",
-    task="Return the anchor after all updates: it starts at weights[0], and each update keeps β of it.",
-    reference=momentum_anchor,
-    inputs=_weight_inputs,
-    hint="Start with a copy of weights[0]. For each later row: anchor = (1 - beta) * row + beta * anchor.",
-)
-
-
-@_MOMENTUM_ANCHOR.mistakes.add
+@_momentum_anchor.mistakes.add
 def _teacher_by_reference(weights, beta):
     """The anchor equals the newest weights, as a teacher does that was stored by reference and not copied: then
     D_Breg is 0 for ever."""
     return weights[-1]
 
 
-@_MOMENTUM_ANCHOR.mistakes.add
+@_momentum_anchor.mistakes.add
 def _teacher_never_updated(weights, beta):
     """The anchor still stands where it started. Move it a little with every update."""
     return weights[0]
 
 
-@_MOMENTUM_ANCHOR.mistakes.add
+@_momentum_anchor.mistakes.add
 def _β_and_one_minus_β_swapped(weights, beta):
     """The shares are swapped: β is the share of the old anchor that is kept."""
     return momentum_anchor(weights, 1 - beta)
 
 
-@_MOMENTUM_ANCHOR.mistakes.add
+@_momentum_anchor.mistakes.add
 def _starts_at_zero(weights, beta):
     """The anchor starts at 0. It starts at the weights before training."""
     return momentum_anchor(np.concatenate([0 * weights[:1], weights[1:]]), beta)
 
 
-@_MOMENTUM_ANCHOR.mistakes.add
+@_momentum_anchor.mistakes.add
 def _plain_average(weights, beta):
     """This is the plain mean of all weights. With momentum older weights count less and less."""
     return np.mean(weights, axis=0)
 
 
-@_MOMENTUM_ANCHOR.mistakes.add
+@_momentum_anchor.mistakes.add
 def _last_update_left_out(weights, beta):
     """The newest weights are missing. The anchor moves after every update, the last one too."""
     return momentum_anchor(weights[:-1], beta)
@@ -189,7 +183,14 @@ def _last_update_left_out(weights, beta):
 # --- 04.weight_left
 
 
-def _schedule_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "04.weight_left",
+    weight_left,
+    tolerance=1e-6,
+    hint="Each update multiplies the share of the start by the β that holds then. How many updates have which β?",
+)
+def _weight_left(rng: np.random.Generator) -> Inputs:
+    """Return the share of the anchor that is still the untrained start after num_updates updates, from 0 to 1."""
     return [
         (0.5, 0.9, 1, 3),
         (0.99, 0.999, 15, 150),  # the published values on a run of 150 updates: about three quarters
@@ -201,41 +202,31 @@ def _schedule_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_WEIGHT_LEFT = Exercise(
-    name="04.weight_left",
-    task="Return the share of the anchor that is still the untrained start after num_updates updates, from 0 to 1.",
-    reference=weight_left,
-    inputs=_schedule_inputs,
-    tolerance=1e-6,
-    hint="Each update multiplies the share of the start by the β that holds then. How many updates have which β?",
-)
-
-
-@_WEIGHT_LEFT.mistakes.add
+@_weight_left.mistakes.add
 def _early_β_throughout(beta, late_beta, num_early, num_updates):
     """The first β is used for all updates. After num_early of them late_beta holds."""
     return beta**num_updates
 
 
-@_WEIGHT_LEFT.mistakes.add
+@_weight_left.mistakes.add
 def _late_β_throughout(beta, late_beta, num_early, num_updates):
     """late_beta is used for all updates. For the first num_early of them beta holds."""
     return late_beta**num_updates
 
 
-@_WEIGHT_LEFT.mistakes.add
+@_weight_left.mistakes.add
 def _early_updates_counted_twice(beta, late_beta, num_early, num_updates):
     """num_early of the updates are counted twice: late_beta holds for the rest only."""
     return beta ** min(num_early, num_updates) * late_beta**num_updates
 
 
-@_WEIGHT_LEFT.mistakes.add
+@_weight_left.mistakes.add
 def _what_is_new(beta, late_beta, num_early, num_updates):
     """This is the share of the trained weights. The question is for the share of the start."""
     return 1 - weight_left(beta, late_beta, num_early, num_updates)
 
 
-@_WEIGHT_LEFT.mistakes.add
+@_weight_left.mistakes.add
 def _run_shorter_than_the_early_part(beta, late_beta, num_early, num_updates):
     """With fewer updates than num_early, only as many count as there were."""
     return beta**num_early * late_beta ** max(0, num_updates - num_early)
@@ -244,7 +235,15 @@ def _run_shorter_than_the_early_part(beta, late_beta, num_early, num_updates):
 # --- 04.expected_calibration_error
 
 
-def _confidence_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "04.expected_calibration_error",
+    expected_calibration_error,
+    hint="Put each example into bin int(confidence * num_bins), a confidence of 1 into the last. In each bin take "
+    "|mean of is_right - mean of confidence| times its number of examples; sum up and divide by n.",
+)
+def _expected_calibration_error(rng: np.random.Generator) -> Inputs:
+    """Return the mean over bins of |accuracy - mean confidence|, each bin weighted by its examples; an edge
+    belongs to the bin above it, and 1.0 to the last bin."""
     return [
         (np.array([0.9, 0.9, 0.6, 0.6]), np.array([1, 0, 1, 1]), 10),
         # just at the edges of bins, each with another share of right answers
@@ -270,24 +269,13 @@ def _per_bin(
     return [(confidence[bins == k], is_right[bins == k]) for k in np.unique(bins)]
 
 
-_CALIBRATION_ERROR = Exercise(
-    name="04.expected_calibration_error",
-    task="Return the mean over bins of |accuracy - mean confidence|, each bin weighted by its examples; "
-    "an edge belongs to the bin above it, and 1.0 to the last bin.",
-    reference=expected_calibration_error,
-    inputs=_confidence_inputs,
-    hint="Put each example into bin int(confidence * num_bins), a confidence of 1 into the last. In each bin take "
-    "|mean of is_right - mean of confidence| times its number of examples; sum up and divide by n.",
-)
-
-
-@_CALIBRATION_ERROR.mistakes.add
+@_expected_calibration_error.mistakes.add
 def _one_bin(confidence, is_right, num_bins):
     """All examples are in one bin, so too sure and not sure enough cancel out. Take the gap bin by bin."""
     return abs(np.mean(is_right) - np.mean(confidence))
 
 
-@_CALIBRATION_ERROR.mistakes.add
+@_expected_calibration_error.mistakes.add
 def _bins_not_weighted(confidence, is_right, num_bins):
     """Every bin counts the same. Weight each by its share of the examples."""
     return np.mean(
@@ -295,14 +283,14 @@ def _bins_not_weighted(confidence, is_right, num_bins):
     )
 
 
-@_CALIBRATION_ERROR.mistakes.add
+@_expected_calibration_error.mistakes.add
 def _example_by_example(confidence, is_right, num_bins):
     """The gap is taken for each example. Average inside a bin first: one example is right or wrong, and only a
     bin has an accuracy."""
     return np.mean(np.abs(is_right - confidence))
 
 
-@_CALIBRATION_ERROR.mistakes.add
+@_expected_calibration_error.mistakes.add
 def _largest_bin_gap(confidence, is_right, num_bins):
     """This is the largest gap of any bin, another measure. Take the weighted mean."""
     return max(

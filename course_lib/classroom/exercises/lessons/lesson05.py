@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Exercise, Inputs
+from course_lib.classroom.exercises.framework import Inputs, exercise
 
 
 def stored_bytes(num_virtual_tokens: int, width: int, num_tasks: int) -> int:
@@ -84,39 +84,36 @@ def random_rows(table: np.ndarray, noise: np.ndarray) -> np.ndarray:
 # --- 05.stored_bytes
 
 
-def _bytes_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "05.stored_bytes",
+    stored_bytes,
+    hint="A prompt is a matrix of num_virtual_tokens rows and width columns. How many bytes has one number?",
+)
+def _stored_bytes(rng: np.random.Generator) -> Inputs:
+    """Return how many bytes the soft prompts of several tasks take in float32."""
     sizes = [(20, 576, 1), (100, 4096, 3), (8, 32, 2), tuple(rng.integers(2, 50, 3).tolist())]
     return sizes
 
 
-_STORED_BYTES = Exercise(
-    name="05.stored_bytes",
-    task="Return how many bytes the soft prompts of several tasks take in float32.",
-    reference=stored_bytes,
-    inputs=_bytes_inputs,
-    hint="A prompt is a matrix of num_virtual_tokens rows and width columns. How many bytes has one number?",
-)
-
-
-@_STORED_BYTES.mistakes.add
+@_stored_bytes.mistakes.add
 def _numbers_not_bytes(num_virtual_tokens, width, num_tasks):
     """This counts numbers. In float32 each takes four bytes."""
     return num_virtual_tokens * width * num_tasks
 
 
-@_STORED_BYTES.mistakes.add
+@_stored_bytes.mistakes.add
 def _one_task(num_virtual_tokens, width, num_tasks):
     """This is one prompt. Every task has one of its own."""
     return 4 * num_virtual_tokens * width
 
 
-@_STORED_BYTES.mistakes.add
+@_stored_bytes.mistakes.add
 def _bits(num_virtual_tokens, width, num_tasks):
     """32 is the number of bits. A byte has eight of them."""
     return 32 * num_virtual_tokens * width * num_tasks
 
 
-@_STORED_BYTES.mistakes.add
+@_stored_bytes.mistakes.add
 def _one_number_a_row(num_virtual_tokens, width, num_tasks):
     """A virtual token is a whole row of numbers, as wide as a word embedding."""
     return 4 * num_virtual_tokens * num_tasks
@@ -125,7 +122,13 @@ def _one_number_a_row(num_virtual_tokens, width, num_tasks):
 # --- 05.prepend
 
 
-def _prepend_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "05.prepend",
+    prepend,
+    hint="Give every text a copy of the prompt, then join the two along the axis of the tokens.",
+)
+def _prepend(rng: np.random.Generator) -> Inputs:
+    """Return the word embeddings of every text with the prompt's rows in front, as an array (B, P + T, W)."""
     # as many rows in the prompt as in a text, so that wrong ways to join them fit too
     shapes = [(2, 1, 2, 3), (2, 2, 2, 2), (3, 2, 3, 2), (2, 4, 2, 3)]
     return [
@@ -141,40 +144,31 @@ def _in_front(prompt: np.ndarray, embeddings: np.ndarray) -> np.ndarray:
     return np.broadcast_to(prompt, (len(embeddings), *prompt.shape))
 
 
-_PREPEND = Exercise(
-    name="05.prepend",
-    task="Return the word embeddings of every text with the prompt's rows in front, as an array (B, P + T, W).",
-    reference=prepend,
-    inputs=_prepend_inputs,
-    hint="Give every text a copy of the prompt, then join the two along the axis of the tokens.",
-)
-
-
-@_PREPEND.mistakes.add
+@_prepend.mistakes.add
 def _behind_the_text(prompt, embeddings):
     """The prompt stands behind the texts. It belongs in front, where every token can look at it."""
     return np.concatenate([embeddings, _in_front(prompt, embeddings)], axis=1)
 
 
-@_PREPEND.mistakes.add
+@_prepend.mistakes.add
 def _added_to_the_text(prompt, embeddings):
     """The prompt is added to the words. It gets places of its own."""
     return embeddings + prompt
 
 
-@_PREPEND.mistakes.add
+@_prepend.mistakes.add
 def _joined_along_the_batch(prompt, embeddings):
     """The prompt became further texts. Join along the axis of the tokens."""
     return np.concatenate([_in_front(prompt, embeddings), embeddings], axis=0)
 
 
-@_PREPEND.mistakes.add
+@_prepend.mistakes.add
 def _joined_along_the_width(prompt, embeddings):
     """The rows became wider. Join along the axis of the tokens."""
     return np.concatenate([_in_front(prompt, embeddings), embeddings], axis=2)
 
 
-@_PREPEND.mistakes.add
+@_prepend.mistakes.add
 def _first_row_repeated(prompt, embeddings):
     """Every virtual token is the prompt's first row. Each has a row of its own."""
     return prepend(np.repeat(prompt[:1], len(prompt), axis=0), embeddings)
@@ -183,7 +177,14 @@ def _first_row_repeated(prompt, embeddings):
 # --- 05.answer_column
 
 
-def _mask_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "05.answer_column",
+    answer_column,
+    hint="The output at a text's last token says what comes next. Where does that token stand behind the prompt?",
+)
+def _answer_column(rng: np.random.Generator) -> Inputs:
+    """Return for each row the column at which the label word is read off; columns count from 0, those of
+    the virtual tokens first."""
 
     def mask(lengths: list[int], width: int) -> np.ndarray:
         return (np.arange(width) < np.array(lengths)[:, None]).astype(int)
@@ -197,35 +198,25 @@ def _mask_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_ANSWER_COLUMN = Exercise(
-    name="05.answer_column",
-    task="Return for each row the column at which the label word is read off; columns count from 0, those of the "
-    "virtual tokens first.",
-    reference=answer_column,
-    inputs=_mask_inputs,
-    hint="The output at a text's last token says what comes next. Where does that token stand behind the prompt?",
-)
-
-
-@_ANSWER_COLUMN.mistakes.add
+@_answer_column.mistakes.add
 def _last_column(attention_mask, num_virtual_tokens):
     """The last column is padding in all but the longest rows. Count each row's own tokens."""
     return np.full(len(attention_mask), num_virtual_tokens + attention_mask.shape[1] - 1)
 
 
-@_ANSWER_COLUMN.mistakes.add
+@_answer_column.mistakes.add
 def _virtual_tokens_forgotten(attention_mask, num_virtual_tokens):
     """The prompt stands in front and moves every token to the right."""
     return attention_mask.sum(axis=1) - 1
 
 
-@_ANSWER_COLUMN.mistakes.add
+@_answer_column.mistakes.add
 def _one_too_far(attention_mask, num_virtual_tokens):
     """One too far: the output at the last token already says what comes behind it."""
     return num_virtual_tokens + attention_mask.sum(axis=1)
 
 
-@_ANSWER_COLUMN.mistakes.add
+@_answer_column.mistakes.add
 def _padding_counted(attention_mask, num_virtual_tokens):
     """This counts what the row is filled up with. The mask is 1 where the text is."""
     return num_virtual_tokens + (1 - attention_mask).sum(axis=1) - 1
@@ -234,7 +225,14 @@ def _padding_counted(attention_mask, num_virtual_tokens):
 # --- 05.answer_loss
 
 
-def _loss_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "05.answer_loss",
+    answer_loss,
+    hint="Pick the label words' logits first. Then take -log softmax of them, at the right label.",
+)
+def _answer_loss(rng: np.random.Generator) -> Inputs:
+    """Return the cross-entropy of the right label over the label words, in nats (natural logarithm), also
+    for logits as large as 1,000."""
     return [
         (np.array([3.0, 1.0, 2.0, 0.0]), np.array([2, 1]), 1),
         (np.array([0.0, 5.0, -1.0, 2.0]), np.array([3, 0]), 0),
@@ -247,47 +245,37 @@ def _loss_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_ANSWER_LOSS = Exercise(
-    name="05.answer_loss",
-    task="Return the cross-entropy of the right label over the label words, in nats (natural logarithm), also for "
-    "logits as large as 1,000.",
-    reference=answer_loss,
-    inputs=_loss_inputs,
-    hint="Pick the label words' logits first. Then take -log softmax of them, at the right label.",
-)
-
-
-@_ANSWER_LOSS.mistakes.add
+@_answer_loss.mistakes.add
 def _plain_exponentials(logits, label_ids, label):
     """Right for small logits. np.exp of 1,000 is infinite: subtract the largest logit first."""
     return float(np.log(np.exp(logits[label_ids]).sum()) - logits[label_ids[label]])
 
 
-@_ANSWER_LOSS.mistakes.add
+@_answer_loss.mistakes.add
 def _whole_vocabulary(logits, label_ids, label):
     """The softmax runs over the whole vocabulary. Only the label words compete."""
     return _cross_entropy(logits, label_ids[label])
 
 
-@_ANSWER_LOSS.mistakes.add
+@_answer_loss.mistakes.add
 def _label_taken_for_a_token(logits, label_ids, label):
     """The label is the number of a label word, not that of a token."""
     return _cross_entropy(logits, label)
 
 
-@_ANSWER_LOSS.mistakes.add
+@_answer_loss.mistakes.add
 def _sign(logits, label_ids, label):
     """This is the log-probability. The loss is its negative."""
     return -answer_loss(logits, label_ids, label)
 
 
-@_ANSWER_LOSS.mistakes.add
+@_answer_loss.mistakes.add
 def _bits_loss(logits, label_ids, label):
     """This is in bits. Use the natural logarithm."""
     return answer_loss(logits, label_ids, label) / np.log(2)
 
 
-@_ANSWER_LOSS.mistakes.add
+@_answer_loss.mistakes.add
 def _the_logit_alone(logits, label_ids, label):
     """This is a logit without its softmax: it says nothing of the other label words."""
     return -float(logits[label_ids[label]])
@@ -296,7 +284,14 @@ def _the_logit_alone(logits, label_ids, label):
 # --- 05.random_rows
 
 
-def _rows_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "05.random_rows",
+    random_rows,
+    hint="Scale each column of the noise by that column's standard deviation, then move it to the column's mean.",
+)
+def _random_rows(rng: np.random.Generator) -> Inputs:
+    """Return random rows whose columns have the mean and the standard deviation (of all rows, ddof=0) of
+    the table's columns."""
     scales = (
         np.array([0.1, 0.3]),
         np.array([1.0, 0.2, 0.5]),
@@ -312,41 +307,31 @@ def _rows_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_RANDOM_ROWS = Exercise(
-    name="05.random_rows",
-    task="Return random rows whose columns have the mean and the standard deviation (of all "
-    "rows, ddof=0) of the table's columns.",
-    reference=random_rows,
-    inputs=_rows_inputs,
-    hint="Scale each column of the noise by that column's standard deviation, then move it to the column's mean.",
-)
-
-
-@_RANDOM_ROWS.mistakes.add
+@_random_rows.mistakes.add
 def _plain_noise(table, noise):
     """N(0, 1) lies far from real word embeddings, whose entries are much smaller."""
     return noise
 
 
-@_RANDOM_ROWS.mistakes.add
+@_random_rows.mistakes.add
 def _one_scale_for_all_columns(table, noise):
     """The columns differ in scale: use the mean and the standard deviation of each."""
     return table.mean() + table.std() * noise
 
 
-@_RANDOM_ROWS.mistakes.add
+@_random_rows.mistakes.add
 def _mean_forgotten(table, noise):
     """The scale is right. The columns' means are not zero."""
     return table.std(axis=0) * noise
 
 
-@_RANDOM_ROWS.mistakes.add
+@_random_rows.mistakes.add
 def _variance(table, noise):
     """This scales by the variance. The standard deviation is its root."""
     return table.mean(axis=0) + table.var(axis=0) * noise
 
 
-@_RANDOM_ROWS.mistakes.add
+@_random_rows.mistakes.add
 def _the_same_row_again(table, noise):
     """All rows are the same. Virtual tokens that begin alike stay alike."""
     return random_rows(table, np.repeat(noise[:1], len(noise), axis=0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Exercise, Inputs, answer_exercise
+from course_lib.classroom.exercises.framework import Inputs, answer_exercise, exercise
 
 
 def h_accuracy(predictions: np.ndarray, hypothesis_labels: np.ndarray) -> float:
@@ -47,7 +47,13 @@ def standard_error(agrees: np.ndarray) -> float:
 # --- 08.h_accuracy
 
 
-def _accuracy_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "08.h_accuracy",
+    h_accuracy,
+    hint="Keep the items whose label under the hypothesis is 0 or 1; then take the mean of 'is the same'.",
+)
+def _h_accuracy(rng: np.random.Generator) -> Inputs:
+    """Return the share of items that get the hypothesis's label, among those it applies to (not -1)."""
     return [
         (np.array([1, 1, 0, 1]), np.array([1, 0, 0, 1])),
         (np.array([1, 0, 0, 1, 1]), np.array([1, 1, -1, 0, 1])),
@@ -56,34 +62,25 @@ def _accuracy_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_H_ACCURACY = Exercise(
-    name="08.h_accuracy",
-    task="Return the share of items that get the hypothesis's label, among those it applies to (not -1).",
-    reference=h_accuracy,
-    inputs=_accuracy_inputs,
-    hint="Keep the items whose label under the hypothesis is 0 or 1; then take the mean of 'is the same'.",
-)
-
-
-@_H_ACCURACY.mistakes.add
+@_h_accuracy.mistakes.add
 def _items_that_do_not_count_are_wrong_answers(predictions, hypothesis_labels):
     """Items to which the hypothesis does not apply count as wrong here. Leave them out of the mean."""
     return np.mean(predictions == hypothesis_labels)
 
 
-@_H_ACCURACY.mistakes.add
+@_h_accuracy.mistakes.add
 def _share_of_label_1(predictions, hypothesis_labels):
     """This is how often the model says 1, whatever the hypothesis says."""
     return np.mean(predictions[hypothesis_labels != -1])
 
 
-@_H_ACCURACY.mistakes.add
+@_h_accuracy.mistakes.add
 def _share_that_disagrees(predictions, hypothesis_labels):
     """This is the share of items on which the two differ: the other hypothesis's accuracy."""
     return 1 - h_accuracy(predictions, hypothesis_labels)
 
 
-@_H_ACCURACY.mistakes.add
+@_h_accuracy.mistakes.add
 def _a_count(predictions, hypothesis_labels):
     """This is a number of items. Divide by how many the hypothesis applies to."""
     return np.sum(predictions == hypothesis_labels)
@@ -92,40 +89,37 @@ def _a_count(predictions, hypothesis_labels):
 # --- 08.h1_from_halves
 
 
-def _half_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "08.h1_from_halves",
+    h1_from_halves,
+    hint="In each half ask what h1 says and how often the model says that; then take the mean of the two.",
+)
+def _h1_from_halves(rng: np.random.Generator) -> Inputs:
+    """Return h1-accuracy from the shares of label 1 on the (1, 0) half and on the (0, 1) half."""
     drawn = np.round(rng.uniform(0.05, 0.95, 2), 2)
     shares = ((0.72, 0.35), (1.0, 1.0), (0.2, 0.9), tuple(float(share) for share in drawn))
     return shares
 
 
-_H1_FROM_HALVES = Exercise(
-    name="08.h1_from_halves",
-    task="Return h1-accuracy from the shares of label 1 on the (1, 0) half and on the (0, 1) half.",
-    reference=h1_from_halves,
-    inputs=_half_inputs,
-    hint="In each half ask what h1 says and how often the model says that; then take the mean of the two.",
-)
-
-
-@_H1_FROM_HALVES.mistakes.add
+@_h1_from_halves.mistakes.add
 def _mean_of_the_shares(share_10, share_01):
     """On the (0, 1) half h1 says 0, so there the model follows h1 when it does not say 1."""
     return (share_10 + share_01) / 2
 
 
-@_H1_FROM_HALVES.mistakes.add
+@_h1_from_halves.mistakes.add
 def _h2_accuracy(share_10, share_01):
     """This is h2-accuracy: the halves have changed roles."""
     return (share_01 + 1 - share_10) / 2
 
 
-@_H1_FROM_HALVES.mistakes.add
+@_h1_from_halves.mistakes.add
 def _first_half_only(share_10, share_01):
     """Only the (1, 0) half counts here. A model that always says 1 would be perfect."""
     return share_10
 
 
-@_H1_FROM_HALVES.mistakes.add
+@_h1_from_halves.mistakes.add
 def _difference_of_the_shares(share_10, share_01):
     """The difference runs from -1 to 1. h-accuracy is a share: half of each half."""
     return share_10 - share_01
@@ -134,7 +128,13 @@ def _difference_of_the_shares(share_10, share_01):
 # --- 08.underspecified_rows
 
 
-def _row_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "08.underspecified_rows",
+    underspecified_rows,
+    hint="np.flatnonzero gives the numbers of the rows where a condition holds; -1 is no label.",
+)
+def _underspecified_rows(rng: np.random.Generator) -> Inputs:
+    """Return two arrays of row numbers, from 0 on: where both hypotheses apply and agree, and where they differ."""
     return [
         (np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0])),
         (np.array([1, -1, 0, 0, -1]), np.array([1, 1, -1, 1, -1])),
@@ -146,34 +146,25 @@ def _row_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_UNDERSPECIFIED_ROWS = Exercise(
-    name="08.underspecified_rows",
-    task="Return two arrays of row numbers, from 0 on: where both hypotheses apply and agree, and where they differ.",
-    reference=underspecified_rows,
-    inputs=_row_inputs,
-    hint="np.flatnonzero gives the numbers of the rows where a condition holds; -1 is no label.",
-)
-
-
-@_UNDERSPECIFIED_ROWS.mistakes.add
+@_underspecified_rows.mistakes.add
 def _rows_without_a_label_kept(h1, h2):
     """Rows where a hypothesis does not apply (-1) are kept. They can neither agree nor differ."""
     return (np.flatnonzero(h1 == h2), np.flatnonzero(h1 != h2))
 
 
-@_UNDERSPECIFIED_ROWS.mistakes.add
+@_underspecified_rows.mistakes.add
 def _swapped(h1, h2):
     """The two are swapped: demonstrations are where both agree, the test set where they differ."""
     return underspecified_rows(h1, h2)[::-1]
 
 
-@_UNDERSPECIFIED_ROWS.mistakes.add
+@_underspecified_rows.mistakes.add
 def _demonstrations_of_label_1_only(h1, h2):
     """Only rows with label 1 are taken as demonstrations. Both labels have to be shown."""
     return (np.flatnonzero((h1 == 1) & (h2 == 1)), underspecified_rows(h1, h2)[1])
 
 
-@_UNDERSPECIFIED_ROWS.mistakes.add
+@_underspecified_rows.mistakes.add
 def _half_of_the_test_set(h1, h2):
     """Only the rows with (h1, h2) = (1, 0) are in the test set. It needs (0, 1) too, to be balanced."""
     return (underspecified_rows(h1, h2)[0], np.flatnonzero((h1 == 1) & (h2 == 0)))
@@ -182,7 +173,13 @@ def _half_of_the_test_set(h1, h2):
 # --- 08.standard_error
 
 
-def _agreement_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "08.standard_error",
+    standard_error,
+    hint="Take each set's mean. Divide their standard deviation (ddof=1) by the root of the number of sets.",
+)
+def _standard_error(rng: np.random.Generator) -> Inputs:
+    """Return the standard error of the mean h1-accuracy, with demonstration sets (rows) as the unit (ddof=1)."""
     return [
         (np.array([[1, 1, 1, 0], [0, 0, 1, 0]]),),
         (np.array([[1, 1, 1, 1], [0, 0, 0, 0], [1, 0, 1, 0]]),),
@@ -191,41 +188,31 @@ def _agreement_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_STANDARD_ERROR = Exercise(
-    name="08.standard_error",
-    task="Return the standard error of the mean h1-accuracy, with demonstration sets (rows) as the unit "
-    "(ddof=1).",
-    reference=standard_error,
-    inputs=_agreement_inputs,
-    hint="Take each set's mean. Divide their standard deviation (ddof=1) by the root of the number of sets.",
-)
-
-
-@_STANDARD_ERROR.mistakes.add
+@_standard_error.mistakes.add
 def _items_as_the_unit(agrees):
     """Every item counts as a witness of its own. Items behind the same demonstrations are not independent."""
     return agrees.std(ddof=1) / np.sqrt(agrees.size)
 
 
-@_STANDARD_ERROR.mistakes.add
+@_standard_error.mistakes.add
 def _standard_deviation(agrees):
     """This is how far single sets differ. The mean of several sets is steadier: divide by a root."""
     return agrees.mean(axis=1).std(ddof=1)
 
 
-@_STANDARD_ERROR.mistakes.add
+@_standard_error.mistakes.add
 def _divided_by_n_not_n_less_one(agrees):
     """The standard deviation of a few sets divides by their number less one: ddof=1."""
     return agrees.mean(axis=1).std() / np.sqrt(len(agrees))
 
 
-@_STANDARD_ERROR.mistakes.add
+@_standard_error.mistakes.add
 def _over_items_not_sets(agrees):
     """The mean is taken for each item over the sets. Take it for each set over its items."""
     return agrees.mean(axis=0).std(ddof=1) / np.sqrt(agrees.shape[1])
 
 
-@_STANDARD_ERROR.mistakes.add
+@_standard_error.mistakes.add
 def _without_the_root(agrees):
     """The standard deviation is divided by the number of sets. Divide by its square root."""
     return agrees.mean(axis=1).std(ddof=1) / len(agrees)

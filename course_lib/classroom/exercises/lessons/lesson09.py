@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_lib.classroom.exercises.framework import Exercise, Inputs, answer_exercise
+from course_lib.classroom.exercises.framework import Inputs, answer_exercise, exercise
 
 
 def intended_change(h1_before: float, h1_after: float, direction: str) -> float:
@@ -43,7 +43,13 @@ def paired_change(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
 # --- 09.intended_change
 
 
-def _change_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "09.intended_change",
+    intended_change,
+    hint="Towards h1 it is after minus before. What is it for 1 - h1-accuracy?",
+)
+def _intended_change(rng: np.random.Generator) -> Inputs:
+    """Return how far h-accuracy of the intended feature rose; it is negative where it fell."""
     before, after = (float(value) for value in np.round(rng.uniform(0.1, 0.9, 2), 2))
     cases = (
         (0.5, 0.7, "h1"),
@@ -56,34 +62,25 @@ def _change_inputs(rng: np.random.Generator) -> Inputs:
     return cases
 
 
-_INTENDED_CHANGE = Exercise(
-    name="09.intended_change",
-    task="Return how far h-accuracy of the intended feature rose; it is negative where it fell.",
-    reference=intended_change,
-    inputs=_change_inputs,
-    hint="Towards h1 it is after minus before. What is it for 1 - h1-accuracy?",
-)
-
-
-@_INTENDED_CHANGE.mistakes.add
+@_intended_change.mistakes.add
 def _always_towards_h1(h1_before, h1_after, direction):
     """The direction is not looked at. Towards h2, a fall of h1-accuracy is a success."""
     return h1_after - h1_before
 
 
-@_INTENDED_CHANGE.mistakes.add
+@_intended_change.mistakes.add
 def _upside_down(h1_before, h1_after, direction):
     """The sign is the wrong way round: after minus before for the feature that is meant."""
     return -intended_change(h1_before, h1_after, direction)
 
 
-@_INTENDED_CHANGE.mistakes.add
+@_intended_change.mistakes.add
 def _size_only(h1_before, h1_after, direction):
     """The sign is lost. An intervention may backfire, and then the change is negative."""
     return abs(h1_after - h1_before)
 
 
-@_INTENDED_CHANGE.mistakes.add
+@_intended_change.mistakes.add
 def _accuracy_afterwards(h1_before, h1_after, direction):
     """This is the h-accuracy afterwards. Take away what it was before."""
     return h1_after if direction == "h1" else 1 - h1_after
@@ -92,7 +89,13 @@ def _accuracy_afterwards(h1_before, h1_after, direction):
 # --- 09.explained_demonstrations
 
 
-def _explanation_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "09.explained_demonstrations",
+    explained_demonstrations,
+    hint="explanations[0] goes with label 0 and explanations[1] with label 1, wherever the text stands.",
+)
+def _explained_demonstrations(rng: np.random.Generator) -> Inputs:
+    """Return a list of strings "text explanation Label: label", the explanation chosen by the label."""
     reasons = ["It is bad.", "It is good."]
     drawn = [0, 0, 1, *rng.integers(0, 2, 3).tolist()]
     return [
@@ -103,16 +106,7 @@ def _explanation_inputs(rng: np.random.Generator) -> Inputs:
     ]
 
 
-_EXPLAINED_DEMONSTRATIONS = Exercise(
-    name="09.explained_demonstrations",
-    task='Return a list of strings "text explanation Label: label", the explanation chosen by the label.',
-    reference=explained_demonstrations,
-    inputs=_explanation_inputs,
-    hint="explanations[0] goes with label 0 and explanations[1] with label 1, wherever the text stands.",
-)
-
-
-@_EXPLAINED_DEMONSTRATIONS.mistakes.add
+@_explained_demonstrations.mistakes.add
 def _chosen_by_place(texts, labels, explanations):
     """The explanations take turns. Choose each by the label of its own demonstration."""
     return [
@@ -121,19 +115,19 @@ def _chosen_by_place(texts, labels, explanations):
     ]
 
 
-@_EXPLAINED_DEMONSTRATIONS.mistakes.add
+@_explained_demonstrations.mistakes.add
 def _swapped(texts, labels, explanations):
     """The explanations are swapped: label 0 gets the sentence for label 1."""
     return explained_demonstrations(texts, labels, explanations[::-1])
 
 
-@_EXPLAINED_DEMONSTRATIONS.mistakes.add
+@_explained_demonstrations.mistakes.add
 def _the_same_for_all(texts, labels, explanations):
     """All demonstrations have the explanation of label 1, also those of label 0."""
     return [f"{text} {explanations[1]} Label: {label}" for text, label in zip(texts, labels, strict=True)]
 
 
-@_EXPLAINED_DEMONSTRATIONS.mistakes.add
+@_explained_demonstrations.mistakes.add
 def _behind_the_label(texts, labels, explanations):
     """The explanation comes behind the label. A reason that follows the answer cannot lead to it."""
     return [f"{text} Label: {label} {explanations[label]}" for text, label in zip(texts, labels, strict=True)]
@@ -142,7 +136,14 @@ def _behind_the_label(texts, labels, explanations):
 # --- 09.disambiguating_labels
 
 
-def _labels_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "09.disambiguating_labels",
+    disambiguating_labels,
+    hint="Find the rows first. Then look up the labels of h1 or of h2 at those rows.",
+)
+def _disambiguating_labels(rng: np.random.Generator) -> Inputs:
+    """Return the numbers, from 0 on, of the rows on which h1 and h2 differ, and their labels under the
+    intended one, as a pair of arrays."""
     first = np.array([1, 1, 0, 0])
     drawn = np.array([1, 0, 1, 0, *rng.integers(0, 2, 5)])
     cases = (
@@ -155,35 +156,25 @@ def _labels_inputs(rng: np.random.Generator) -> Inputs:
     return cases
 
 
-_DISAMBIGUATING_LABELS = Exercise(
-    name="09.disambiguating_labels",
-    task="Return the numbers, from 0 on, of the rows on which h1 and h2 differ, and their labels under the "
-    "intended one, as a pair of arrays.",
-    reference=disambiguating_labels,
-    inputs=_labels_inputs,
-    hint="Find the rows first. Then look up the labels of h1 or of h2 at those rows.",
-)
-
-
-@_DISAMBIGUATING_LABELS.mistakes.add
+@_disambiguating_labels.mistakes.add
 def _always_labelled_by_h1(h1, h2, direction):
     """The labels are h1's in both directions. Towards h2 they must be h2's."""
     return disambiguating_labels(h1, h2, "h1")
 
 
-@_DISAMBIGUATING_LABELS.mistakes.add
+@_disambiguating_labels.mistakes.add
 def _labelled_by_the_other_feature(h1, h2, direction):
     """The labels are those of the feature that is not meant."""
     return disambiguating_labels(h1, h2, "h2" if direction == "h1" else "h1")
 
 
-@_DISAMBIGUATING_LABELS.mistakes.add
+@_disambiguating_labels.mistakes.add
 def _rows_that_agree(h1, h2, direction):
     """These are the rows on which both agree. They leave the question open."""
     return (np.flatnonzero(h1 == h2), h1[h1 == h2])
 
 
-@_DISAMBIGUATING_LABELS.mistakes.add
+@_disambiguating_labels.mistakes.add
 def _labels_of_all_rows(h1, h2, direction):
     """There is a label for every row. Give those of the chosen rows only."""
     return (np.flatnonzero(h1 != h2), h1 if direction == "h1" else h2)
@@ -192,7 +183,13 @@ def _labels_of_all_rows(h1, h2, direction):
 # --- 09.paired_change
 
 
-def _paired_inputs(rng: np.random.Generator) -> Inputs:
+@exercise(
+    "09.paired_change",
+    paired_change,
+    hint="One difference a set; then their mean, and their standard deviation (ddof=1) over the root of n.",
+)
+def _paired_change(rng: np.random.Generator) -> Inputs:
+    """Return the mean of after - before over sets, and the standard error of that mean (ddof=1), as a pair."""
     sets = np.round(rng.uniform(0.2, 0.8, 10), 2)
     return [
         (np.array([0.4, 0.6]), np.array([0.5, 0.8])),
@@ -206,35 +203,25 @@ def _unpaired_error(before: np.ndarray, after: np.ndarray) -> float:
     return float(np.sqrt((before.var(ddof=1) + after.var(ddof=1)) / len(before)))
 
 
-_PAIRED_CHANGE = Exercise(
-    name="09.paired_change",
-    task="Return the mean of after - before over sets, and the standard error of that mean "
-    "(ddof=1), as a pair.",
-    reference=paired_change,
-    inputs=_paired_inputs,
-    hint="One difference a set; then their mean, and their standard deviation (ddof=1) over the root of n.",
-)
-
-
-@_PAIRED_CHANGE.mistakes.add
+@_paired_change.mistakes.add
 def _not_paired(before, after):
     """The error treats before and after as different sets. Subtract set by set first."""
     return (np.mean(after - before), _unpaired_error(before, after))
 
 
-@_PAIRED_CHANGE.mistakes.add
+@_paired_change.mistakes.add
 def _upside_down_change(before, after):
     """The difference is the wrong way round: after minus before."""
     return paired_change(after, before)
 
 
-@_PAIRED_CHANGE.mistakes.add
+@_paired_change.mistakes.add
 def _standard_deviation(before, after):
     """The second number is how far single sets differ. Divide it by the root of their number."""
     return (np.mean(after - before), np.std(after - before, ddof=1))
 
 
-@_PAIRED_CHANGE.mistakes.add
+@_paired_change.mistakes.add
 def _divided_by_n_not_n_less_one(before, after):
     """The standard deviation of a few differences divides by their number less one: ddof=1."""
     return (
