@@ -14,13 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from course_lib.classroom.assignments.assignment import (
-    Assignment,
-    Case,
-    Task,
-    Variant,
-    load_assignment,
-)
+from course_lib.classroom.assignments.assignment import Assignment, Case, Task, Variant, load_assignment
 from course_lib.classroom.checking.explaining import RAISED, Mistake
 from course_lib.classroom.grading.worker.channel import decode, encode
 from course_lib.errors import CourseError
