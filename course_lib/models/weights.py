@@ -54,8 +54,7 @@ def relative_distance(before: Mapping[str, torch.Tensor], after: Mapping[str, to
         CourseError: if the names or shapes differ, an entry is not finite, or all of `before` is 0.
     """
     before = check_mapping("before", before, check_tensor)
-    after = check_mapping("after", after, check_tensor)
-    if set(before) != set(after):
+    if set(before) != set(check_mapping("after", after)):
         raise CourseError(
             "Both models must have the same weights.", given=sorted(set(before) ^ set(after))[:5]
         )
