@@ -103,7 +103,7 @@ print(f"raw answers {icl.decide(scores).predictions.tolist()}; the higher one fo
 # embedded texts allow seven of the pairs; the others need texts of your own.
 
 # %%
-measured = set(icl.bias_table(runs.load_record("icl_bias").rows).h2)
+measured = {row.get("h2") for row in runs.load_record("icl_bias").rows}
 features = [
     {"h1": task, "h2": h2.name.partition(".")[2], "label 1": h2.meanings[1], "label 0": h2.meanings[0],
      "measured here": "yes" if h2.name in measured else ""}
