@@ -272,15 +272,12 @@ def _submissions(folder: Path) -> None:
 
 
 def _grade(folder: Path) -> None:
+    marks = folder / "marks"
+    # A run that was killed between its last file and its end: `course grade` would refuse to grade again.
+    if (marks / "marks.csv").exists() and not (marks / ".marks.csv.journal").exists():
+        return
     _command(
-        "grade",
-        folder / "submissions",
-        "--assignment",
-        "a1",
-        "--seed",
-        "1",
-        "--out",
-        folder / "marks" / "marks.csv",
+        "grade", folder / "submissions", "--assignment", "a1", "--seed", "1", "--out", marks / "marks.csv"
     )
 
 
