@@ -41,7 +41,7 @@ def upwards(slope: Callable[[Any], Any], start: Any) -> list[Any]:
 
 
 @FORMS
-@pytest.mark.parametrize("first", (0, 2, 4))
+@pytest.mark.parametrize("first", [0, 2, 4])
 def test_marks_of_a_tuning_do_not_hang_on_the_draw(variant: Variant, first: int) -> None:
     good: dict[str, Callable[..., Any]] = {"the solution": solution("a3", TASK, variant)}
     good |= {f"{rate}, {steps}": chosen_among(TASK, variant, downhill(rate, steps)) for rate, steps in GOOD}
