@@ -16,7 +16,8 @@ from pathlib import Path
 import platformdirs
 
 from course_lib.checks.calls import border
-from course_lib.checks.values import check_path, check_text
+from course_lib.checks.types import Text
+from course_lib.checks.values import check_path
 from course_lib.errors import CourseError
 
 CACHE_VARIABLE = "COURSE_CACHE"
@@ -100,8 +101,8 @@ def cache_trouble(what: str) -> Iterator[None]:
 # --- outputs: a place is tried before the work begins, and what the course did not write is never lost -----------
 
 
-@border(path=check_path, suffix=check_text)
-def check_output_file(path: Path | str, *, suffix: str = "") -> Path:
+@border(path=check_path)
+def check_output_file(path: Path | str, *, suffix: Text = "") -> Path:
     """Refuse a place where a file could not be written in the end; call it before the work begins.
 
     A file that stands there is replaced only if the course wrote it as it is, see `written_output`.

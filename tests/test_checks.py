@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -55,6 +55,7 @@ from course_lib.checks import (
     shaped,
 )
 from course_lib.errors import CourseError
+from course_lib.runs.profiles import Profile
 
 NO_NUMBERS = (None, "3", True, [3], math.nan, math.inf, -math.inf, 1j, object())
 
@@ -470,6 +471,22 @@ class _Settings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+@border()
+def _choosing(
+    profile: Profile, way: Literal["mean", "sum"] = "mean", other: Profile | str | None = None
+) -> tuple[Any, ...]:
+    return profile, way, other
+
+
+def test_literals_and_own_classes_are_checked_too() -> None:
+    smoke = Profile("smoke")
+    assert _choosing(smoke, "sum", "smoke") == (smoke, "sum", "smoke")
+    with pytest.raises(CourseError, match="There is no way of this name"):
+        _choosing(smoke, "mode")  # type: ignore[arg-type]
+    with pytest.raises(CourseError, match="profile must be a Profile, not a str"):
+        _choosing("smoke")  # type: ignore[arg-type]
 
 
 def test_an_annotation_carries_its_check() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, get_origin
+from typing import Annotated, Literal, get_origin, is_typeddict
 
 import pytest
 
@@ -400,8 +400,10 @@ def unread_annotations(module: ModuleType) -> list[str]:
         said = [str(hint) for hint in getattr(owner, "__annotations__", {}).values()]
         words = {word for hint in said for word in re.findall(r"[\w.]+", hint)}
         # another class may have such a name
-        meant = {word for word in words & CHECKED_TYPES if not isinstance(vars(module).get(word), type)}
-        if meant and not annotated_checks(owner):
+        kinds = {word: vars(module).get(word) for word in words}
+        meant = {word for word in words & CHECKED_TYPES if not isinstance(kinds[word], type)}
+        meant |= {word for word, kind in kinds.items() if get_origin(kind) in (Annotated, Literal)}
+        if meant and not is_typeddict(owner) and not annotated_checks(owner):
             found.append(f"{module.__name__}.{owner.__qualname__}")
     return found
 

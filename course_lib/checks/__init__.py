@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from course_lib.checks.arrays import check_tensor as check_tensor
     from course_lib.checks.arrays import shaped as shaped
     from course_lib.checks.calls import Check as Check
+    from course_lib.checks.calls import a_choice as a_choice
     from course_lib.checks.calls import a_dataset as a_dataset
     from course_lib.checks.calls import a_figure as a_figure
     from course_lib.checks.calls import a_frame as a_frame
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from course_lib.checks.calls import a_tensor as a_tensor
     from course_lib.checks.calls import an_axes as an_axes
     from course_lib.checks.calls import border as border
+    from course_lib.checks.calls import check_choice as check_choice
     from course_lib.checks.calls import check_fields as check_fields
     from course_lib.checks.calls import each as each
     from course_lib.checks.calls import of_type as of_type
@@ -39,19 +41,20 @@ if TYPE_CHECKING:
     from course_lib.checks.tables import with_columns as with_columns
     from course_lib.checks.types import Count as Count
     from course_lib.checks.types import Flag as Flag
+    from course_lib.checks.types import Name as Name
     from course_lib.checks.types import NotNegative as NotNegative
+    from course_lib.checks.types import Number as Number
     from course_lib.checks.types import OpenShare as OpenShare
     from course_lib.checks.types import Positive as Positive
     from course_lib.checks.types import Seed as Seed
     from course_lib.checks.types import Share as Share
     from course_lib.checks.types import Text as Text
+    from course_lib.checks.types import Whole as Whole
     from course_lib.checks.values import MOST as MOST
-    from course_lib.checks.values import a_choice as a_choice
     from course_lib.checks.values import a_positive as a_positive
     from course_lib.checks.values import a_seed as a_seed
     from course_lib.checks.values import an_open_share as an_open_share
     from course_lib.checks.values import check_callable as check_callable
-    from course_lib.checks.values import check_choice as check_choice
     from course_lib.checks.values import check_count as check_count
     from course_lib.checks.values import check_file_name as check_file_name
     from course_lib.checks.values import check_flag as check_flag

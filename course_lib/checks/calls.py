@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial, wraps
 from types import NoneType, UnionType
-from typing import Annotated, Any, ParamSpec, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin
 
-from course_lib.errors import CourseError
+from course_lib.errors import CourseError, unknown_name
 
 # A check takes the argument's name and its value, and returns the value to go on with.
 Check = Callable[[str, Any], Any]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+Known = TypeVar("Known", bound=str)
 
 
 def border(**checks: Check) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
     """Check a function's arguments before it runs, and hand it what the checks return.
 
-    An argument whose annotation is one of `course_lib.checks.types`, such as `Count`, `Seed | None` or
-    `Sequence[Positive]`, is checked by it; what no annotation says is named here.
+    An argument whose annotation is one of `course_lib.checks.types`, a `Literal` or a class of this library, such
+    as `Count`, `Seed | None` or `Sequence[Pattern]`, is checked by it; what no annotation says is named here.
 
     Args:
         checks: a check for each further argument that has one, by the argument's name.
@@ -92,18 +93,49 @@ def annotated_checks(owner: Callable[..., Any]) -> dict[str, Check]:
 
 
 def _carried(hint: Any) -> Check | None:
-    """Return the check of `Annotated[int, check]`, also inside `| None` and `Sequence[…]`."""
+    """Return the check of `Annotated[int, check]`, a `Literal` or an own class, also inside `| None`, `Sequence[…]`."""
     if get_origin(hint) is Annotated:
         carried: Check = hint.__metadata__[0]
         return carried
+    if get_origin(hint) is Literal:
+        return a_choice(*get_args(hint))
+    if _is_own_class(hint):
+        return of_type(f"{hint.__module__}.{hint.__qualname__}")
     if get_origin(hint) is Sequence:
         entry = _carried(get_args(hint)[0])
         return entry and each(entry)
-    if get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint):
-        (first, *_) = get_args(hint)
-        inner = _carried(first)
+    if get_origin(hint) in (Union, UnionType) and get_args(hint)[1:] == (NoneType,):
+        inner = _carried(get_args(hint)[0])
         return inner and optional(inner)
     return None
+
+
+def _is_own_class(hint: Any) -> bool:
+    """Return whether it is a class of this library, and no protocol: those are told by what they can do."""
+    is_own = isinstance(hint, type) and hint.__module__.startswith("course_lib.")
+    return is_own and not getattr(hint, "_is_protocol", False)
+
+
+def check_choice(kind: str, value: Any, known: Iterable[Known]) -> Known:
+    """Return a name that is one of the known ones.
+
+    Args:
+        kind: what it names, for example "profile".
+        value: the name.
+        known: every name that is accepted.
+
+    Raises:
+        CourseError: it is none of them; the error names the nearest.
+    """
+    names = list(known)
+    if not isinstance(value, str) or value not in names:
+        raise unknown_name(kind, value, names)
+    return value
+
+
+def a_choice(*known: str) -> Check:
+    """Return the check of a name that is one of `known`."""
+    return lambda name, value: check_choice(name, value, known)
 
 
 def optional(check: Check) -> Check:

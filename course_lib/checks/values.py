@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from course_lib.checks.calls import Check, shown
-from course_lib.errors import CourseError, unknown_name
+from course_lib.errors import CourseError
 
 # More of anything than this is a slip: it would take the machine's memory or a day.
 MOST = 10_000_000
-Name = TypeVar("Name", bound=str)
-
-
-def a_choice(*known: str) -> Check:
-    """Return the check of a name that is one of `known`."""
-    return lambda name, value: check_choice(name, value, known)
 
 
 def a_seed(name: str, value: Any) -> int:
@@ -180,23 +174,6 @@ def check_seed(seed: Any) -> int:
             "A seed is a whole number from 0 to 2**32 - 1.", given=shown(seed), mend="Use seed=0."
         )
     return int(seed)
-
-
-def check_choice(kind: str, value: Any, known: Iterable[Name]) -> Name:
-    """Return a name that is one of the known ones.
-
-    Args:
-        kind: what it names, for example "profile".
-        value: the name.
-        known: every name that is accepted.
-
-    Raises:
-        CourseError: it is none of them; the error names the nearest.
-    """
-    names = list(known)
-    if not isinstance(value, str) or value not in names:
-        raise unknown_name(kind, value, names)
-    return value
 
 
 def _is_whole(value: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from course_lib.checks import check_choice
+from course_lib.checks.calls import check_choice
 from course_lib.errors import unknown_name
 from course_lib.locations import check_writable_folder, data_folder
 

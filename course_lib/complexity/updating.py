@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from datasets import Dataset
 
-from course_lib.checks.calls import a_model_and_tokenizer, border
+from course_lib.checks.calls import border
 from course_lib.checks.tables import dataset_with, with_columns
 from course_lib.checks.types import Count, Flag, Positive, Seed
 from course_lib.finetuning.evaluating import evaluate
@@ -85,7 +85,7 @@ def caption_pairs(num_pairs: Count, *, seed: Seed = 0) -> Dataset:
     return sample_texts(entailed.select(sorted(first_row.values())), num_pairs, seed=seed, label=None)
 
 
-@border(encoder=a_model_and_tokenizer, pairs=dataset_with("premise", "hypothesis"))
+@border(pairs=dataset_with("premise", "hypothesis"))
 def retrieval_accuracy(encoder: ModelAndTokenizer, pairs: Dataset) -> float:
     """Compute how often a sentence's nearest caption is the caption it follows from.
 

@@ -11,18 +11,9 @@ import torch
 from datasets import Dataset
 
 from course_lib.checks.arrays import check_labels
-from course_lib.checks.calls import (
-    a_dataset,
-    a_model_and_tokenizer,
-    border,
-    each,
-)
+from course_lib.checks.calls import a_dataset, border, each
 from course_lib.checks.types import Count, Seed
-from course_lib.checks.values import (
-    check_count,
-    check_rows,
-    check_texts,
-)
+from course_lib.checks.values import check_count, check_rows, check_texts
 from course_lib.errors import CourseError
 from course_lib.models.loaded import ModelAndTokenizer
 
@@ -68,7 +59,7 @@ def text_columns(texts: Dataset) -> tuple[str, ...]:
     )
 
 
-@border(classifier=a_model_and_tokenizer, texts=a_dataset)
+@border(texts=a_dataset)
 def encode(classifier: ModelAndTokenizer, texts: Dataset, *, max_length: Count = 128) -> list[Example]:
     """Turn texts into token ids, without padding.
 
@@ -178,7 +169,7 @@ def length_bucketed_batches(
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-@border(classifier=a_model_and_tokenizer, examples=partial(check_rows, columns=["input_ids", "labels"]))
+@border(examples=partial(check_rows, columns=["input_ids", "labels"]))
 def collate(classifier: ModelAndTokenizer, examples: Sequence[Example]) -> Batch:
     """Pad examples to the longest of them.
 

@@ -13,15 +13,9 @@ from datasets import Dataset
 from scipy.special import log_softmax
 
 from course_lib.checks.arrays import check_labels, check_scores
-from course_lib.checks.calls import (
-    a_dataset,
-    a_model_and_tokenizer,
-    border,
-)
+from course_lib.checks.calls import a_dataset, border
 from course_lib.checks.types import Count
-from course_lib.checks.values import (
-    check_rows,
-)
+from course_lib.checks.values import check_rows
 from course_lib.errors import CourseError
 from course_lib.finetuning.batches import (
     Batch,
@@ -84,7 +78,7 @@ class Evaluation:
         return float(-log_softmax(self.logits, axis=1)[np.arange(len(self.labels)), self.labels].mean())
 
 
-@border(classifier=a_model_and_tokenizer, texts=a_dataset)
+@border(texts=a_dataset)
 def evaluate(
     classifier: ModelAndTokenizer, texts: Dataset, *, batch_size: Count = 64, max_length: int = 128
 ) -> Evaluation:
@@ -144,10 +138,7 @@ def compute_logits(classifier: ModelAndTokenizer, batch: Batch) -> torch.Tensor:
     return logits
 
 
-@border(
-    classifier=a_model_and_tokenizer,
-    examples=partial(check_rows, columns=["input_ids", "labels"]),
-)
+@border(examples=partial(check_rows, columns=["input_ids", "labels"]))
 def refuse_padding_that_counts(
     classifier: ModelAndTokenizer, examples: Sequence[Example], batch_size: Count
 ) -> None:

@@ -12,18 +12,9 @@ from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import get_linear_schedule_with_warmup
 
-from course_lib.checks.calls import (
-    a_dataset,
-    a_model_and_tokenizer,
-    border,
-    check_fields,
-    of_type,
-    optional,
-)
+from course_lib.checks.calls import a_dataset, border, check_fields, optional
 from course_lib.checks.types import Count, Flag, NotNegative, Positive, Seed, Share
-from course_lib.checks.values import (
-    check_callable,
-)
+from course_lib.checks.values import check_callable
 from course_lib.errors import CourseError
 from course_lib.finetuning.batches import Batch, Example, collate, encode, length_bucketed_batches
 from course_lib.finetuning.evaluating import compute_logits, refuse_padding_that_counts
@@ -86,9 +77,7 @@ class Step:
 
 
 @border(
-    classifier=a_model_and_tokenizer,
     texts=a_dataset,
-    settings=optional(of_type("course_lib.finetuning.loop.FinetuningSettings")),
     extra_loss=optional(check_callable),
     before_pass=optional(check_callable),
     after_step=optional(check_callable),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from course_lib.checks import check_labels
+from course_lib.checks.arrays import check_labels
 
 Labels = Sequence[int] | np.ndarray
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from course_lib.checks import a_choice, border, check_texts, of_type
+from course_lib.checks.calls import border
+from course_lib.checks.values import check_texts
 from course_lib.errors import CourseError
 from course_lib.icl.prompting import InstanceTemplate
 
@@ -36,7 +37,7 @@ class Decisions(NamedTuple):
     num_ties: int
 
 
-@border(calibration=a_choice(*CALIBRATIONS))
+@border()
 def decide(
     log_probabilities: np.ndarray, calibration: Calibration = "none", content_free: np.ndarray | None = None
 ) -> Decisions:
@@ -137,7 +138,7 @@ def median_scores(log_probabilities: np.ndarray) -> np.ndarray:
     return np.stack([np.zeros_like(difference), difference - np.median(difference)], axis=1)
 
 
-@border(template=of_type("course_lib.icl.prompting.InstanceTemplate"), inputs=check_texts)
+@border(inputs=check_texts)
 def content_free_rows(
     template: InstanceTemplate, inputs: Sequence[str] = CONTENT_FREE_INPUTS
 ) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from course_lib.checks import a_dataset, border
+from course_lib.checks.calls import a_dataset, border
 from course_lib.errors import CourseError
 from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
 from course_lib.texts.groups import normalise

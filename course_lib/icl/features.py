@@ -12,7 +12,7 @@ from typing import Any
 
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from course_lib.checks import check_text
+from course_lib.checks.values import check_text
 
 Row = Mapping[str, Any]
 Label = Callable[[Row], int | None]

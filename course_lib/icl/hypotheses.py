@@ -13,16 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from course_lib.checks import (
-    Check,
-    border,
-    check_callable,
-    check_choice,
-    check_text,
-    check_texts,
-    of_type,
-    optional,
-)
+from course_lib.checks.calls import Check, border, check_choice, optional
+from course_lib.checks.types import Text
+from course_lib.checks.values import check_callable, check_text, check_texts
 from course_lib.errors import CourseError
 from course_lib.icl import features
 from course_lib.icl.features import Label
@@ -126,44 +119,39 @@ def two_texts(name: str, texts: Any) -> tuple[str, str]:
     return found[0], found[1]
 
 
-# The check of an argument that is a hypothesis.
-a_hypothesis = of_type("course_lib.icl.hypotheses.Hypothesis")
+# A label word, and what is said of the subject; the word alone where that is "is" and the word.
+Side = str | tuple[str, str]
 
 
 def _either(
-    name: str,
-    label: Label,
-    columns: tuple[str, ...],
-    subject: str,
-    *,
-    zero: tuple[str, str],
-    one: tuple[str, str],
+    name: str, label: Label, columns: tuple[str, ...], subject: str, *, zero: Side, one: Side
 ) -> Hypothesis:
-    """Builds a hypothesis between two things, each a label word and what is said of the subject."""
+    """Builds a hypothesis between two things."""
+    sides = [(side, f"is {side}") if isinstance(side, str) else side for side in (zero, one)]
+    (zero_word, said_of_zero), (one_word, said_of_one) = sides
     return Hypothesis(
         name=name,
         task=name.partition(".")[0],
-        meanings=(zero[0], one[0]),
+        meanings=(zero_word, one_word),
         label=label,
         columns=columns,
-        clauses=(f"{subject} {zero[1]}", f"{subject} {one[1]}"),
-        label_words=(zero[0], one[0]),
+        clauses=(f"{subject} {said_of_zero}", f"{subject} {said_of_one}"),
+        label_words=(zero_word, one_word),
     )
 
 
-def _whether(
-    name: str, label: Label, columns: tuple[str, ...], subject: str, verb: str, rest: str
-) -> Hypothesis:
-    """Builds a hypothesis of yes (1) or no (0); both clauses and the question follow from one phrase."""
+def _whether(name: str, label: Label, columns: tuple[str, ...], subject: str, phrase: str) -> Hypothesis:
+    """Builds a hypothesis of yes (1) or no (0); clauses and question follow from a phrase such as "mention men"."""
+    verb, _, rest = phrase.partition(" ")
     return Hypothesis(
         name=name,
         task=name.partition(".")[0],
-        meanings=(f"does not {verb} {rest}", f"{verb}s {rest}"),
+        meanings=(f"does not {phrase}", f"{verb}s {rest}"),
         label=label,
         columns=columns,
-        clauses=(f"{subject} does not {verb} {rest}", f"{subject} {verb}s {rest}"),
+        clauses=(f"{subject} does not {phrase}", f"{subject} {verb}s {rest}"),
         label_words=("no", "yes"),
-        question=f"Does {subject} {verb} {rest}?",
+        question=f"Does {subject} {phrase}?",
     )
 
 
@@ -198,8 +186,8 @@ IDENTITY_WORDS: dict[str, tuple[str, str]] = {
 }
 
 
-@border(name=check_text)
-def domain_hypothesis(one: str = "movie", zero: str = "product", *, name: str = "") -> Hypothesis:
+@border()
+def domain_hypothesis(one: str = "movie", zero: str = "product", *, name: Text = "") -> Hypothesis:
     """Builds the hypothesis that the label says which data set a text is from.
 
     Args:
@@ -220,8 +208,8 @@ def domain_hypothesis(one: str = "movie", zero: str = "product", *, name: str = 
     return _either(name, label, ("domain",), "the text", zero=DOMAINS[zero], one=DOMAINS[one])
 
 
-@border(name=check_text)
-def genre_hypothesis(one: str, zero: str, *, name: str = "") -> Hypothesis:
+@border()
+def genre_hypothesis(one: str, zero: str, *, name: Text = "") -> Hypothesis:
     """Builds the hypothesis that the label says which genre a premise is from (MultiNLI).
 
     Args:
@@ -267,12 +255,12 @@ def _length_hypothesis(name: str, subject: str, *, short_below: int = 40, long_a
 
 def _contains_hypothesis(name: str, word: str) -> Hypothesis:
     label = partial(features.contains_word, word=word)
-    return _whether(name, label, ("text",), "the text", "contain", f'the word "{word}"')
+    return _whether(name, label, ("text",), "the text", f'contain the word "{word}"')
 
 
 def _uppercase_hypothesis(name: str, subject: str, *, digits_count: bool) -> Hypothesis:
     label = partial(features.has_uppercase_word, digits_count=digits_count)
-    return _whether(name, label, ("text",), subject, "contain", "a word written all in capital letters")
+    return _whether(name, label, ("text",), subject, "contain a word written all in capital letters")
 
 
 # --- the feature table -----------------------------------------------------------------------------
@@ -280,14 +268,7 @@ def _uppercase_hypothesis(name: str, subject: str, *, digits_count: bool) -> Hyp
 HYPOTHESES: dict[str, Hypothesis] = {
     hypothesis.name: hypothesis
     for hypothesis in (
-        _either(
-            "sentiment",
-            features.given_label,
-            ("label",),
-            "the text",
-            zero=("negative", "is negative"),
-            one=("positive", "is positive"),
-        ),
+        _either("sentiment", features.given_label, ("label",), "the text", zero="negative", one="positive"),
         domain_hypothesis("movie", "product", name="sentiment.domain"),
         domain_hypothesis("imdb", "yelp", name="sentiment.domain_imdb_yelp"),
         _length_hypothesis("sentiment.length", "the text"),
@@ -303,22 +284,14 @@ HYPOTHESES: dict[str, Hypothesis] = {
         _contains_hypothesis("sentiment.food", "food"),
         _contains_hypothesis("sentiment.nice", "nice"),
         _uppercase_hypothesis("sentiment.uppercase", "the text", digits_count=False),
-        _either(
-            "toxicity",
-            features.given_label,
-            ("label",),
-            "the comment",
-            zero=("harmless", "is harmless"),
-            one=("toxic", "is toxic"),
-        ),
+        _either("toxicity", features.given_label, ("label",), "the comment", zero="harmless", one="toxic"),
         _identity_hypothesis("toxicity.gender", one="female", zero="male"),
         _whether(
             "toxicity.sexuality",
             partial(features.mentions, column="LGBTQ"),
             ("LGBTQ",),
             "the comment",
-            "mention",
-            "LGBTQ people",
+            "mention LGBTQ people",
         ),
         _identity_hypothesis("toxicity.religion_christian", one="muslim", zero="christian"),
         _identity_hypothesis("toxicity.religion_jewish", one="muslim", zero="jewish"),
@@ -326,7 +299,7 @@ HYPOTHESES: dict[str, Hypothesis] = {
         _identity_hypothesis("toxicity.race_asian", one="asian", zero="white"),
         _length_hypothesis("toxicity.length", "the comment"),
         _uppercase_hypothesis("toxicity.uppercase", "the comment", digits_count=True),
-        _whether("nli", features.entailment, ("label",), "the premise", "entail", "the hypothesis"),
+        _whether("nli", features.entailment, ("label",), "the premise", "entail the hypothesis"),
         genre_hypothesis("government", "fiction", name="nli.genre_fiction"),
         genre_hypothesis("government", "telephone", name="nli.genre_telephone"),
         _whether(
@@ -334,8 +307,7 @@ HYPOTHESES: dict[str, Hypothesis] = {
             features.hypothesis_overlap,
             ("premise", "hypothesis"),
             "the premise",
-            "contain",
-            "every word of the hypothesis",
+            "contain every word of the hypothesis",
         ),
         _either(
             "nli.shorter",
@@ -350,17 +322,9 @@ HYPOTHESES: dict[str, Hypothesis] = {
             features.negation,
             ("hypothesis",),
             "the hypothesis",
-            "contain",
-            'a negation, "no", "not" or "n\'t"',
+            'contain a negation, "no", "not" or "n\'t"',
         ),
-        _either(
-            "qa",
-            features.given_label,
-            ("label",),
-            "the answer to the question",
-            zero=("no", "is no"),
-            one=("yes", "is yes"),
-        ),
+        _either("qa", features.given_label, ("label",), "the answer to the question", zero="no", one="yes"),
         _either(
             "qa.question_word",
             features.question_word,
@@ -374,11 +338,10 @@ HYPOTHESES: dict[str, Hypothesis] = {
             features.content_overlap,
             ("question", "passage"),
             "the passage",
-            "contain",
-            "every content word of the question",
+            "contain every content word of the question",
         ),
         _whether(
-            "qa.same_as", features.same_as, ("question",), "the question", "contain", 'the words "same as"'
+            "qa.same_as", features.same_as, ("question",), "the question", 'contain the words "same as"'
         ),
         _either(
             "qa.length",

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Literal, get_args
 
-from course_lib.checks import a_choice, border
+from course_lib.checks.calls import border
 from course_lib.errors import CourseError
-from course_lib.icl.hypotheses import Hypothesis, a_hypothesis, find_hypothesis, two_texts
+from course_lib.icl.hypotheses import Hypothesis, find_hypothesis, two_texts
 
 InterventionKind = Literal["instruction", "verbalizer", "explanation", "disambiguation"]
 Direction = Literal["h1", "h2"]
@@ -49,36 +49,14 @@ class Intervention:
     question: str | None = None
 
 
-@border(hypothesis=a_hypothesis, labels=two_texts)
-def instruction(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> str:
-    """Returns in words which labels a hypothesis gives.
-
-    Args:
-        hypothesis: the feature intended.
-        labels: how labels 0 and 1 are written in the prompt.
-
-    Example:
-        >>> from course_lib.icl.hypotheses import HYPOTHESES
-        >>> instruction(HYPOTHESES["sentiment"])
-        'The label is 1 if the text is positive. The label is 0 if the text is negative. Nothing else matters.'
-    """
+def _instruction(hypothesis: Hypothesis, labels: tuple[str, str]) -> str:
+    """Returns in words which labels a hypothesis gives."""
     zero, one = hypothesis.clauses
     return f"The label is {labels[1]} if {one}. The label is {labels[0]} if {zero}. Nothing else matters."
 
 
-@border(hypothesis=a_hypothesis, labels=two_texts)
-def explanations(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> tuple[str, str]:
-    """Returns the reason for a demonstration's label: a sentence for label 0, and one for label 1.
-
-    Args:
-        hypothesis: the feature intended.
-        labels: how labels 0 and 1 are written in the prompt.
-
-    Example:
-        >>> from course_lib.icl.hypotheses import HYPOTHESES
-        >>> explanations(HYPOTHESES["sentiment"])
-        ('The label is 0 because the text is negative.', 'The label is 1 because the text is positive.')
-    """
+def _explanations(hypothesis: Hypothesis, labels: tuple[str, str]) -> tuple[str, str]:
+    """Returns the reason for a demonstration's label: a sentence for label 0, and one for label 1."""
     zero, one = (
         f"The label is {label} because {clause}."
         for label, clause in zip(labels, hypothesis.clauses, strict=True)
@@ -86,7 +64,7 @@ def explanations(hypothesis: Hypothesis, labels: tuple[str, str] = LABELS) -> tu
     return zero, one
 
 
-@border(kind=a_choice(*INTERVENTION_KINDS), direction=a_choice(*DIRECTIONS), labels=two_texts)
+@border(labels=two_texts)
 def find_intervention(
     kind: InterventionKind,
     direction: Direction,
@@ -106,6 +84,12 @@ def find_intervention(
     Raises:
         CourseError: unknown kind or direction; labels that are the same; hypotheses that are the same, or of
             different tasks.
+
+    Example:
+        >>> find_intervention("instruction", "h1", "sentiment", "sentiment.domain").instruction
+        'The label is 1 if the text is positive. The label is 0 if the text is negative. Nothing else matters.'
+        >>> find_intervention("explanation", "h1", "sentiment", "sentiment.domain").explanations
+        ('The label is 0 because the text is negative.', 'The label is 1 because the text is positive.')
     """
     first, second = find_hypothesis(h1), find_hypothesis(h2)
     if first.name == second.name or first.task != second.task:
@@ -118,9 +102,9 @@ def find_intervention(
     return Intervention(
         kind=kind,
         direction=direction,
-        instruction=instruction(intended, labels) if kind == "instruction" else None,
+        instruction=_instruction(intended, labels) if kind == "instruction" else None,
         verbalizer=intended.label_words if kind == "verbalizer" else None,
-        explanations=explanations(intended, labels) if kind == "explanation" else None,
+        explanations=_explanations(intended, labels) if kind == "explanation" else None,
         disambiguate=kind == "disambiguation",
         question=intended.question if kind == "verbalizer" else None,
     )

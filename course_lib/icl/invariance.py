@@ -12,15 +12,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from course_lib.checks import (
-    a_seed,
-    border,
-    check_callable,
-    check_count,
-    check_number,
-    check_numbers,
-    optional,
-)
+from course_lib.checks.arrays import check_numbers
+from course_lib.checks.calls import border, optional
+from course_lib.checks.types import Number, Seed
+from course_lib.checks.values import check_callable, check_count
 from course_lib.errors import CourseError
 
 Layer = Callable[[np.ndarray], np.ndarray]
@@ -92,8 +87,8 @@ def convolution(values: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return np.tanh(sum(weight * np.roll(values, step) for step, weight in enumerate(kernel)))
 
 
-@border(values=check_numbers, state_weight=check_number, input_weight=check_number)
-def recurrence(values: np.ndarray, state_weight: float, input_weight: float) -> np.ndarray:
+@border(values=check_numbers)
+def recurrence(values: np.ndarray, state_weight: Number, input_weight: Number) -> np.ndarray:
     """Carries a state along a sequence with the same step at every moment: order matters, the date does not.
 
     Args:
@@ -111,8 +106,8 @@ def recurrence(values: np.ndarray, state_weight: float, input_weight: float) -> 
     return np.array(states)
 
 
-@border(nodes=check_numbers, adjacency=_matrix, own=check_number, neighbours=check_number)
-def graph_layer(nodes: np.ndarray, adjacency: np.ndarray, own: float, neighbours: float) -> np.ndarray:
+@border(nodes=check_numbers, adjacency=_matrix)
+def graph_layer(nodes: np.ndarray, adjacency: np.ndarray, own: Number, neighbours: Number) -> np.ndarray:
     """Lets every node see itself and the sum of its neighbours: who is linked matters, their numbering does not.
 
     Args:
@@ -133,8 +128,8 @@ def _refuse_other_size(name: str, size: object, wanted: object) -> None:
         raise CourseError(f"{name} does not fit the input, whose size asks for {wanted}.", given=size)
 
 
-@border(num_places=partial(check_count, least=3, most=1000), seed=a_seed)
-def invariance_table(num_places: int = 8, seed: int = 0) -> pd.DataFrame:
+@border(num_places=partial(check_count, least=3, most=1000))
+def invariance_table(num_places: int = 8, seed: Seed = 0) -> pd.DataFrame:
     """Checks four layers against three changes of their input.
 
     Args:

@@ -13,26 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks import (
-    Count,
-    Flag,
-    Text,
-    border,
-    check_choice,
-    check_count,
-    check_fields,
-    check_mapping,
-    check_text,
-    check_texts,
-    each,
-    of_type,
-    optional,
-)
+from course_lib.checks.calls import border, check_choice, check_fields, each, optional
+from course_lib.checks.types import Count, Flag, Text
+from course_lib.checks.values import check_count, check_mapping, check_text, check_texts
 from course_lib.errors import CourseError
 from course_lib.icl.interventions import LABELS, Intervention
 from course_lib.models.context import refuse_too_long
@@ -102,7 +90,8 @@ class InstanceTemplate(Template):
         return str(value) if is_number else check_text(f"The row's field {field!r}", value)
 
 
-TEMPLATES = {
+TemplateName = Literal["text", "lines", "pair", "question"]
+TEMPLATES: dict[TemplateName, InstanceTemplate] = {
     "text": InstanceTemplate(),
     "lines": InstanceTemplate("Input: {text}", "\nLabel:", "\n"),
     "pair": InstanceTemplate("Premise: {premise}\nHypothesis: {hypothesis}", "\nLabel:", "\n"),
@@ -123,9 +112,6 @@ class PromptIds(NamedTuple):
 
     prefix: list[int]
     items: list[list[int]]
-
-
-a_template = of_type("course_lib.icl.prompting.InstanceTemplate")
 
 
 @dataclass(frozen=True)
@@ -167,13 +153,7 @@ class DemonstrationPrompt:
     tokenizer: PreTrainedTokenizerBase | None = None
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            template=a_template,
-            verbalizer=of_type("course_lib.prompts.verbalizers.Verbalizer"),
-            explanations=optional(check_texts),
-            tokenizer=optional(a_tokenizer),
-        )
+        check_fields(self, explanations=optional(check_texts), tokenizer=optional(a_tokenizer))
         if self.explanations is not None and len(self.explanations) != self.verbalizer.num_labels:
             raise CourseError(
                 f"There must be one explanation for each of the {self.verbalizer.num_labels} labels.",
@@ -300,14 +280,7 @@ class DemonstrationPrompt:
             ) from error
 
 
-an_intervention = of_type("course_lib.icl.interventions.Intervention")
-
-
-@border(
-    task=partial(check_text, empty_ok=False),
-    intervention=optional(an_intervention),
-    template=optional(a_template),
-)
+@border(task=partial(check_text, empty_ok=False))
 def prompt_for(
     task: str, intervention: Intervention | None = None, template: InstanceTemplate | None = None
 ) -> DemonstrationPrompt:

@@ -13,11 +13,13 @@ from typing import TypeVar
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
-from course_lib.checks import a_choice, a_dataset, a_seed, border, check_count, check_seed, of_type
+from course_lib.checks.calls import a_dataset, border, of_type
+from course_lib.checks.types import Seed
+from course_lib.checks.values import check_count, check_seed
 from course_lib.errors import CourseError
 from course_lib.icl.drawing import Pool, label_texts
 from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
-from course_lib.icl.interventions import DIRECTIONS, Direction
+from course_lib.icl.interventions import Direction
 
 Cell = tuple[int, int]
 CELLS: tuple[Cell, ...] = ((1, 1), (1, 0), (0, 1), (0, 0))
@@ -70,7 +72,6 @@ class SingleFeatureSplit:
 
 Split = TypeVar("Split", UnderspecifiedSplit, SingleFeatureSplit)
 
-a_pair_split = of_type("course_lib.icl.underspecified.UnderspecifiedSplit")
 _a_split = of_type(
     "course_lib.icl.underspecified.UnderspecifiedSplit", "course_lib.icl.underspecified.SingleFeatureSplit"
 )
@@ -185,7 +186,7 @@ class SingleFeaturePool(Pool):
             seed: seed of all draws.
 
         Raises:
-            CourseError: as `single_feature_split`.
+            CourseError: as many demonstrations of each label, or test rows, are not there; sizes that are not even.
         """
         _check_sizes(set_number, num_demonstrations, test_size, seed)
         rng, demonstrations = self.demonstrations(set_number, num_demonstrations, seed)
@@ -264,41 +265,9 @@ def underspecified_split(
     return [pool.draw(number, seed=seed, **sizes) for number in range(num_sets)]
 
 
-def single_feature_split(
-    texts: Dataset,
-    hypothesis: Hypothesis | str,
-    num_demonstrations: int = 16,
-    test_size: int = 1200,
-    num_sets: int = 3,
-    seed: int = 0,
-) -> list[SingleFeatureSplit]:
-    """Draws demonstrations and test sets for one feature alone: can a model see it at all?
-
-    No other feature is looked at. Demonstrations and test set are kept apart as in `underspecified_split`.
-
-    Args:
-        texts: the rows to draw from.
-        hypothesis: the feature that labels both.
-        num_demonstrations: demonstrations of a set, half of them of label 1.
-        test_size: test rows at most, half of them of label 1; fewer where the texts have no more.
-        num_sets: sets to draw.
-        seed: seed of all draws.
-
-    Returns:
-        One split for each set.
-
-    Raises:
-        CourseError: as `underspecified_split`.
-    """
-    check_count("num_sets", num_sets)
-    pool = SingleFeaturePool(texts, hypothesis)
-    sizes = {"num_demonstrations": num_demonstrations, "test_size": test_size}
-    return [pool.draw(number, seed=seed, **sizes) for number in range(num_sets)]
-
-
-@border(split=a_pair_split, direction=a_choice(*DIRECTIONS), seed=a_seed)
+@border()
 def disambiguating_demonstrations(
-    split: UnderspecifiedSplit, direction: Direction, seed: int = 0
+    split: UnderspecifiedSplit, direction: Direction, seed: Seed = 0
 ) -> UnderspecifiedSplit:
     """Replaces half of the demonstrations by ones with h1 ≠ h2, labelled by the intended feature.
 

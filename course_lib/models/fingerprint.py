@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from course_lib.checks import a_model, border, check_text, optional
+from course_lib.checks.calls import a_model, border
+from course_lib.checks.types import Text
 from course_lib.locations import cache_folder
 from course_lib.models.loaded import EMBEDDED
 
@@ -51,8 +52,8 @@ class ModelFingerprint:
         return all(math.isclose(a, b, rel_tol=2**-7, abs_tol=1e-6) for a, b in pairs)
 
 
-@border(model=a_model, name=optional(check_text))
-def model_fingerprint(model: PreTrainedModel, *, name: str | None = None) -> ModelFingerprint:
+@border(model=a_model)
+def model_fingerprint(model: PreTrainedModel, *, name: Text | None = None) -> ModelFingerprint:
     """Return what tells this language model from others.
 
     Args:

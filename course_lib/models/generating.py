@@ -7,21 +7,16 @@ from typing import Any
 
 import torch
 
-from course_lib.checks import (
-    Count,
-    Text,
-    a_model_and_tokenizer,
-    border,
-    check_count,
-    check_tensor,
-    check_texts,
-)
+from course_lib.checks.arrays import check_tensor
+from course_lib.checks.calls import border
+from course_lib.checks.types import Count, Text
+from course_lib.checks.values import check_count, check_texts
 from course_lib.errors import CourseError
 from course_lib.models.context import find_context_length
 from course_lib.models.loaded import ModelAndTokenizer
 
 
-@border(encoder=a_model_and_tokenizer, texts=check_texts)
+@border(texts=check_texts)
 def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: Count = 64) -> torch.Tensor:
     """Compute one unit vector for each text: the mean of its token vectors, as all-MiniLM-L6-v2 was trained.
 
@@ -54,7 +49,7 @@ def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: Count
     return vectors
 
 
-@border(loaded=a_model_and_tokenizer)
+@border()
 def complete(loaded: ModelAndTokenizer, prompt: Text, *, max_new_tokens: Count = 20) -> str:
     """Continue a text with the most probable token, again and again.
 
@@ -75,7 +70,7 @@ def complete(loaded: ModelAndTokenizer, prompt: Text, *, max_new_tokens: Count =
     return str(loaded.tokenizer.decode(output[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
-@border(loaded=a_model_and_tokenizer)
+@border()
 def next_token_probabilities(
     loaded: ModelAndTokenizer, prompt: Text, *, num_tokens: Count = 10
 ) -> list[tuple[str, float]]:

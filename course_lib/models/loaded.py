@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from course_lib.checks import check_path
+from course_lib.checks.values import check_path
 from course_lib.errors import CourseError, unknown_name
 
 EMBEDDED = "embedded"
@@ -40,6 +40,9 @@ def a_model_source(name: str, value: Any) -> str:
             mend="Give a model folder, a hub id, or 'embedded'.",
         ) from error
     return str(value)
+
+
+ModelSource = Annotated[str, a_model_source]
 
 
 def floating_dtype(dtype: str | torch.dtype) -> torch.dtype:

@@ -22,14 +22,16 @@ from transformers import (
     PreTrainedModel,
 )
 
-from course_lib.checks import Seed, border, check_count
+from course_lib.checks.calls import border
+from course_lib.checks.types import Seed
+from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
 from course_lib.models.adapters import base_of, is_adapter, load_adapter
 from course_lib.models.embedded import embedded_encoder, embedded_language_model
 from course_lib.models.loaded import (
     EMBEDDED,
     ModelAndTokenizer,
-    a_model_source,
+    ModelSource,
     floating_dtype,
     loading_trouble,
     quietly,
@@ -59,8 +61,8 @@ _NEEDED_FILES = (
 )
 
 
-@border(model_source=a_model_source)
-def load_encoder(model_source: str = EMBEDDED, *, device: str | None = None) -> ModelAndTokenizer:
+@border()
+def load_encoder(model_source: ModelSource = EMBEDDED, *, device: str | None = None) -> ModelAndTokenizer:
     """Load a pre-trained text encoder, in float32 and evaluation mode.
 
     Args:
@@ -77,9 +79,9 @@ def load_encoder(model_source: str = EMBEDDED, *, device: str | None = None) -> 
 
 
 # more labels than any task has would fill the memory with the head's weights
-@border(model_source=a_model_source, num_labels=partial(check_count, most=100_000))
+@border(num_labels=partial(check_count, most=100_000))
 def load_classifier(
-    model_source: str = EMBEDDED, *, num_labels: int, seed: Seed = 0, device: str | None = None
+    model_source: ModelSource = EMBEDDED, *, num_labels: int, seed: Seed = 0, device: str | None = None
 ) -> ModelAndTokenizer:
     """Load a pre-trained encoder with a fresh classification head, in float32.
 
@@ -108,9 +110,9 @@ def load_classifier(
         )
 
 
-@border(model_source=a_model_source)
+@border()
 def load_language_model(
-    model_source: str = EMBEDDED, *, dtype: str | torch.dtype = "float32", device: str | None = None
+    model_source: ModelSource = EMBEDDED, *, dtype: str | torch.dtype = "float32", device: str | None = None
 ) -> ModelAndTokenizer:
     """Load a pre-trained causal language model, in evaluation mode.
 
@@ -141,9 +143,9 @@ def load_language_model(
     return loaded
 
 
-@border(model_source=a_model_source)
+@border()
 def kept_language_model(
-    model_source: str = EMBEDDED, *, dtype: str = "float32", device: str | None = None
+    model_source: ModelSource = EMBEDDED, *, dtype: str = "float32", device: str | None = None
 ) -> ModelAndTokenizer:
     """Load a causal language model, or return the one of the last calls if its files are still the same.
 

@@ -6,15 +6,10 @@ from collections.abc import Iterable, Mapping
 
 import torch
 
-from course_lib.checks import (
-    Flag,
-    a_model,
-    a_model_and_tokenizer,
-    border,
-    check_mapping,
-    check_number,
-    check_tensor,
-)
+from course_lib.checks.arrays import check_tensor
+from course_lib.checks.calls import a_model, border
+from course_lib.checks.types import Flag
+from course_lib.checks.values import check_mapping, check_number
 from course_lib.errors import CourseError
 from course_lib.models.loaded import ModelAndTokenizer
 
@@ -25,7 +20,7 @@ def count_parameters(model: torch.nn.Module, *, trainable_only: Flag = False) ->
     return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable_only)
 
 
-@border(classifier=a_model_and_tokenizer)
+@border()
 def encoder_weights(classifier: ModelAndTokenizer, *, copy: Flag = True) -> dict[str, torch.Tensor]:
     """Return the weights that were pre-trained, without the fresh head, which has no place to move from.
 

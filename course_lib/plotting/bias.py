@@ -14,24 +14,16 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.stats import pearsonr
 
-from course_lib.checks import (
-    Check,
-    a_positive,
-    an_axes,
-    border,
-    check_choice,
-    check_columns,
-    check_count,
+from course_lib.checks.arrays import check_numbers
+from course_lib.checks.calls import Check, an_axes, border, check_choice, optional
+from course_lib.checks.tables import check_columns, check_table, table_with, with_columns
+from course_lib.checks.types import Count, Positive, Text
+from course_lib.checks.values import (
     check_flag,
-    check_numbers,
     check_same_length,
-    check_table,
     check_text,
     check_texts,
     mapping_to,
-    optional,
-    table_with,
-    with_columns,
 )
 from course_lib.errors import CourseError
 from course_lib.icl.experiments.tables import table_of
@@ -99,8 +91,8 @@ def _effects(*columns: str, with_verdict: bool = False) -> Check:
     return checked
 
 
-@border(h1=check_text, h2=check_text)
-def pair_name(h1: str, h2: str) -> str:
+@border()
+def pair_name(h1: Text, h2: Text) -> str:
     """Name a pair of hypotheses for an axis.
 
     Args:
@@ -139,8 +131,8 @@ def _feature_names(features: pd.DataFrame) -> list[str]:
     return [name.rpartition(".")[2] for name in check_texts("feature of features", list(features.feature))]
 
 
-@border(axes=an_axes, names=check_texts, xlabel=check_text)
-def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str], *, xlabel: str) -> Axes:
+@border(axes=an_axes, names=check_texts)
+def intervals(axes: Axes, table: pd.DataFrame, value: str, names: Sequence[str], *, xlabel: Text) -> Axes:
     """Draw a share with its interval for each name, a series for each calibration, and a line at 0.5.
 
     Args:
@@ -267,8 +259,10 @@ def _correlation_sentence(margins: list[float], h1_accuracies: list[float]) -> s
     )
 
 
-@border(num_first=check_count, calibration=_a_calibration)
-def set_figure(rows: Sequence[Mapping[str, Any]], num_first: int = 3, calibration: str = "median") -> Figure:
+@border(calibration=_a_calibration)
+def set_figure(
+    rows: Sequence[Mapping[str, Any]], num_first: Count = 3, calibration: str = "median"
+) -> Figure:
     """Draw every demonstration set's h1-accuracy, and the mean of the first few beside that of all.
 
     Args:
@@ -345,8 +339,8 @@ def condition_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-@border(effects=_effects(), value=check_text)
-def effect_table(effects: pd.DataFrame, value: str = "change") -> pd.DataFrame:
+@border(effects=_effects())
+def effect_table(effects: pd.DataFrame, value: Text = "change") -> pd.DataFrame:
     """Lay out changes: a row for each pair or feature, a column for each intervention.
 
     Args:
@@ -372,8 +366,8 @@ def effect_table(effects: pd.DataFrame, value: str = "change") -> pd.DataFrame:
     return table.loc[list(dict.fromkeys(names)), list(KIND_NAMES)]
 
 
-@border(axes=an_axes, effects=_effects(), title=check_text, limit=a_positive)
-def effect_heatmap(axes: Axes, effects: pd.DataFrame, *, title: str, limit: float) -> Axes:
+@border(axes=an_axes, effects=_effects())
+def effect_heatmap(axes: Axes, effects: pd.DataFrame, *, title: Text, limit: Positive) -> Axes:
     """Draw the change that every intervention makes.
 
     Args:
@@ -410,8 +404,8 @@ def effect_heatmap(axes: Axes, effects: pd.DataFrame, *, title: str, limit: floa
     return axes
 
 
-@border(effects=mapping_to(_effects("direction")), limit=a_positive)
-def effects_figure(effects: Mapping[str, pd.DataFrame], *, limit: float = 0.6) -> Figure:
+@border(effects=mapping_to(_effects("direction")))
+def effects_figure(effects: Mapping[str, pd.DataFrame], *, limit: Positive = 0.6) -> Figure:
     """Draw heat maps of interventions, a row for each model, a column for each direction.
 
     Args:
@@ -443,8 +437,8 @@ def _towards(rows: pd.DataFrame, direction: str) -> pd.DataFrame:
     return rows[rows.direction == direction]
 
 
-@border(effects=_effects(), limit=a_positive)
-def steering_figure(effects: pd.DataFrame, *, limit: float = 0.6) -> Figure:
+@border(effects=_effects())
+def steering_figure(effects: pd.DataFrame, *, limit: Positive = 0.6) -> Figure:
     """Draw how far both directions of every intervention lie apart.
 
     Args:

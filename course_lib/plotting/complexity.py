@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from course_lib.checks.arrays import check_numbers
-from course_lib.checks.calls import Check, an_axes, border, optional
+from course_lib.checks.calls import Check, an_axes, border, check_choice, optional
 from course_lib.checks.tables import table_with
 from course_lib.checks.types import Text
-from course_lib.checks.values import check_callable, check_choice, check_same_length, mapping_to
+from course_lib.checks.values import check_callable, check_same_length, mapping_to
 from course_lib.plotting.style import (
     legend_below,
     letter_panels,

@@ -11,22 +11,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from course_lib.checks import (
-    an_axes,
-    border,
-    check_choice,
+from course_lib.checks.arrays import check_labels, check_numbers
+from course_lib.checks.calls import an_axes, border, check_choice, each
+from course_lib.checks.tables import table_with
+from course_lib.checks.types import Count, Text
+from course_lib.checks.values import (
     check_count,
-    check_labels,
     check_mapping,
     check_number,
-    check_numbers,
     check_same_length,
     check_share,
     check_text,
     check_texts,
-    each,
     mapping_to,
-    table_with,
 )
 from course_lib.errors import CourseError
 from course_lib.plotting.style import (
@@ -91,8 +88,8 @@ def next_token_sentence(probabilities: Mapping[str, Sequence[tuple[str, float]]]
     return f"The most probable next token: {'; '.join(parts)}."
 
 
-@border(token=check_text)
-def visible(token: str) -> str:
+@border()
+def visible(token: Text) -> str:
     """Write a token so that white space can be seen.
 
     Args:
@@ -242,8 +239,8 @@ def context_sentence(table: pd.DataFrame) -> str:
     )
 
 
-@border(table=_INTERVALS, num_demonstrations=check_count)
-def context_claims(table: pd.DataFrame, num_demonstrations: int = 16) -> list[tuple[str, str]]:
+@border(table=_INTERVALS)
+def context_claims(table: pd.DataFrame, num_demonstrations: Count = 16) -> list[tuple[str, str]]:
     """Put what papers claim about in-context learning beside what was measured.
 
     Args:

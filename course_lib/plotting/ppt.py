@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from course_lib.checks.arrays import check_numbers
-from course_lib.checks.calls import an_axes, border
+from course_lib.checks.calls import an_axes, border, check_choice
 from course_lib.checks.tables import check_table, table_with
 from course_lib.checks.types import Count, Text
-from course_lib.checks.values import check_choice, mapping_to
+from course_lib.checks.values import mapping_to
 from course_lib.plotting.style import (
     COLOURS,
     legend_below,

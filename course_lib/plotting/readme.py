@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from course_lib.checks import border, check_path
+from course_lib.checks.calls import border
+from course_lib.checks.values import check_path
 from course_lib.plotting.complexity import sample_size_figure
 from course_lib.runs.records import load_record
 

@@ -17,7 +17,7 @@ from course_lib.checks.arrays import check_labels, check_numbers, shaped
 from course_lib.checks.calls import a_model, an_axes, border
 from course_lib.checks.tables import check_table, table_with
 from course_lib.checks.types import Positive, Text
-from course_lib.checks.values import a_choice, check_mapping, mapping_to
+from course_lib.checks.values import check_mapping, mapping_to
 from course_lib.plotting.style import (
     COLOURS,
     HATCHES,
@@ -224,7 +224,7 @@ ABLATION_METRICS: dict[str, str] = {
 }
 
 
-@border(axes=an_axes, rows=table_with("arm", "train_size"), metric=a_choice(*get_args(Metric)))
+@border(axes=an_axes, rows=table_with("arm", "train_size"))
 def arm_intervals(axes: Axes, rows: pd.DataFrame, metric: Metric) -> Axes:
     """Draw one metric of every arm, means with 95 % intervals over the seeds, a series for each N.
 

@@ -9,12 +9,14 @@ import ipywidgets
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from course_lib.checks import border, check_callable, check_text, each
+from course_lib.checks.calls import border, each
+from course_lib.checks.types import Text
+from course_lib.checks.values import check_callable
 from course_lib.errors import CourseError
 
 
-@border(draw=check_callable, options=each(lambda name, value: value), label=check_text)
-def slider(draw: Callable[[Any], Figure], options: Sequence[Any], *, label: str, value: Any = None) -> Any:
+@border(draw=check_callable, options=each(lambda name, value: value))
+def slider(draw: Callable[[Any], Figure], options: Sequence[Any], *, label: Text, value: Any = None) -> Any:
     """Make a slider that redraws a figure.
 
     Args:

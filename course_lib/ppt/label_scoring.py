@@ -18,9 +18,9 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from course_lib.checks.arrays import check_labels
-from course_lib.checks.calls import a_model, a_tensor, border, of_type, optional
+from course_lib.checks.calls import a_choice, a_model, a_tensor, border, of_type, optional
 from course_lib.checks.types import Flag
-from course_lib.checks.values import a_choice, check_count
+from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
 from course_lib.models.context import rope_border
 from course_lib.models.fingerprint import embedding_table
@@ -107,11 +107,7 @@ def make_label_batch(
     )
 
 
-@border(
-    model=a_model,
-    prompt=optional(of_type("course_lib.ppt.soft_prompt.SoftPrompt", "torch.Tensor")),
-    batch=of_type("course_lib.ppt.label_scoring.LabelBatch"),
-)
+@border(model=a_model, prompt=optional(of_type("course_lib.ppt.soft_prompt.SoftPrompt", "torch.Tensor")))
 def label_scores(
     model: PreTrainedModel,
     prompt: SoftPrompt | torch.Tensor | None,

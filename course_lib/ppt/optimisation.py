@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from tqdm.auto import tqdm
 
-from course_lib.checks.calls import check_fields, optional
-from course_lib.checks.values import a_choice, a_positive, a_seed, check_count, check_number, check_share
+from course_lib.checks.calls import check_fields
+from course_lib.checks.types import Count, NotNegative, Positive, Seed, Share
 from course_lib.errors import CourseError
 from course_lib.finetuning.evaluating import Evaluation
 from course_lib.finetuning.optimizing import BestWeights, descend
@@ -51,34 +50,21 @@ class PromptTrainingSettings:
         CourseError: a setting out of its range.
     """
 
-    learning_rate: float = 1e-2
-    num_steps: int = 1000
-    batch_size: int = 16
+    learning_rate: Positive = 1e-2
+    num_steps: Count = 1000
+    batch_size: Count = 16
     schedule: Schedule = "linear"
-    warmup_share: float = 0.05
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    evaluate_every: int = 100
-    checkpoint_every: int | None = None
+    warmup_share: Share = 0.05
+    weight_decay: NotNegative = 0.0
+    max_grad_norm: Positive = 1.0
+    evaluate_every: Count = 100
+    checkpoint_every: Count | None = None
     keep: Keep = "last"
     dtype: str | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            learning_rate=a_positive,
-            num_steps=check_count,
-            batch_size=check_count,
-            schedule=a_choice(*get_args(Schedule)),
-            warmup_share=check_share,
-            weight_decay=partial(check_number, least=0),
-            max_grad_norm=a_positive,
-            evaluate_every=check_count,
-            checkpoint_every=optional(check_count),
-            keep=a_choice(*get_args(Keep)),
-            seed=a_seed,
-        )
+        check_fields(self)
         if self.dtype is not None:
             floating_dtype(self.dtype)
 

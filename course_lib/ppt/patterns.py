@@ -13,8 +13,8 @@ from typing import Any, Literal, get_args
 
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks.calls import border
-from course_lib.checks.values import check_choice, check_count, check_rows, check_text, check_texts
+from course_lib.checks.calls import border, check_choice
+from course_lib.checks.values import check_count, check_rows, check_text, check_texts
 from course_lib.errors import CourseError
 from course_lib.prompts.templates import Template
 from course_lib.prompts.verbalizers import LabelIds, Verbalizer, find_label_ids

@@ -14,8 +14,9 @@ from typing import Any, Literal, get_args
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from course_lib.checks.calls import a_model_and_tokenizer, a_tensor, border, optional
-from course_lib.checks.values import a_seed, check_choice, check_count, check_path, check_text
+from course_lib.checks.calls import a_model_and_tokenizer, a_tensor, border, check_choice
+from course_lib.checks.types import Seed, Text
+from course_lib.checks.values import check_count, check_path, check_text
 from course_lib.errors import CourseError
 from course_lib.models.fingerprint import ModelFingerprint, embedding_table, model_fingerprint, model_name
 from course_lib.models.loaded import ModelAndTokenizer
@@ -140,7 +141,7 @@ class SoftPrompt:
         return Path(folder)
 
 
-@border(folder=check_path, loaded=a_model_and_tokenizer)
+@border(folder=check_path)
 def load_soft_prompt(folder: Path | str, loaded: ModelAndTokenizer) -> SoftPrompt:
     """Load a prompt-tuning adapter that `SoftPrompt.save` or PEFT wrote.
 
@@ -163,14 +164,14 @@ def load_soft_prompt(folder: Path | str, loaded: ModelAndTokenizer) -> SoftPromp
     return prompt
 
 
-@border(loaded=a_model_and_tokenizer, words=optional(check_text), seed=a_seed)
+@border()
 def initialise(
     kind: Initialisation,
     loaded: ModelAndTokenizer,
     num_virtual_tokens: int | None = None,
     *,
-    seed: int = 0,
-    words: str | None = None,
+    seed: Seed = 0,
+    words: Text | None = None,
     prompt: SoftPrompt | Path | str | None = None,
 ) -> SoftPrompt:
     """Make a soft prompt.

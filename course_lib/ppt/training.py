@@ -22,8 +22,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from course_lib.checks.calls import Check, a_model_and_tokenizer, border, of_type, optional
-from course_lib.checks.values import check_callable, check_count, check_flag, check_path
+from course_lib.checks.calls import Check, border, optional
+from course_lib.checks.types import Count, Flag
+from course_lib.checks.values import check_callable, check_path
 from course_lib.errors import CourseError
 from course_lib.finetuning.evaluating import Evaluation
 from course_lib.finetuning.optimizing import BestWeights
@@ -74,13 +75,8 @@ class PromptTrainingResult:
 
 
 _RUN: dict[str, Check] = {
-    "loaded": a_model_and_tokenizer,
-    "prompt": of_type("course_lib.ppt.soft_prompt.SoftPrompt"),
-    "verbalizer": of_type("course_lib.prompts.verbalizers.Verbalizer"),
-    "settings": optional(of_type("course_lib.ppt.optimisation.PromptTrainingSettings")),
     "checkpoint_folder": optional(check_path),
     "after_step": optional(check_callable),
-    "progress": check_flag,
 }
 
 
@@ -95,7 +91,7 @@ def pretrain_prompt(
     heldout: Examples,
     checkpoint_folder: Path | str | None = None,
     after_step: Callable[[PromptStep], None] | None = None,
-    progress: bool = True,
+    progress: Flag = True,
 ) -> PromptTrainingResult:
     """Train a prompt beforehand on examples made from plain text, in place.
 
@@ -145,7 +141,7 @@ def train_prompt(
     development: Examples | None = None,
     checkpoint_folder: Path | str | None = None,
     after_step: Callable[[PromptStep], None] | None = None,
-    progress: bool = True,
+    progress: Flag = True,
 ) -> PromptTrainingResult:
     """Train a soft prompt in front of a frozen language model, in place.
 
@@ -194,19 +190,14 @@ def train_prompt(
         return training.run(after_step, progress)
 
 
-@border(
-    loaded=a_model_and_tokenizer,
-    prompt=optional(_RUN["prompt"]),
-    verbalizer=_RUN["verbalizer"],
-    batch_size=check_count,
-)
+@border()
 def evaluate_prompt(
     loaded: ModelAndTokenizer,
     prompt: SoftPrompt | None,
     examples: Examples,
     verbalizer: Verbalizer,
     *,
-    batch_size: int = 32,
+    batch_size: Count = 32,
 ) -> Evaluation:
     """Score examples behind a prompt, or without one.
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from course_lib.checks import border, check_text, check_texts, each, of_type
+from course_lib.checks.calls import border, each, of_type
+from course_lib.checks.values import check_text, check_texts
 from course_lib.errors import CourseError
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Rows:
     first_reading: list[int]
 
 
-@border(examples=each(of_type("course_lib.prompts.verbalizers.LabelIds"), least=0))
+@border()
 def lay_out_rows(examples: Sequence[LabelIds]) -> Rows:
     """Lay out the rows that the labels of all examples are read off.
 

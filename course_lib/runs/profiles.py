@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import course_lib
-from course_lib.checks.values import check_choice
+from course_lib.checks.calls import check_choice
 
 PROFILE_VARIABLE = "COURSE_PROFILE"
 ProfileName = Literal["smoke", "default", "full"]

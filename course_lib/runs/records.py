@@ -14,16 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from course_lib.checks.calls import border, check_fields, optional
+from course_lib.checks.calls import border, check_choice, check_fields, optional
 from course_lib.checks.types import NotNegative, Text
-from course_lib.checks.values import (
-    check_choice,
-    check_file_name,
-    check_mapping,
-    check_path,
-    check_text,
-    mapping_to,
-)
+from course_lib.checks.values import check_file_name, check_mapping, check_path, check_text, mapping_to
 from course_lib.errors import CourseError
 from course_lib.locations import check_writable_folder, data_folder, written_whole
 from course_lib.runs.hardware import machine_summary

@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from course_lib.checks.calls import a_tensor
-from course_lib.checks.values import check_choice, check_count
+from course_lib.checks.calls import a_tensor, check_choice
+from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
 
 Reduction = Literal["batchmean", "sum", "none"]

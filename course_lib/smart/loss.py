@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from course_lib.checks.calls import a_model, border, optional
+from course_lib.checks.calls import a_model, border
 from course_lib.checks.types import NotNegative
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import embedding_layer, forward_from_embeddings, word_embeddings
-from course_lib.smart.proximal import BregmanProximalPoint, a_proximal_point
+from course_lib.smart.proximal import BregmanProximalPoint
 from course_lib.smart.replay import CleanPass, is_compiled, without_compiled_code
-from course_lib.smart.smoothness import SmoothnessRegularizer, a_regularizer
+from course_lib.smart.smoothness import SmoothnessRegularizer
 from course_lib.smart.weight import InertnessWatch, task_loss
 
 
@@ -82,11 +82,7 @@ class SmartLoss:
         (True, True)
     """
 
-    @border(
-        model=a_model,
-        regularizer=optional(a_regularizer),
-        proximal=optional(a_proximal_point),
-    )
+    @border(model=a_model)
     def __init__(
         self,
         model: torch.nn.Module,

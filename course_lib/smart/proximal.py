@@ -15,10 +15,10 @@ import torch
 
 from course_lib.checks.calls import a_model, a_tensor, border, check_fields, of_type
 from course_lib.checks.types import Count, Flag, OpenShare, Positive, Share
-from course_lib.checks.values import a_choice, check_mapping
+from course_lib.checks.values import check_mapping
 from course_lib.errors import CourseError
 from course_lib.smart.anchor import Anchor
-from course_lib.smart.divergence import DIVERGENCES, Divergence, find_divergence
+from course_lib.smart.divergence import Divergence, find_divergence
 from course_lib.smart.replay import DropoutReplay, without_dropout
 
 # Names of the anchor's weights in a saved state begin so.
@@ -85,7 +85,7 @@ class BregmanProximalPoint:
     divergence: Divergence = "symmetric_kl"
 
     def __post_init__(self) -> None:
-        check_fields(self, model=a_model, divergence=a_choice(*DIVERGENCES))
+        check_fields(self, model=a_model)
         if self.half_life is not None:
             self.beta = self.late_beta = beta_from_half_life(self.half_life)
         _refuse_idle_anchor(self.beta != self.late_beta, self.num_steps, self.momentum, self.inner_steps)

@@ -9,23 +9,22 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
 from course_lib.checks.arrays import shaped
 from course_lib.checks.calls import a_tensor, border, check_fields, of_type, optional
 from course_lib.checks.types import Count, Positive
-from course_lib.checks.values import a_choice, check_callable
+from course_lib.checks.values import check_callable
 from course_lib.errors import CourseError
-from course_lib.smart.divergence import DIVERGENCES, Divergence, find_divergence
+from course_lib.smart.divergence import Divergence, find_divergence
 from course_lib.smart.embeddings import Forward, refuse_low_precision
 
 Norm = Literal["inf", "2"]
-_a_norm = a_choice(*get_args(Norm))
 
 
-@border(delta=shaped(None, None, None), norm=_a_norm)
+@border(delta=shaped(None, None, None))
 def project(delta: torch.Tensor, epsilon: Positive, norm: Norm = "inf") -> torch.Tensor:
     """Move a perturbation to the nearest point of the ε-ball, example by example.
 
@@ -47,7 +46,7 @@ def _project(delta: torch.Tensor, epsilon: float, norm: Norm) -> torch.Tensor:
     return delta * (epsilon / length)
 
 
-@border(gradient=shaped(None, None, None), norm=_a_norm)
+@border(gradient=shaped(None, None, None))
 def normalise(gradient: torch.Tensor, norm: Norm = "inf") -> torch.Tensor:
     """Scale each example's gradient to norm 1; a gradient of zero stays zero.
 
@@ -103,7 +102,7 @@ class SmoothnessRegularizer:
     divergence: Divergence = "symmetric_kl"
 
     def __post_init__(self) -> None:
-        check_fields(self, norm=_a_norm, divergence=a_choice(*DIVERGENCES))
+        check_fields(self)
 
     @border(
         forward=check_callable, embeddings=a_tensor, clean_logits=a_tensor, attention_mask=optional(a_tensor)

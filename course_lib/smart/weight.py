@@ -10,14 +10,14 @@ from typing import Any, TypedDict
 
 import torch
 
-from course_lib.checks.calls import a_model, border, optional
+from course_lib.checks.calls import a_model, border
 from course_lib.checks.types import Positive
 from course_lib.checks.values import check_mapping
 from course_lib.errors import CourseError
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
 from course_lib.smart.replay import without_dropout
-from course_lib.smart.smoothness import SmoothnessRegularizer, a_regularizer
+from course_lib.smart.smoothness import SmoothnessRegularizer
 
 RADII = (1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1)
 # A term this much smaller than the loss, for so many batches one after the other, does nothing.
@@ -41,11 +41,7 @@ class SmoothnessShare(TypedDict):
     share: float
 
 
-@border(
-    model=a_model,
-    batch=partial(check_mapping, keys=["input_ids"]),
-    regularizer=optional(a_regularizer),
-)
+@border(model=a_model, batch=partial(check_mapping, keys=["input_ids"]))
 def smoothness_shares(
     model: torch.nn.Module,
     batch: Mapping[str, Any],

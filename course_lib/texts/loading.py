@@ -6,8 +6,8 @@ from datasets import (
     Dataset,
 )
 
-from course_lib.checks.calls import optional
-from course_lib.checks.values import check_choice, check_path
+from course_lib.checks.calls import check_choice, optional
+from course_lib.checks.values import check_path
 from course_lib.errors import CourseError
 from course_lib.texts.embedded import load_embedded
 from course_lib.texts.hub import load_hub

@@ -13,7 +13,7 @@ from datasets import (
 from course_lib.checks.arrays import check_numbers
 from course_lib.checks.calls import a_dataset, border
 from course_lib.checks.types import Count, NotNegative, Seed, Text
-from course_lib.checks.values import a_choice, check_count
+from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
 from course_lib.texts.loading import load_texts
 
@@ -86,7 +86,7 @@ def sample_texts(texts: Dataset, num_examples: int, *, seed: Seed, label: Text |
     return texts.select(order[:num_examples].tolist())
 
 
-@border(heldout=a_choice("validation", "test"))
+@border()
 def labelled_splits(
     name: str, *, num_heldout: Count, heldout: Literal["validation", "test"] = "validation", seed: Seed = 0
 ) -> tuple[Dataset, Dataset]:

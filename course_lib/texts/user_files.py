@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from course_lib.checks.calls import border
+from course_lib.checks.types import Text
 from course_lib.checks.values import check_count, check_path, check_rows, check_text, check_texts
 from course_lib.errors import CourseError
 
@@ -105,8 +106,8 @@ def read_raw_rows(file: Path) -> list[Row]:
     return rows
 
 
-@border(name=check_text)
-def is_user_file(name: str) -> bool:
+@border()
+def is_user_file(name: Text) -> bool:
     """Say whether a name is that of a file in a format that `read_rows` reads."""
     return Path(name).suffix.lower() in _READERS
 
@@ -151,8 +152,8 @@ def number_labels(
     return [number_of[label] for label in found]
 
 
-@border(what=check_text)
-def split_names(what: str, names: str) -> list[str]:
+@border()
+def split_names(what: Text, names: str) -> list[str]:
     """Take apart names that a user joined by commas; white space around a name does not count.
 
     Args:

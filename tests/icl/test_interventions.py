@@ -14,10 +14,10 @@ from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis, domain_hypothesis
 from course_lib.icl.interventions import (
     DIRECTIONS,
     INTERVENTION_KINDS,
+    Intervention,
+    InterventionKind,
     all_interventions,
-    explanations,
     find_intervention,
-    instruction,
 )
 
 each_hypothesis = pytest.mark.parametrize("name", HYPOTHESES)
@@ -143,6 +143,23 @@ CASES: dict[str, Case] = {
 
 def words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text))
+
+
+def steer_to(hypothesis: Hypothesis, kind: InterventionKind) -> Intervention:
+    """Return the intervention that steers to a hypothesis, away from another of its task."""
+    others = (other for other in HYPOTHESES.values() if other.task == hypothesis.task)
+    other = next(other for other in others if other.name != hypothesis.name)
+    return find_intervention(kind, "h1", hypothesis, other)
+
+
+def instruction(hypothesis: Hypothesis) -> str:
+    return str(steer_to(hypothesis, "instruction").instruction)
+
+
+def explanations(hypothesis: Hypothesis) -> tuple[str, str]:
+    found = steer_to(hypothesis, "explanation").explanations
+    assert found is not None
+    return found
 
 
 def slips(hypothesis: Hypothesis) -> list[str]:

@@ -29,7 +29,7 @@ from course_lib.errors import CourseError
 from course_lib.icl import calibration, prompting
 from course_lib.icl.drawing import Pool, label_texts
 from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis
-from course_lib.icl.interventions import LABELS, explanations, find_intervention, instruction
+from course_lib.icl.interventions import LABELS, find_intervention
 from course_lib.icl.prompting import DemonstrationPrompt, InstanceTemplate
 from course_lib.icl.scorers import naive, prefix_cached, reading, shared_prefix
 from course_lib.icl.scorers.endpoint import EndpointScorer
@@ -39,6 +39,7 @@ from course_lib.icl.scorers.reading import label_rows
 from course_lib.icl.underspecified import UnderspecifiedSplit, underspecified_split
 from course_lib.prompts.verbalizers import LabelIds, Rows, Verbalizer, find_label_ids, text_ids
 from tests.icl.scorers.test_scoring import ITEMS, PREFIX, WORDS, by_hand, tiny_model, tiny_tokenizer
+from tests.icl.test_interventions import explanations, instruction
 from tests.smart.test_traps import ours_or_planted
 
 right_padded = reading.right_padded

@@ -17,12 +17,12 @@ from course_lib.icl.experiments.pooling import pool_texts
 from course_lib.icl.hypotheses import HYPOTHESES
 from course_lib.icl.underspecified import (
     CELLS,
+    SingleFeaturePool,
     UnderspecifiedPool,
     UnderspecifiedSplit,
     alternate,
     cell_counts,
     disambiguating_demonstrations,
-    single_feature_split,
     underspecified_split,
 )
 from course_lib.texts import load_texts, normalise
@@ -305,7 +305,8 @@ def test_rows_without_text_are_refused() -> None:
 def test_one_feature_alone_is_balanced_and_apart() -> None:
     texts = even_pool(30, rows_a_document=3)
     for hypothesis in (H1, H2):
-        for split in single_feature_split(texts, hypothesis, test_size=20):
+        pool = SingleFeaturePool(texts, hypothesis)
+        for split in (pool.draw(number, test_size=20) for number in range(3)):
             assert Counter(split.demonstration_labels) == {0: 8, 1: 8}
             assert label_texts(split.demonstrations, hypothesis) == split.demonstration_labels
             assert label_texts(split.test, hypothesis) == split.labels
@@ -318,13 +319,13 @@ def test_one_feature_alone_is_balanced_and_apart() -> None:
 def test_one_feature_alone_ignores_the_others() -> None:
     texts = even_pool(30)
     seen = [zip(s.demonstrations["label"], s.demonstrations["domain"], strict=True)
-            for s in single_feature_split(texts, H1, num_sets=5)]  # fmt: skip
+            for s in map(SingleFeaturePool(texts, H1).draw, range(5))]  # fmt: skip
     assert {pair for pairs in seen for pair in pairs} == {(a, DOMAIN[b]) for a, b in CELLS}
 
 
 def test_one_feature_alone_needs_both_labels() -> None:
     with pytest.raises(CourseError, match="1: 0, 0: 40"):
-        single_feature_split(even_pool(20).filter(lambda row: row["label"] == 0), H1)
+        SingleFeaturePool(even_pool(20).filter(lambda row: row["label"] == 0), H1).draw(0)
 
 
 # --- disambiguating demonstrations -----------------------------------------------------------------

@@ -15,13 +15,16 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
-from course_lib.checks import Count, Flag, border, check_choice, check_count, check_rows, each, with_columns
+from course_lib.checks.calls import border, check_choice, each
+from course_lib.checks.tables import with_columns
+from course_lib.checks.types import Count, Flag
+from course_lib.checks.values import check_count, check_rows
 from course_lib.errors import CourseError
 from course_lib.icl.experiments.embedded import bias_run, feature_run
 from course_lib.icl.experiments.rows import FeatureConditionRow, PairConditionRow
 from course_lib.icl.experiments.tables import h1_accuracies, table_of_one_model
 from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
-from course_lib.models.loaded import EMBEDDED, a_model_source
+from course_lib.models.loaded import EMBEDDED, ModelSource
 
 ConditionRow = PairConditionRow | FeatureConditionRow
 
@@ -124,7 +127,6 @@ def _a_measured(name: str, value: Any) -> tuple[Hypothesis, Hypothesis | None]:
 @border(
     measured=each(_a_measured),
     condition=lambda name, value: check_choice(name, value, CONDITIONS),
-    model_source=a_model_source,
 )
 def sweep(
     measured: Sequence[tuple[Hypothesis | str, Hypothesis | str | None]],
@@ -132,7 +134,7 @@ def sweep(
     test_size: Count,
     *,
     condition: str = "16 demonstrations",
-    model_source: str = EMBEDDED,
+    model_source: ModelSource = EMBEDDED,
     progress: Flag = True,
 ) -> list[ConditionRow]:
     """Measures several pairs and features alone, each over several sets, one after the other.

@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from course_lib.checks import Count, Flag, border, check_count, check_share, check_table
+from course_lib.checks.calls import border
+from course_lib.checks.tables import check_table
+from course_lib.checks.types import Count, Flag, Whole
+from course_lib.checks.values import check_share
 from course_lib.icl.bias import h_accuracy
 from course_lib.icl.experiments.measuring import calibrated_predictions
 from course_lib.icl.experiments.rows import ContextRow
 from course_lib.icl.prompting import prompt_for
 from course_lib.icl.scorers.prefix_cached import find_scorer
-from course_lib.models.loaded import EMBEDDED, a_model_source
+from course_lib.models.loaded import EMBEDDED, ModelSource
 from course_lib.statistics import mean_interval
 from course_lib.texts.sampling import labelled_splits, sample_texts
 
 
-@border(
-    set_number=partial(check_count, least=0),
-    num_demonstrations=partial(check_count, least=0),
-    model_source=a_model_source,
-)
+@border()
 def context_run(
-    set_number: int,
-    num_demonstrations: int,
+    set_number: Whole,
+    num_demonstrations: Whole,
     *,
     texts: str = "movie",
     num_items: Count,
-    model_source: str = EMBEDDED,
+    model_source: ModelSource = EMBEDDED,
     progress: Flag = False,
 ) -> list[ContextRow]:
     """Measures accuracy behind one set of demonstrations, each calibration a row.

@@ -7,7 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from course_lib.checks import a_choice, border, check_choice, check_share, each, with_columns
+from course_lib.checks.calls import border, check_choice, each
+from course_lib.checks.tables import with_columns
+from course_lib.checks.types import Share
 from course_lib.errors import CourseError
 from course_lib.icl.experiments.tables import h1_accuracies, table_of_one_model
 from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS, Direction
@@ -27,8 +29,8 @@ PUBLISHED_FEATURES = {
 }
 
 
-@border(h1_before=check_share, h1_after=check_share, direction=a_choice(*DIRECTIONS))
-def intended_change(h1_before: float, h1_after: float, direction: Direction) -> float:
+@border()
+def intended_change(h1_before: Share, h1_after: Share, direction: Direction) -> float:
     """Computes how far h-accuracy moved towards the intended feature.
 
     Args:

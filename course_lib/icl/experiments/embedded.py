@@ -8,20 +8,17 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from course_lib.checks import Count, Flag, border
-from course_lib.icl.experiments.measuring import (
-    a_set_number,
-    find_template,
-    measure_feature,
-    measure_set,
-)
+from course_lib.checks.calls import border
+from course_lib.checks.types import Count, Flag, Whole
+from course_lib.icl.experiments.measuring import measure_feature, measure_set
 from course_lib.icl.experiments.pooling import bias_texts
 from course_lib.icl.experiments.rows import BiasRow, FeatureRow
 from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
 from course_lib.icl.interventions import STEERS, Direction, InterventionKind
+from course_lib.icl.prompting import TemplateName
 from course_lib.icl.scorers.prefix_cached import find_scorer
-from course_lib.icl.underspecified import SingleFeaturePool, UnderspecifiedPool, alternate
-from course_lib.models.loaded import EMBEDDED, a_model_source
+from course_lib.icl.underspecified import SingleFeaturePool, UnderspecifiedPool
+from course_lib.models.loaded import EMBEDDED, ModelSource
 
 # The pairs that the embedded texts can be measured on. Those of the other tasks, genres and Yelp need texts of
 # the hub; single sentences hardly reach 40 words; "food" and "nice" leave under 25 items of one kind.
@@ -63,15 +60,15 @@ def feature_pool(feature: Hypothesis) -> SingleFeaturePool:
     return SingleFeaturePool(bias_texts(feature), feature)
 
 
-@border(set_number=a_set_number, model_source=a_model_source)
+@border()
 def bias_run(
     h1: Hypothesis | str,
     h2: Hypothesis | str,
-    set_number: int,
+    set_number: Whole,
     kind: InterventionKind | None = None,
     direction: Direction | None = None,
     *,
-    model_source: str = EMBEDDED,
+    model_source: ModelSource = EMBEDDED,
     batch_size: Count = 16,
     **options: Any,
 ) -> list[BiasRow]:
@@ -98,18 +95,15 @@ def bias_run(
     return [{"model": model_source, **row} for row in rows]
 
 
-@border(set_number=a_set_number, model_source=a_model_source)
+@border()
 def feature_run(
     feature: Hypothesis | str,
-    set_number: int,
+    set_number: Whole,
     *,
-    model_source: str = EMBEDDED,
-    num_demonstrations: int,
-    test_size: int,
-    template: str | None = None,
-    alternating: Flag = False,
+    model_source: ModelSource = EMBEDDED,
+    template: TemplateName | None = None,
     batch_size: Count = 16,
-    progress: Flag = False,
+    **options: Any,
 ) -> list[FeatureRow]:
     """Measures how visible one feature is alone, behind one set of demonstrations of the embedded texts.
 
@@ -117,42 +111,30 @@ def feature_run(
         feature: the hypothesis, or its name.
         set_number: which set, from 0.
         model_source: "embedded", a folder, or a hub id.
-        num_demonstrations: demonstrations of a set.
-        test_size: test items at most.
-        template: name of one of `TEMPLATES`; the task's own by default.
-        alternating: whether the demonstrations' labels alternate; else their order is drawn.
+        template: how one example is written; the task's own by default. It is checked before the texts are labelled.
         batch_size: test items at a time.
-        progress: whether to show a progress bar.
+        **options: the other arguments of `measure_feature`.
 
     Returns:
         A row for each calibration.
 
     Raises:
-        CourseError: as `feature_pool` and `measure_feature`; an unknown template.
+        CourseError: as `feature_pool` and `measure_feature`.
     """
-    wording = find_template(template)
     pool = feature_pool(find_hypothesis(feature))
-    split = pool.draw(set_number, num_demonstrations=num_demonstrations, test_size=test_size)
-    rows = measure_feature(
-        find_scorer(model_source, batch_size),
-        alternate(split) if alternating else split,
-        pool.hypothesis.task,
-        template=wording,
-        progress=progress,
-    )
-    return [
-        {"model": model_source, "feature": pool.hypothesis.name, "set": set_number, **row} for row in rows
-    ]
+    scorer = find_scorer(model_source, batch_size)
+    rows = measure_feature(scorer, pool, set_number, template=template, **options)
+    return [{"model": model_source, **row} for row in rows]
 
 
-@border(model_source=a_model_source)
+@border()
 def intervention_sweep(
     h1: Hypothesis | str,
     h2: Hypothesis | str,
     num_sets: Count,
     test_size: Count,
     *,
-    model_source: str = EMBEDDED,
+    model_source: ModelSource = EMBEDDED,
     progress: Flag = True,
 ) -> list[BiasRow]:
     """Measures a pair without an intervention and with each, in both directions, over several sets.

@@ -6,33 +6,18 @@ Rows hold counts, not single answers: `tables.bias_table` puts any number of the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
-from course_lib.checks import (
-    Count,
-    Flag,
-    Seed,
-    Text,
-    a_choice,
-    border,
-    check_choice,
-    check_count,
-    check_scores,
-    each,
-    of_type,
-    optional,
-)
+from course_lib.checks.arrays import check_scores
+from course_lib.checks.calls import border, each
+from course_lib.checks.types import Count, Flag, Seed, Text, Whole
 from course_lib.errors import CourseError
 from course_lib.icl.bias import Labels, h_accuracy
 from course_lib.icl.calibration import CALIBRATIONS, Calibration, content_free_rows, decide
-from course_lib.icl.experiments.rows import AnswersRow, FeatureAnswersRow, PairAnswersRow, SetRow
+from course_lib.icl.experiments.rows import AnswersRow, FeatureSetRow, PairAnswersRow, SetRow
 from course_lib.icl.interventions import (
-    DIRECTIONS,
-    INTERVENTION_KINDS,
     Direction,
     Intervention,
     InterventionKind,
@@ -42,32 +27,22 @@ from course_lib.icl.prompting import (
     TEMPLATES,
     DemonstrationPrompt,
     InstanceTemplate,
+    TemplateName,
     a_row,
-    an_intervention,
     prompt_for,
 )
 from course_lib.icl.scorers.scorer import Scorer, a_scorer
 from course_lib.icl.underspecified import (
+    SingleFeaturePool,
     SingleFeatureSplit,
     UnderspecifiedPool,
     UnderspecifiedSplit,
-    a_pair_split,
     alternate,
     disambiguating_demonstrations,
 )
 
-a_set_number = partial(check_count, least=0)
-_a_template_name = optional(partial(check_choice, known=TEMPLATES))
-_HOW: dict[str, Any] = {"scorer": a_scorer, "calibrations": each(a_choice(*CALIBRATIONS))}
-_a_pair_pool = of_type("course_lib.icl.underspecified.UnderspecifiedPool")
-_STEERED: dict[str, Any] = {
-    "pool": _a_pair_pool,
-    "kind": optional(a_choice(*INTERVENTION_KINDS)),
-    "direction": optional(a_choice(*DIRECTIONS)),
-}
 
-
-@border(split=a_pair_split, intervention=optional(an_intervention), **_HOW)
+@border(scorer=a_scorer)
 def measure_split(
     scorer: Scorer,
     split: UnderspecifiedSplit,
@@ -103,34 +78,48 @@ def measure_split(
     return [{**row, "num_h1": _num_agreeing(answers, split.h1_labels)} for row, answers in answered]
 
 
-@border(split=of_type("course_lib.icl.underspecified.SingleFeatureSplit"), **_HOW)
+@border(scorer=a_scorer)
 def measure_feature(
     scorer: Scorer,
-    split: SingleFeatureSplit,
-    task: str,
+    pool: SingleFeaturePool,
+    set_number: Whole,
     *,
-    template: InstanceTemplate | None = None,
-    calibrations: Sequence[Calibration] = CALIBRATIONS,
+    num_demonstrations: int,
+    test_size: int,
+    template: TemplateName | None = None,
+    alternating: Flag = False,
     progress: Flag = False,
-) -> list[FeatureAnswersRow]:
+) -> list[FeatureSetRow]:
     """Measures how well a model learns one feature alone from one set of demonstrations.
 
     Args:
         scorer: gives the log-probabilities of the label words.
-        split: demonstrations and test set labelled by the feature.
-        task: its task.
-        template: how one example is written; the task's own by default.
-        calibrations: each gives a row.
+        pool: the texts, labelled by the feature.
+        set_number: which set, from 0.
+        num_demonstrations: demonstrations of a set.
+        test_size: test items at most.
+        template: name of one of `TEMPLATES`; the task's own by default.
+        alternating: whether the demonstrations' labels alternate; else their order is drawn.
         progress: whether to show a progress bar.
 
     Returns:
         A row for each calibration.
 
     Raises:
-        CourseError: as `measure_split`.
+        CourseError: as `SingleFeaturePool.draw` and `measure_split`; an unknown template.
     """
-    answered = _answers(scorer, prompt_for(task, template=template), split, calibrations, progress=progress)
-    return [{**row, "num_right": _num_agreeing(answers, split.labels)} for row, answers in answered]
+    prompt = prompt_for(pool.hypothesis.task, template=template and TEMPLATES[template])
+    split = pool.draw(set_number, num_demonstrations=num_demonstrations, test_size=test_size)
+    shown = alternate(split) if alternating else split
+    return [
+        {
+            "feature": pool.hypothesis.name,
+            "set": set_number,
+            **row,
+            "num_right": _num_agreeing(answers, split.labels),
+        }
+        for row, answers in _answers(scorer, prompt, shown, CALIBRATIONS, progress=progress)
+    ]
 
 
 def _answers(
@@ -152,7 +141,7 @@ def _num_agreeing(predictions: np.ndarray, labels: Labels) -> int:
     return round(h_accuracy(predictions, labels) * len(predictions))
 
 
-@border(prompt=of_type("course_lib.icl.prompting.DemonstrationPrompt"), test=each(a_row), **_HOW)
+@border(scorer=a_scorer, test=each(a_row))
 def calibrated_predictions(
     scorer: Scorer,
     prompt: DemonstrationPrompt,
@@ -196,17 +185,17 @@ def calibrated_predictions(
         )
 
 
-@border(scorer=a_scorer, set_number=a_set_number, template=_a_template_name, **_STEERED)
+@border(scorer=a_scorer)
 def measure_set(
     scorer: Scorer,
     pool: UnderspecifiedPool,
-    set_number: int,
+    set_number: Whole,
     kind: InterventionKind | None = None,
     direction: Direction | None = None,
     *,
     num_demonstrations: int = 16,
     test_size: int = 1200,
-    template: str | None = None,
+    template: TemplateName | None = None,
     alternating: Flag = False,
     seed: Seed = 0,
     progress: Flag = False,
@@ -239,7 +228,7 @@ def measure_set(
         alternate(split) if alternating else split,
         pool.h1.task,
         intervention=intervention,
-        template=find_template(template),
+        template=template and TEMPLATES[template],
         progress=progress,
     )
     return [
@@ -256,10 +245,10 @@ def measure_set(
     ]
 
 
-@border(pool=_a_pair_pool)
+@border()
 def draw_set(
     pool: UnderspecifiedPool,
-    set_number: int,
+    set_number: Whole,
     *,
     num_demonstrations: Count = 16,
     test_size: int = 1200,
@@ -286,7 +275,7 @@ def draw_set(
     )
 
 
-@border(**_STEERED)
+@border()
 def steer_between(
     pool: UnderspecifiedPool, kind: InterventionKind | None, direction: Direction | None
 ) -> Intervention | None:
@@ -307,12 +296,3 @@ def steer_between(
             mend="Give both, or neither.",
         )
     return find_intervention(kind, direction, pool.h1, pool.h2) if kind and direction else None
-
-
-def find_template(name: str | None) -> InstanceTemplate | None:
-    """Returns the template of this name; None, which stands for the task's own, for None.
-
-    Raises:
-        CourseError: no template has this name.
-    """
-    return None if name is None else TEMPLATES[check_choice("template", name, TEMPLATES)]

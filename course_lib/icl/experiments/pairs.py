@@ -15,7 +15,9 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from datasets import Dataset
 
-from course_lib.checks import Count, border, check_count, check_path, optional
+from course_lib.checks.calls import border, optional
+from course_lib.checks.types import Count
+from course_lib.checks.values import check_count, check_path
 from course_lib.icl.experiments.measuring import draw_set, measure_set, steer_between
 from course_lib.icl.experiments.rows import BiasRow, SetRow
 from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis
@@ -25,18 +27,15 @@ from course_lib.icl.scorers.scorer import Scorer
 from course_lib.icl.underspecified import UnderspecifiedPool
 from course_lib.locations import cache_folder
 from course_lib.models.fingerprint import weights_hash
-from course_lib.models.loaded import a_model_source, floating_dtype
+from course_lib.models.loaded import ModelSource, floating_dtype
 from course_lib.runs.hardware import choose_device
 from course_lib.runs.journal import Journal
 from course_lib.runs.records import package_versions
 
 
-@border(
-    model_source=a_model_source,
-    journal=optional(check_path),
-)
+@border(journal=optional(check_path))
 def measure_pair(
-    model_source: str,
+    model_source: ModelSource,
     texts: Dataset,
     h1: Hypothesis | str,
     h2: Hypothesis | str,
@@ -149,12 +148,8 @@ def _hash_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-@border(
-    count=partial(check_count, least=0),
-    process_index=partial(check_count, least=0),
-    num_processes=check_count,
-)
-def own_share(count: int, process_index: int, num_processes: int) -> range:
+@border(count=partial(check_count, least=0), process_index=partial(check_count, least=0))
+def own_share(count: int, process_index: int, num_processes: Count) -> range:
     """Returns the numbers below `count` that are this process's: each number is one process's, whatever the counts.
 
     Accelerate's own `split_between_processes` gave the last element to every idle process until 1.14.

@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 from datasets import Dataset
 
-from course_lib.checks import Count, border, check_mapping, check_text, each, optional
+from course_lib.checks.calls import border, each, optional
+from course_lib.checks.types import Count
+from course_lib.checks.values import check_mapping, check_text
 from course_lib.errors import CourseError
 from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
 from course_lib.texts.groups import normalise

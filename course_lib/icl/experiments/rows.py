@@ -30,9 +30,11 @@ class PairAnswersRow(AnswersRow):
     num_h1: int
 
 
-class FeatureAnswersRow(AnswersRow):
-    """The answers where one feature alone is asked for; `num_right` of them agree with it."""
+class FeatureSetRow(AnswersRow):
+    """What one feature alone gave behind one set; `num_right` of the answers agree with it."""
 
+    feature: str
+    set: int
     num_right: int
 
 
@@ -62,12 +64,10 @@ class BiasRow(SetRow):
     model: str
 
 
-class FeatureRow(FeatureAnswersRow):
-    """What one feature alone gave behind one set."""
+class FeatureRow(FeatureSetRow):
+    """A `FeatureSetRow` with the model that it was measured on."""
 
     model: str
-    feature: str
-    set: int
 
 
 class ContextRow(AnswersRow):

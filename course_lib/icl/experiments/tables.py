@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from course_lib.checks import check_count, check_rows, check_share, check_texts
+from course_lib.checks.values import check_count, check_rows, check_share, check_texts
 from course_lib.errors import CourseError
 from course_lib.statistics import hierarchical_bootstrap, mean_interval
 

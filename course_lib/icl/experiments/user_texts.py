@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from datasets import Dataset
 
-from course_lib.checks import check_choice
+from course_lib.checks.calls import check_choice
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.experiments.pooling import bias_texts, pool_texts
 from course_lib.icl.hypotheses import Hypothesis, column_hypothesis, find_hypothesis

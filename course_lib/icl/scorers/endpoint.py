@@ -25,18 +25,15 @@ from tqdm.auto import tqdm
 from urllib3.exceptions import InvalidHeader, ReadTimeoutError
 from urllib3.util import Retry
 
-from course_lib.checks import (
-    Count,
-    Flag,
-    NotNegative,
+from course_lib.checks.calls import check_fields, optional
+from course_lib.checks.types import Count, Flag, NotNegative
+from course_lib.checks.values import (
     check_count,
-    check_fields,
     check_flag,
     check_number,
     check_path,
     check_text,
     check_texts,
-    optional,
 )
 from course_lib.errors import CourseError
 from course_lib.icl.scorers.completions import (
@@ -143,21 +140,12 @@ class EndpointScorer:
     def log_probabilities(
         self, prefix: str, items: Sequence[str], continuations: Sequence[str], progress: bool = True
     ) -> np.ndarray:
-        """Computes the natural log of the probability of each label's whole continuation.
-
-        Args:
-            prefix: the text that all prompts begin with; may be empty.
-            items: the rest of each prompt, up to the label word.
-            continuations: what follows for each label, with its leading space where there is one.
-            progress: whether to show a progress bar.
-
-        Returns:
-            float32 [n, num_labels].
+        """Asks the server for log-probabilities of labels, as `Scorer` says.
 
         Raises:
-            CourseError: the server is down, too slow or refuses; it returns no log-probabilities; a label is
-                missing among them, which says nothing about its probability; a label of several tokens
-                without `echo`. What was finished before stays in the journal.
+            CourseError: what `Scorer` says; the server is down, too slow or refuses; it returns no
+                log-probabilities; a label is missing among them, which says nothing about its probability; a
+                label of several tokens without `echo`. What was finished before stays in the journal.
         """
         words = check_continuations(continuations)
         check_text("prefix", prefix)

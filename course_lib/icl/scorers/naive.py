@@ -37,20 +37,10 @@ class NaiveScorer:
     def log_probabilities(
         self, prefix: str, items: Sequence[str], continuations: Sequence[str], progress: bool = True
     ) -> np.ndarray:
-        """Computes the natural log of the probability of each label's whole continuation.
-
-        Args:
-            prefix: the text that all prompts begin with; may be empty.
-            items: the rest of each prompt, up to the label word.
-            continuations: what follows for each label, with its leading space where there is one.
-            progress: whether to show a progress bar.
-
-        Returns:
-            float32 [n, num_labels].
+        """Computes log-probabilities of labels as `Scorer` says, each prompt read whole.
 
         Raises:
-            CourseError: labels that cannot be compared; a prompt longer than the context; logits that are
-                not numbers.
+            CourseError: what `Scorer` says; a prompt longer than the context; logits that are not numbers.
         """
         rows = prompt_rows(self.model, self.tokenizer, prefix, items, continuations)
         order = list(range(len(rows.ids)))

@@ -17,7 +17,8 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from course_lib.checks import Count, border
+from course_lib.checks.calls import border
+from course_lib.checks.types import Count
 from course_lib.icl.scorers.naive import read_whole
 from course_lib.icl.scorers.reading import Readings, batches, check_model, prompt_rows, right_padded, scoring
 from course_lib.icl.scorers.shared_prefix import (
@@ -28,7 +29,7 @@ from course_lib.icl.scorers.shared_prefix import (
     library_cache,
 )
 from course_lib.models.context import num_virtual_tokens, rope_border, text_config
-from course_lib.models.loaded import EMBEDDED, a_model_source, floating_dtype
+from course_lib.models.loaded import EMBEDDED, ModelSource, floating_dtype
 from course_lib.models.loading import kept_language_model
 from course_lib.prompts.verbalizers import Reading, Rows, shared_length, text_ids
 
@@ -76,23 +77,13 @@ class PrefixCachedScorer:
     def log_probabilities(
         self, prefix: str, items: Sequence[str], continuations: Sequence[str], progress: bool = True
     ) -> np.ndarray:
-        """Computes the natural log of the probability of each label's whole continuation.
+        """Computes log-probabilities of labels as `Scorer` says, the shared prefix read once.
 
         Nothing is kept from call to call: whatever was done to the model in between (training, another adapter, an
         adapter switched off) counts.
 
-        Args:
-            prefix: the text that all prompts begin with; may be empty.
-            items: the rest of each prompt, up to the label word.
-            continuations: what follows for each label, with its leading space where there is one.
-            progress: whether to show a progress bar.
-
-        Returns:
-            float32 [n, num_labels].
-
         Raises:
-            CourseError: labels that cannot be compared; a prompt longer than the context; logits that are
-                not numbers.
+            CourseError: what `Scorer` says; a prompt longer than the context; logits that are not numbers.
         """
         rows = prompt_rows(self.model, self.tokenizer, prefix, items, continuations)
         shared = shared_prefix(self.tokenizer, prefix, rows)
@@ -128,9 +119,12 @@ class PrefixCachedScorer:
         return "whole prompts"
 
 
-@border(model_source=a_model_source)
+@border()
 def find_scorer(
-    model_source: str = EMBEDDED, batch_size: Count = 16, dtype: str | None = None, device: str | None = None
+    model_source: ModelSource = EMBEDDED,
+    batch_size: Count = 16,
+    dtype: str | None = None,
+    device: str | None = None,
 ) -> PrefixCachedScorer:
     """Loads a model with its scorer; the last two models are kept as long as their files are the same.
 

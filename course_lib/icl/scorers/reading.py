@@ -11,7 +11,9 @@ import torch
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from course_lib.checks import Count, Text, a_model, border, check_flag, check_text, check_texts
+from course_lib.checks.calls import a_model, border
+from course_lib.checks.types import Count, Text
+from course_lib.checks.values import check_flag, check_text, check_texts
 from course_lib.errors import CourseError
 from course_lib.models.context import find_context_length, num_virtual_tokens, refuse_too_long
 from course_lib.models.outputs import output_only_at, refuse_looking_ahead

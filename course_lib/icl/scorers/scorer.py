@@ -26,6 +26,9 @@ class Scorer(Protocol):
 
         Returns:
             float32 [n, num_labels].
+
+        Raises:
+            CourseError: labels that cannot be compared; an argument of another type.
         """
         ...
 

@@ -6,15 +6,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from course_lib.checks.calls import check_fields, optional
+from course_lib.checks.calls import check_fields
 from course_lib.checks.types import Flag, Text
-from course_lib.checks.values import a_choice
 from course_lib.errors import CourseError
 from course_lib.locations import data_folder
 from course_lib.models.loaded import ModelAndTokenizer
 from course_lib.ppt.fewshot.tasks import FewShotTask, find_named
-from course_lib.ppt.patterns import KINDS, Kind
-from course_lib.ppt.soft_prompt import INITIALISATIONS, Initialisation, SoftPrompt, initialise
+from course_lib.ppt.patterns import Kind
+from course_lib.ppt.soft_prompt import Initialisation, SoftPrompt, initialise
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class FewShotMethod:
     unified: Flag = False
 
     def __post_init__(self) -> None:
-        check_fields(self, kind=a_choice(*KINDS), initialisation=optional(a_choice(*INITIALISATIONS)))
+        check_fields(self)
         if (self.kind == "hard") != (self.initialisation is None):
             raise CourseError(
                 "A hard pattern goes with tuning of the whole model, the others with a soft prompt.",

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from course_lib.checks.calls import border, each, of_type
+from course_lib.checks.calls import border
 from course_lib.checks.tables import check_table
-from course_lib.checks.values import check_count, check_mapping, check_rows
+from course_lib.checks.types import Count
+from course_lib.checks.values import check_mapping, check_rows
 from course_lib.ppt.fewshot.methods import METHODS, FewShotMethod
 from course_lib.ppt.fewshot.run import few_shot_run
 from course_lib.ppt.fewshot.splits import Row
@@ -35,8 +36,8 @@ class Variant(NamedTuple):
     options: Mapping[str, Any]
 
 
-@border(num_full=check_count, full_updates=check_count)
-def pilot_variants(num_full: int, full_updates: int) -> list[Variant]:
+@border()
+def pilot_variants(num_full: Count, full_updates: Count) -> list[Variant]:
     """Return what the paper's pilot compares, on the sentiment of movie sentences.
 
     Args:
@@ -95,10 +96,7 @@ def pilot_run(
     return [{**row, "options": dict(options)}]
 
 
-@border(
-    rows=partial(check_rows, columns=("method", "options")),
-    variants=each(of_type("course_lib.ppt.fewshot.pilot.Variant")),
-)
+@border(rows=partial(check_rows, columns=("method", "options")))
 def pilot_rows(rows: Sequence[Row], variants: Sequence[Variant]) -> list[Row]:
     """Return each variant its rows; one run can stand for the usual way of several findings.
 

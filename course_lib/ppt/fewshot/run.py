@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
-from course_lib.checks.calls import a_model_and_tokenizer, border, optional
+from course_lib.checks.calls import border, optional
 from course_lib.checks.types import Count, Flag, Positive, Seed, Text
 from course_lib.checks.values import check_path, check_texts
 from course_lib.errors import CourseError
-from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, a_model_source, floating_dtype
+from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, ModelSource, floating_dtype
 from course_lib.models.loading import kept_language_model
 from course_lib.ppt.examples import PromptExample
 from course_lib.ppt.fewshot.methods import METHODS, FewShotMethod, start_prompt
@@ -80,8 +80,6 @@ class FewShotRow(TypedDict):
 @border(
     prompt_folder=optional(check_path),
     words=optional(partial(check_texts, least=2)),
-    model_source=a_model_source,
-    loaded=optional(a_model_and_tokenizer),
 )
 def few_shot_run(
     task: str | FewShotTask,
@@ -100,7 +98,7 @@ def few_shot_run(
     words: Sequence[str] | None = None,
     template: Text | None = None,
     dtype: str | None = None,
-    model_source: str = EMBEDDED,
+    model_source: ModelSource = EMBEDDED,
     loaded: ModelAndTokenizer | None = None,
     read_test: Flag = True,
     progress: Flag = False,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from course_lib.checks.calls import border, of_type
+from course_lib.checks.calls import border
 from course_lib.checks.tables import check_table
 from course_lib.checks.values import check_text, check_texts
 from course_lib.errors import CourseError
@@ -17,7 +17,7 @@ from course_lib.ppt.fewshot.splits import Row
 from course_lib.statistics import mean_interval
 
 
-@border(evaluation=of_type("course_lib.finetuning.evaluating.Evaluation"))
+@border()
 def median_accuracy(evaluation: Evaluation) -> float | None:
     """Return the accuracy of two classes with the threshold at the median of the scores.
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from datasets import Dataset
 
-from course_lib.checks.values import check_choice
+from course_lib.checks.calls import check_choice
 from course_lib.ppt.fewshot.splits import Row
 from course_lib.ppt.patterns import (
     Kind,

@@ -10,12 +10,19 @@ from typing import Any
 
 import torch
 
-from course_lib.checks.calls import a_model_and_tokenizer, border, of_type
+from course_lib.checks.calls import border
 from course_lib.checks.types import Flag
 from course_lib.finetuning.evaluating import Evaluation
 from course_lib.models.loaded import ModelAndTokenizer, floating_dtype
 from course_lib.models.weights import count_parameters
-from course_lib.ppt.examples import Batches, PromptExample, TaskTokens, TokenizedExample, read_examples
+from course_lib.ppt.examples import (
+    Batches,
+    Examples,
+    PromptExample,
+    TaskTokens,
+    TokenizedExample,
+    read_examples,
+)
 from course_lib.ppt.label_scoring import unchecked_label_loss
 from course_lib.ppt.optimisation import LabelTraining, PromptEvaluation, PromptTrainingSettings
 from course_lib.ppt.soft_prompt import SoftPrompt
@@ -68,18 +75,14 @@ class Tuned:
             return evaluate_prompt(self.loaded, self.prompt, examples, verbalizer)
 
 
-@border(
-    loaded=a_model_and_tokenizer,
-    verbalizer=of_type("course_lib.prompts.verbalizers.Verbalizer"),
-    settings=of_type("course_lib.ppt.optimisation.PromptTrainingSettings"),
-)
+@border()
 def finetune_language_model(
     loaded: ModelAndTokenizer,
-    examples: Sequence[PromptExample],
+    examples: Examples,
     verbalizer: Verbalizer,
     settings: PromptTrainingSettings,
     *,
-    development: Sequence[PromptExample],
+    development: Examples,
     progress: Flag = False,
 ) -> Tuned:
     """Train all weights of a copy of a language model to say the label words behind a hard pattern.

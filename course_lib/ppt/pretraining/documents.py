@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from course_lib.checks.calls import border
-from course_lib.checks.values import check_text
+from course_lib.checks.types import Text
 from course_lib.errors import CourseError
 from course_lib.texts.groups import normalise
 from course_lib.texts.loading import load_texts
@@ -204,8 +204,8 @@ def _has_choices(document: list[dict[str, Any]]) -> bool:
     return len(document) >= MIN_SENTENCES and any(place + 1 in places for place in places)
 
 
-@border(text=check_text)
-def split_sentences(text: str) -> list[str]:
+@border()
+def split_sentences(text: Text) -> list[str]:
     """Split an English text into sentences, with the library sentencex.
 
     Args:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from course_lib.checks.calls import a_model_and_tokenizer, border, each, of_type, optional
+from course_lib.checks.calls import border, each, optional
 from course_lib.checks.types import Count, Flag
 from course_lib.checks.values import check_path
 from course_lib.errors import CourseError
 from course_lib.locations import data_folder
-from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, a_model_source, floating_dtype
+from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, ModelSource, floating_dtype
 from course_lib.models.loading import load_language_model
 from course_lib.ppt.examples import write_examples
 from course_lib.ppt.patterns import Pattern
@@ -40,14 +40,14 @@ def _a_task(name: str, value: Any) -> str:
     return find_task(value).name
 
 
-@border(folder=optional(check_path), task_names=optional(each(_a_task)), model_source=a_model_source)
+@border(folder=optional(check_path), task_names=optional(each(_a_task)))
 def evaluate_shipped(
     folder: Path | str | None = None,
     *,
     task_names: Sequence[str] | None = None,
     num_test: Count = 600,
     num_development: Count = 200,
-    model_source: str = EMBEDDED,
+    model_source: ModelSource = EMBEDDED,
     dtype: str | None = None,
     num_workers: Count | None = None,
     progress: Flag = True,
@@ -91,20 +91,14 @@ def evaluate_shipped(
     )
 
 
-@border(
-    task=_a_task,
-    folder=check_path,
-    model_source=a_model_source,
-    loaded=optional(a_model_and_tokenizer),
-    labelled=optional(of_type("course_lib.ppt.pretraining.labeller.PseudoLabels")),
-)
+@border(task=_a_task, folder=check_path)
 def evaluate_task(
     task: str,
     *,
     folder: Path | str,
     num_test: Count,
     num_development: Count,
-    model_source: str = EMBEDDED,
+    model_source: ModelSource = EMBEDDED,
     dtype: str | None = None,
     loaded: ModelAndTokenizer | None = None,
     labelled: PseudoLabels | None = None,

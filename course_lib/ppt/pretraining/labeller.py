@@ -15,9 +15,9 @@ from datasets import Dataset, concatenate_datasets
 from scipy.special import softmax
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks.calls import a_dataset, border, of_type, optional
+from course_lib.checks.calls import a_dataset, border, check_choice, optional
 from course_lib.checks.types import Flag
-from course_lib.checks.values import check_choice, check_path, check_texts
+from course_lib.checks.values import check_path, check_texts
 from course_lib.errors import CourseError
 from course_lib.finetuning.evaluating import evaluate
 from course_lib.finetuning.loop import FinetuningSettings, finetune
@@ -123,11 +123,7 @@ def labeller_texts(downstream: str | Sequence[str], *, split: str = "train") -> 
     return concatenate_datasets(parts)
 
 
-@border(
-    texts=a_dataset,
-    heldout=a_dataset,
-    settings=optional(of_type("course_lib.finetuning.loop.FinetuningSettings")),
-)
+@border(texts=a_dataset, heldout=a_dataset)
 def train_labeller(
     texts: Dataset,
     heldout: Dataset,
@@ -242,12 +238,7 @@ class PseudoLabels:
         return [row["text"] for row in rows], np.array([row["probabilities"] for row in rows])
 
 
-@border(
-    tokenizer=a_tokenizer,
-    corpus=optional(of_type("course_lib.ppt.pretraining.documents.CorpusSettings")),
-    settings=optional(of_type("course_lib.ppt.pretraining.labeller.LabellerSettings")),
-    file=optional(check_path),
-)
+@border(tokenizer=a_tokenizer, file=optional(check_path))
 def pseudo_labels(
     tokenizer: PreTrainedTokenizerBase,
     corpus: CorpusSettings | None = None,

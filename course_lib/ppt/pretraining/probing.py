@@ -18,11 +18,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from course_lib.checks.arrays import check_labels, check_numbers
-from course_lib.checks.calls import a_model_and_tokenizer, border, each, optional
+from course_lib.checks.calls import border, each
 from course_lib.checks.types import Count, Seed
 from course_lib.checks.values import check_count, check_texts
 from course_lib.errors import CourseError
-from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, a_model_source
+from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, ModelSource
 from course_lib.models.loading import load_language_model
 from course_lib.ppt.pretraining.labeller import PseudoLabels
 from course_lib.ppt.pretraining.tasks import find_pattern, pretraining_rows
@@ -33,9 +33,9 @@ INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 NUM_FOLDS = 3
 
 
-@border(loaded=a_model_and_tokenizer, texts=check_texts, batch_size=check_count)
+@border(texts=check_texts)
 def answer_states(
-    loaded: ModelAndTokenizer, texts: Sequence[str], layers: Sequence[int], *, batch_size: int = 16
+    loaded: ModelAndTokenizer, texts: Sequence[str], layers: Sequence[int], *, batch_size: Count = 16
 ) -> np.ndarray:
     """Return the hidden states at each text's last token, where its answer would be read.
 
@@ -115,11 +115,7 @@ def probe_accuracies(
     return right
 
 
-@border(
-    layers=each(partial(check_count, least=0)),
-    model_source=a_model_source,
-    loaded=optional(a_model_and_tokenizer),
-)
+@border(layers=each(partial(check_count, least=0)))
 def probe_task(
     task: str,
     *,
@@ -127,7 +123,7 @@ def probe_task(
     num_train: Count,
     num_test: Count,
     seed: Seed = 0,
-    model_source: str = EMBEDDED,
+    model_source: ModelSource = EMBEDDED,
     dtype: str | None = None,
     loaded: ModelAndTokenizer | None = None,
     labelled: PseudoLabels | None = None,

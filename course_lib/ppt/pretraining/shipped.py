@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.checks.calls import border, each
-from course_lib.checks.values import check_choice, check_count, check_path, check_text
+from course_lib.checks.calls import border, check_choice, each
+from course_lib.checks.values import check_count, check_path, check_text
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_folder, data_folder
 from course_lib.models.fingerprint import model_name

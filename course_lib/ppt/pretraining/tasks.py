@@ -16,12 +16,11 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks.calls import border, each, of_type, optional
+from course_lib.checks.calls import border, check_choice, optional
 from course_lib.checks.types import Count, Seed
-from course_lib.checks.values import check_choice, check_count
+from course_lib.checks.values import check_count
 from course_lib.ppt.examples import write_examples
 from course_lib.ppt.patterns import (
-    KINDS,
     LETTERS,
     Kind,
     Pattern,
@@ -257,7 +256,7 @@ _ROWS: dict[str, Any] = {
 }
 
 
-@border(kinds=each(lambda name, value: check_choice("kind of pattern", value, KINDS)), **_ROWS)
+@border(**_ROWS)
 def pretraining_examples(
     task: str,
     split: str,
@@ -289,7 +288,7 @@ def pretraining_examples(
     return write_examples(rows, [find_pattern(task, kind, max_options) for kind in kinds])
 
 
-@border(labelled=optional(of_type("course_lib.ppt.pretraining.labeller.PseudoLabels")), **_ROWS)
+@border(**_ROWS)
 def pretraining_rows(
     task: str,
     split: str,

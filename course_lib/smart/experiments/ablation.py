@@ -17,10 +17,17 @@ import torch
 from datasets import Dataset
 from torch.nn.functional import cross_entropy
 
-from course_lib.checks.calls import a_dataset, a_model_and_tokenizer, border, check_fields, of_type, optional
+from course_lib.checks.calls import (
+    a_dataset,
+    border,
+    check_choice,
+    check_fields,
+    of_type,
+    optional,
+)
 from course_lib.checks.tables import check_table, table_with
 from course_lib.checks.types import Count, Flag, NotNegative, Positive, Seed, Text
-from course_lib.checks.values import check_choice, check_count, check_mapping, check_number, mapping_to
+from course_lib.checks.values import check_count, check_mapping, check_number, mapping_to
 from course_lib.errors import CourseError
 from course_lib.finetuning.batches import Batch, encode
 from course_lib.finetuning.evaluating import evaluate
@@ -173,13 +180,7 @@ def ablation_arms(chosen: Mapping[str, Arm]) -> dict[str, Arm]:
     }
 
 
-@border(
-    arm=an_arm,
-    classifier=a_model_and_tokenizer,
-    train=a_dataset,
-    development=a_dataset,
-    watched=optional(a_dataset),
-)
+@border(train=a_dataset, development=a_dataset, watched=optional(a_dataset))
 def train_arm(
     arm: Arm,
     classifier: ModelAndTokenizer,

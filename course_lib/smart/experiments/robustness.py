@@ -11,15 +11,15 @@ import pandas as pd
 import torch
 from datasets import Dataset
 
-from course_lib.checks.calls import a_dataset, a_model_and_tokenizer, border, of_type
+from course_lib.checks.calls import a_dataset, a_model_and_tokenizer, border, check_choice, of_type
 from course_lib.checks.types import NotNegative, Positive, Seed, Share, Text
-from course_lib.checks.values import check_choice, check_texts, mapping_to
+from course_lib.checks.values import check_texts, mapping_to
 from course_lib.finetuning.batches import Batch, collate, encode, length_bucketed_batches, text_columns
 from course_lib.finetuning.evaluating import evaluate
 from course_lib.models.loaded import ModelAndTokenizer
 from course_lib.smart.divergence import find_divergence
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
-from course_lib.smart.smoothness import SmoothnessRegularizer, a_regularizer
+from course_lib.smart.smoothness import SmoothnessRegularizer
 
 # Standard deviation of the noise on word embeddings; their own entries have one of about 0.05.
 NOISE = 0.02
@@ -118,7 +118,7 @@ def change_texts(texts: Dataset, change: Change, *, seed: Seed = 0) -> Dataset:
     return Dataset.from_pandas(texts.to_pandas().assign(**changed), preserve_index=False)
 
 
-@border(classifier=a_model_and_tokenizer, texts=a_dataset)
+@border(texts=a_dataset)
 def flip_rates(
     classifier: ModelAndTokenizer, texts: Dataset, *, noise: NotNegative = NOISE, seed: Seed = 0
 ) -> FlipRates:
@@ -150,7 +150,7 @@ def flip_rates(
     }
 
 
-@border(classifier=a_model_and_tokenizer, texts=a_dataset)
+@border(texts=a_dataset)
 def noise_flip_rate(
     classifier: ModelAndTokenizer, texts: Dataset, noise: NotNegative = NOISE, *, seed: Seed = 0
 ) -> float:
@@ -180,11 +180,7 @@ def noise_flip_rate(
     return flips / len(texts)
 
 
-@border(
-    classifier=a_model_and_tokenizer,
-    texts=a_dataset,
-    regularizer=a_regularizer,
-)
+@border(texts=a_dataset)
 def measure_smoothness(
     classifier: ModelAndTokenizer, texts: Dataset, regularizer: SmoothnessRegularizer, *, seed: Seed = 0
 ) -> np.ndarray:

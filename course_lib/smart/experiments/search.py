@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from course_lib.checks.calls import border, each, of_type
+from course_lib.checks.calls import border
 from course_lib.checks.tables import table_with
 from course_lib.checks.types import Count, Positive, Seed, Text
 from course_lib.checks.values import check_mapping
@@ -17,7 +17,7 @@ from course_lib.errors import CourseError
 from course_lib.finetuning.evaluating import evaluate
 from course_lib.models.loading import load_classifier
 from course_lib.runs.records import ResultRecord
-from course_lib.smart.experiments.ablation import STORED_FIELDS, Arm, StoredArm, an_arm, arm_with, train_arm
+from course_lib.smart.experiments.ablation import STORED_FIELDS, Arm, StoredArm, arm_with, train_arm
 from course_lib.texts.sampling import labelled_splits, sample_texts
 
 LEARNING_RATES = (1e-4, 3e-4)
@@ -115,7 +115,7 @@ def search_run(
     ]
 
 
-@border(record=of_type("course_lib.runs.ResultRecord"))
+@border()
 def choose_by_texts(record: ResultRecord) -> dict[str, dict[str, Arm]]:
     """Return `choose` for each of the texts of a record of `search_run`.
 
@@ -181,7 +181,7 @@ def arm_of(row: Mapping[str, Any]) -> Arm:
     return arm_with({**stored, "half_life": None if is_published else half_life})
 
 
-@border(arms=each(an_arm))
+@border()
 def search_tasks(texts: Sequence[Text], arms: Sequence[Arm], seeds: Sequence[Seed]) -> list[dict[str, Any]]:
     """Return the arguments of every `search_run`.
 

@@ -8,12 +8,12 @@ import torch
 from sklearn.datasets import make_moons
 
 from course_lib.checks.arrays import check_labels, shaped
-from course_lib.checks.calls import a_model, border, optional
+from course_lib.checks.calls import a_model, border
 from course_lib.checks.types import Count, NotNegative, Positive, Seed
 from course_lib.checks.values import check_count
 from course_lib.finetuning.optimizing import descend
 from course_lib.smart.divergence import symmetric_kl
-from course_lib.smart.smoothness import SmoothnessRegularizer, a_regularizer, normalise, project
+from course_lib.smart.smoothness import SmoothnessRegularizer, normalise, project
 
 POINTS, LABELS, POINT = shaped(None, 2), shaped(None, whole=True), shaped(1, 1, 2)
 
@@ -36,11 +36,7 @@ def two_moons(
     return torch.tensor(points, dtype=torch.float32), torch.tensor(labels)
 
 
-@border(
-    points=POINTS,
-    labels=LABELS,
-    regularizer=optional(a_regularizer),
-)
+@border(points=POINTS, labels=LABELS)
 def train_toy(
     points: torch.Tensor,
     labels: torch.Tensor,

@@ -24,7 +24,6 @@ from course_lib.icl.prompting import prompt_for
 from course_lib.icl.underspecified import (
     SingleFeaturePool,
     UnderspecifiedPool,
-    single_feature_split,
     underspecified_split,
 )
 
@@ -217,11 +216,16 @@ def test_a_question_stands_before_the_label_where_the_words_answer_one() -> None
 
 
 def test_one_feature_alone(texts: Dataset) -> None:
-    splits = single_feature_split(texts, SHORT, 8, 40, num_sets=2)
+    pool = SingleFeaturePool(texts, SHORT)
     rows = [
-        {"feature": SHORT.name, "set": number, **row}
-        for number, split in enumerate(splits)
-        for row in measure_feature(KnownPreference(is_short), split, "sentiment")
+        row
+        for number in range(2)
+        for row in measure_feature(
+            KnownPreference(is_short), pool, number, num_demonstrations=8, test_size=40
+        )
+    ]
+    assert [(row["feature"], row["set"]) for row in rows] == [
+        (SHORT.name, number) for number in (0, 0, 0, 1, 1, 1)
     ]
     table = feature_table(rows).set_index("calibration")
     assert table.loc["none", "accuracy"] == 1.0

@@ -21,7 +21,7 @@ from course_lib.icl import (
 )
 from course_lib.icl.experiments import conditions, effects, pairs, tables
 from course_lib.icl.experiments import context_size as accuracy
-from course_lib.icl.interventions import all_interventions, explanations, find_intervention, instruction
+from course_lib.icl.interventions import all_interventions, find_intervention
 from course_lib.runs import load_published
 from tests.reliability import _wrong_values as wrong
 from tests.reliability.fuzz import Call
@@ -142,16 +142,6 @@ def _intervention_calls() -> list[Call]:
     two = {"h1": wrong.thing, "h2": wrong.thing, **labels}
     return [
         Call(
-            instruction,
-            lambda: {"hypothesis": SHORT, "labels": ("0", "1")},
-            {"hypothesis": wrong.thing, **labels},
-        ),
-        Call(
-            explanations,
-            lambda: {"hypothesis": SHORT, "labels": ("0", "1")},
-            {"hypothesis": wrong.thing, **labels},
-        ),
-        Call(
             find_intervention,
             lambda: {
                 "kind": "instruction",
@@ -223,11 +213,6 @@ def _split_calls() -> list[Call]:
             underspecified.underspecified_split,
             lambda: {"texts": texts(), "h1": SENTIMENT, "h2": SHORT, **drawn(), "num_held_back": 2},
             {**two, **sizes, "num_held_back": wrong.count(least=0)},
-        ),
-        Call(
-            underspecified.single_feature_split,
-            lambda: {"texts": texts(), "hypothesis": SENTIMENT, **drawn()},
-            {"texts": LABELLED, "hypothesis": wrong.thing, **sizes},
         ),
         Call(
             underspecified.disambiguating_demonstrations,

@@ -13,7 +13,7 @@ from course_lib.icl.experiments import conditions, context_size, embedded, measu
 from course_lib.icl.interventions import find_intervention
 from course_lib.icl.scorers import endpoint, prefix_cached, reading
 from course_lib.icl.scorers.naive import NaiveScorer
-from course_lib.icl.underspecified import UnderspecifiedPool, single_feature_split
+from course_lib.icl.underspecified import SingleFeaturePool, UnderspecifiedPool
 from course_lib.prompts.verbalizers import Verbalizer, shared_length
 from tests.reliability import _parts as parts
 from tests.reliability import _wrong_values as wrong
@@ -290,7 +290,6 @@ def _measure_calls() -> list[Call]:
     steering = lambda: find_intervention("instruction", "h1", SENTIMENT, SHORT)
     how = {"calibrations": ["none", "median"], "progress": False}
     kinds = {"scorer": a_scorer, "calibrations": CALIBRATIONS, "progress": wrong.flag}
-    alone = lambda: single_feature_split(texts(), SENTIMENT, 4, 6, num_sets=1)[0]
     test = lambda: split().test
     return [
         Call(
@@ -332,11 +331,6 @@ def _measure_calls() -> list[Call]:
             },
         ),
         Call(
-            measuring.measure_feature,
-            lambda: {"scorer": Scorer(), "split": alone(), "task": "sentiment", "template": None, **how},
-            {**kinds, "split": wrong.thing, "task": wrong.name, "template": wrong.optional(wrong.thing)},
-        ),
-        Call(
             measuring.calibrated_predictions,
             lambda: {"scorer": Scorer(), "prompt": prompt(), "prefix": "It", "test": test(), **how},
             {
@@ -367,6 +361,25 @@ def _drawing_calls() -> list[Call]:
             measuring.draw_set,
             lambda: {"pool": pool(), "set_number": 0, **SIZES},
             {"pool": wrong.thing, "set_number": SET_NUMBER, **SIZE_KINDS},
+        ),
+        Call(
+            measuring.measure_feature,
+            lambda: {
+                "scorer": Scorer(),
+                "pool": SingleFeaturePool(texts(), "sentiment"),
+                "set_number": 0,
+                "num_demonstrations": 4,
+                "test_size": 6,
+                **shown,
+            },
+            {
+                "scorer": a_scorer,
+                "pool": wrong.thing,
+                "set_number": SET_NUMBER,
+                "num_demonstrations": SIZE_KINDS["num_demonstrations"],
+                "test_size": SIZE_KINDS["test_size"],
+                **shown_kinds,
+            },
         ),
         Call(
             measuring.measure_set,
