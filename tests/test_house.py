@@ -397,12 +397,16 @@ def unread_annotations(module: ModuleType) -> list[str]:
     found = []
     for one in own:
         owner = inspect.unwrap(one) if callable(one) else one
-        said = [str(hint) for hint in getattr(owner, "__annotations__", {}).values()]
+        said = [str(hint) for name, hint in getattr(owner, "__annotations__", {}).items() if name != "return"]
         words = {word for hint in said for word in re.findall(r"[\w.]+", hint)}
+        alone = {
+            match[1]
+            for hint in said
+            if (match := re.fullmatch(r"(?:Sequence\[)?(\w+)\]?(?: \| None)?", hint))
+        }
         # another class may have such a name
-        kinds = {word: vars(module).get(word) for word in words}
-        meant = {word for word in words & CHECKED_TYPES if not isinstance(kinds[word], type)}
-        meant |= {word for word, kind in kinds.items() if get_origin(kind) in (Annotated, Literal)}
+        meant = {word for word in words & CHECKED_TYPES if not isinstance(vars(module).get(word), type)}
+        meant |= {word for word in alone if get_origin(vars(module).get(word)) in (Annotated, Literal)}
         if meant and not is_typeddict(owner) and not annotated_checks(owner):
             found.append(f"{module.__name__}.{owner.__qualname__}")
     return found

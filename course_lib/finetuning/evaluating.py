@@ -27,7 +27,7 @@ from course_lib.finetuning.batches import (
     without_labels,
 )
 from course_lib.models.context import find_context_length
-from course_lib.models.loaded import ModelAndTokenizer
+from course_lib.models.loaded import ModelAndTokenizer, evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ def evaluate(
     refuse_padding_that_counts(classifier, examples, batch_size)
     lengths = [len(example["input_ids"]) for example in examples]
     logits = np.empty((len(examples), int(classifier.model.config.num_labels or 0)), dtype=np.float32)
-    classifier.model.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), evaluation_mode(classifier.model):
         for rows in length_bucketed_batches(lengths, batch_size):
             batch = collate(classifier, [examples[row] for row in rows])
             logits[rows] = compute_logits(classifier, batch).float().cpu().numpy()
@@ -187,13 +186,8 @@ def refuse_padding_that_counts(
 
 def _tried_logits(classifier: ModelAndTokenizer, examples: Sequence[Example]) -> torch.Tensor:
     """Return the logits in evaluation mode, and leave the model in the mode it was in."""
-    model = classifier.model
-    was_training = model.training
-    model.eval()
-    with torch.inference_mode():
-        logits = compute_logits(classifier, collate(classifier, examples)).float()
-    model.train(was_training)
-    return logits
+    with torch.inference_mode(), evaluation_mode(classifier.model):
+        return compute_logits(classifier, collate(classifier, examples)).float()
 
 
 def _differ(model: Any, one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -13,7 +13,7 @@ from course_lib.checks.types import Count, Text
 from course_lib.checks.values import check_count, check_texts
 from course_lib.errors import CourseError
 from course_lib.models.context import find_context_length
-from course_lib.models.loaded import ModelAndTokenizer
+from course_lib.models.loaded import ModelAndTokenizer, evaluation_mode
 
 
 @border(texts=check_texts)
@@ -33,10 +33,9 @@ def embed(encoder: ModelAndTokenizer, texts: Sequence[str], *, batch_size: Count
         CourseError: if there are no texts, or one is no text.
     """
     base: Any = encoder.model.base_model
-    base.eval()
     order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
     vectors = torch.empty(len(texts), base.config.hidden_size)
-    with torch.inference_mode():
+    with torch.inference_mode(), evaluation_mode(base):
         for start in range(0, len(texts), batch_size):
             rows = order[start : start + batch_size]
             batch = encoder.tokenizer(

@@ -45,6 +45,22 @@ def a_model_source(name: str, value: Any) -> str:
 ModelSource = Annotated[str, a_model_source]
 
 
+@contextlib.contextmanager
+def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Run passes of a model in evaluation mode, and put every module back into its own mode.
+
+    Args:
+        model: the model.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def floating_dtype(dtype: str | torch.dtype) -> torch.dtype:
     """Return the torch dtype of this name.
 

@@ -29,7 +29,7 @@ from course_lib.errors import CourseError
 from course_lib.finetuning.evaluating import Evaluation
 from course_lib.finetuning.optimizing import BestWeights
 from course_lib.models.fingerprint import model_fingerprint
-from course_lib.models.loaded import ModelAndTokenizer, floating_dtype
+from course_lib.models.loaded import ModelAndTokenizer, evaluation_mode, floating_dtype
 from course_lib.ppt.checkpoints import CHECKPOINT_FILE, read_checkpoint, tensors_hash, write_checkpoint
 from course_lib.ppt.examples import (
     Batches,
@@ -378,18 +378,15 @@ def _frozen(loaded: ModelAndTokenizer, dtype: str | None) -> Iterator[ModelAndTo
     if dtype is not None and floating_dtype(dtype) != model.dtype:
         model = copy.deepcopy(model).to(floating_dtype(dtype))
         warn_of_slow_bfloat16(model.dtype, model.device.type)
-    was_training = model.training
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    model.eval()
     for weight in trained:
         weight.requires_grad_(False)
     try:
-        with quick_attention(model, model.dtype):
+        with evaluation_mode(model), quick_attention(model, model.dtype):
             yield ModelAndTokenizer(model, loaded.tokenizer)
     finally:
         for weight in trained:
             weight.requires_grad_(True)
-        model.train(was_training)
 
 
 @contextlib.contextmanager

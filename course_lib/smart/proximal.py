@@ -17,9 +17,10 @@ from course_lib.checks.calls import a_model, a_tensor, border, check_fields, of_
 from course_lib.checks.types import Count, Flag, OpenShare, Positive, Share
 from course_lib.checks.values import check_mapping
 from course_lib.errors import CourseError
+from course_lib.models.loaded import evaluation_mode
 from course_lib.smart.anchor import Anchor
 from course_lib.smart.divergence import Divergence, find_divergence
-from course_lib.smart.replay import DropoutReplay, without_dropout
+from course_lib.smart.replay import DropoutReplay
 
 # Names of the anchor's weights in a saved state begin so.
 _PREFIX = "anchor."
@@ -113,7 +114,7 @@ class BregmanProximalPoint:
         with (
             torch.no_grad(),
             self._anchor.in_place(),
-            replay.replayed() if replay else without_dropout(self.model),
+            replay.replayed() if replay else evaluation_mode(self.model),
         ):
             anchor_logits = self.model(**fixed).logits
         return self.proximal_weight * find_divergence(self.divergence)(logits, anchor_logits.to(logits.dtype))

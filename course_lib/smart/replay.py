@@ -71,22 +71,6 @@ class DropoutReplay:
                 _set_generator_states(self._device, outside)
 
 
-@contextmanager
-def without_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """Run passes of a model in evaluation mode, and put every module back into its own mode.
-
-    Args:
-        model: the model.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-
-
 class CleanPass:
     """What the model's own pass drew and looked up, kept for the further passes of the step.
 

@@ -22,6 +22,7 @@ from course_lib.checks.calls import check_fields
 from course_lib.checks.values import check_flag, not_negative
 from course_lib.errors import CourseError
 from course_lib.locations import written_whole
+from course_lib.models.loaded import evaluation_mode
 from course_lib.smart.divergence import Divergence, divergence_for
 from course_lib.smart.loss import SmartLoss, SmartTerms
 from course_lib.smart.proximal import BregmanProximalPoint
@@ -327,11 +328,8 @@ class SmartTrainer(Trainer):
         self._last_batch = {}
         if not batch:
             return
-        was_training = self.model.training
-        self.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), evaluation_mode(self.model):
             logits = self.model(**batch).logits
-        self.model.train(was_training)
         self._refuse_spoilt([logits, *self.model.parameters()])
 
     def _after_optimizer_step(self) -> None:

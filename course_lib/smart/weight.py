@@ -14,9 +14,9 @@ from course_lib.checks.calls import a_model, border
 from course_lib.checks.types import Positive
 from course_lib.checks.values import check_mapping
 from course_lib.errors import CourseError
+from course_lib.models.loaded import evaluation_mode
 from course_lib.smart.divergence import divergence_for
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
-from course_lib.smart.replay import without_dropout
 from course_lib.smart.smoothness import SmoothnessRegularizer
 
 RADII = (1e-5, 1e-4, 1e-3, 0.01, 0.02, 0.05, 0.1)
@@ -78,7 +78,7 @@ def smoothness_shares(
         >>> bool(small["share"] < 1e-3 < large["share"])
         True
     """
-    with without_dropout(model):
+    with evaluation_mode(model):
         outputs = model(**batch)
         loss = task_loss(outputs.logits, batch.get("labels"))
         if loss is None:

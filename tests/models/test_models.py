@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
@@ -28,6 +29,7 @@ from transformers import (
 import course_lib
 from course_lib import assets
 from course_lib.errors import CourseError
+from course_lib.finetuning.evaluating import evaluate
 from course_lib.models import (
     ModelAndTokenizer,
     choose_device,
@@ -99,6 +101,21 @@ def test_vectors_come_in_the_order_of_the_texts(encoder: ModelAndTokenizer) -> N
     sentences = ["lamp", "a long sentence about an old lamp in the harbour", "the lamp is lit", "so"]
     alone = torch.cat([embed(encoder, [sentence]) for sentence in sentences])
     torch.testing.assert_close(embed(encoder, sentences, batch_size=2), alone, atol=1e-5, rtol=0)
+
+
+def test_measuring_leaves_a_model_in_the_mode_it_was_in() -> None:
+    classifier = load_classifier(num_labels=2)
+    text = Dataset.from_dict({"text": ["A lamp."], "label": [0]})
+    measured = []
+    for is_training in (False, True):
+        classifier.model.train(is_training)
+        classifier.model.classifier.eval()
+        measured.append((embed(classifier, ["A lamp."]), evaluate(classifier, text).logits))
+        assert classifier.model.training is classifier.model.base_model.training is is_training
+        assert not classifier.model.classifier.training
+    # without dropout in both modes
+    assert torch.equal(measured[0][0], measured[1][0])
+    assert (measured[0][1] == measured[1][1]).all()
 
 
 def test_embedding_nothing_is_refused(encoder: ModelAndTokenizer) -> None:

@@ -22,7 +22,7 @@ from course_lib.checks.calls import border, each
 from course_lib.checks.types import Count, Seed
 from course_lib.checks.values import check_count, check_texts
 from course_lib.errors import CourseError
-from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, ModelSource
+from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, ModelSource, evaluation_mode
 from course_lib.models.loading import load_language_model
 from course_lib.ppt.pretraining.labeller import PseudoLabels
 from course_lib.ppt.pretraining.tasks import find_pattern, pretraining_rows
@@ -58,21 +58,18 @@ def answer_states(
     # texts of one length together waste no padding; every row is put back in its place
     order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     found = np.empty((len(ids), len(layers), model.config.hidden_size), dtype=np.float32)
-    was_training = model.training
-    model.eval()
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        longest = len(ids[rows[-1]])
-        # filled up on the right, where no real token looks
-        padded = torch.tensor([ids[row] + ids[row][-1:] * (longest - len(ids[row])) for row in rows])
-        with torch.no_grad():
+    with torch.no_grad(), evaluation_mode(model):
+        for start in range(0, len(order), batch_size):
+            rows = order[start : start + batch_size]
+            longest = len(ids[rows[-1]])
+            # filled up on the right, where no real token looks
+            padded = torch.tensor([ids[row] + ids[row][-1:] * (longest - len(ids[row])) for row in rows])
             states = model.base_model(
                 padded.to(model.device), output_hidden_states=True, use_cache=False
             ).hidden_states
-        last = torch.tensor([len(ids[row]) - 1 for row in rows])
-        for place, layer in enumerate(layers):
-            found[rows, place] = states[layer][torch.arange(len(rows)), last].float().cpu().numpy()
-    model.train(was_training)
+            last = torch.tensor([len(ids[row]) - 1 for row in rows])
+            for place, layer in enumerate(layers):
+                found[rows, place] = states[layer][torch.arange(len(rows)), last].float().cpu().numpy()
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -16,7 +16,7 @@ from course_lib.checks.types import NotNegative, Positive, Seed, Share, Text
 from course_lib.checks.values import check_texts, mapping_to
 from course_lib.finetuning.batches import Batch, collate, encode, length_bucketed_batches, text_columns
 from course_lib.finetuning.evaluating import evaluate
-from course_lib.models.loaded import ModelAndTokenizer
+from course_lib.models.loaded import ModelAndTokenizer, evaluation_mode
 from course_lib.smart.divergence import find_divergence
 from course_lib.smart.embeddings import forward_from_embeddings, word_embeddings
 from course_lib.smart.smoothness import SmoothnessRegularizer
@@ -278,11 +278,10 @@ def in_ball(epsilon: Positive) -> SmoothnessRegularizer:
     return SmoothnessRegularizer(epsilon=epsilon, step_size=100 * epsilon, noise_std=epsilon)
 
 
-def _batches(classifier: ModelAndTokenizer, texts: Dataset, batch_size: int = 64) -> list[Batch]:
-    classifier.model.eval()
+def _batches(classifier: ModelAndTokenizer, texts: Dataset, batch_size: int = 64) -> Iterator[Batch]:
+    """Yield padded batches, the longest texts first; until the last is done, the model is in evaluation mode."""
     examples = encode(classifier, texts)
     lengths = [len(example["input_ids"]) for example in examples]
-    return [
-        collate(classifier, [examples[row] for row in rows])
-        for rows in length_bucketed_batches(lengths, batch_size)
-    ]
+    with evaluation_mode(classifier.model):
+        for rows in length_bucketed_batches(lengths, batch_size):
+            yield collate(classifier, [examples[row] for row in rows])
