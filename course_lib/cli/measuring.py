@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from course_lib.checks.calls import check_choice
+from course_lib.cli.options import Device, DrawSeed, Dtype, Model, names
 from course_lib.errors import unknown_name
 from course_lib.locations import check_writable_folder, data_folder
 
@@ -40,7 +41,7 @@ def bias(
         str, typer.Option(help="Its competitor, for example sentiment.short or column:is_question.")
     ],
     out: Annotated[Path, typer.Option(help="The CSV file to write, a row for each set and calibration.")],
-    model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
+    model: Model = "embedded",
     texts: Annotated[
         str,
         typer.Option(
@@ -58,9 +59,9 @@ def bias(
     test_size: Annotated[int, typer.Option(help="Test items of a set, at most.")] = 1200,
     num_sets: Annotated[int, typer.Option(help="Sets of demonstrations.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Test items at a time.")] = 16,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    dtype: Annotated[str | None, typer.Option(help="bfloat16 or float16 to compute in.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps; the fastest by default.")] = None,
+    seed: DrawSeed = 0,
+    dtype: Dtype = None,
+    device: Device = None,
 ) -> None:
     """Measure which of two features a language model follows (h-accuracy); a stopped run goes on where it was.
 
@@ -72,16 +73,14 @@ def bias(
     from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS
     from course_lib.locations import check_output_file, written_output
     from course_lib.models import choose_device
-    from course_lib.texts.user_files import split_names
 
     check_output_file(out, suffix=".csv")
     choose_device(device)
     journal = pairs.journal_of(out)
     first, second = user_texts.named_hypotheses(h1, h2)
-    label_names = None if labels is None else split_names("labels", labels)
     rows = pairs.measure_pair(
         model,
-        user_texts.named_texts(texts, first, second, label_names),
+        user_texts.named_texts(texts, first, second, names("labels", labels)),
         first,
         second,
         None if intervention is None else check_choice("intervention", intervention, INTERVENTION_KINDS),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from course_lib.cli.options import BatchSize, Device, DrawSeed, Dtype, LearningRate, Model, NumSteps, names
 from course_lib.errors import CourseError
 from course_lib.locations import check_output_file, written_output
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 def pretrain(
     task: Annotated[str, typer.Argument(help="pair, choice, single or unified.")],
-    num_steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 1000,
-    batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 8,
+    num_steps: NumSteps = 1000,
+    batch_size: BatchSize = 8,
     num_virtual_tokens: Annotated[int, typer.Option(help="Rows of the prompt.")] = 20,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-2,
+    learning_rate: LearningRate = 1e-2,
     seed: Annotated[int, typer.Option(help="Seed of examples, start and batches.")] = 0,
     initialisation: Annotated[
         str, typer.Option(help="random, sample_vocab, or a shipped prompt.")
@@ -30,8 +31,8 @@ def pretrain(
     num_held_out: Annotated[int, typer.Option(help="Examples for the held-out curve.")] = 200,
     num_reviews: Annotated[int, typer.Option(help="IMDb reviews to read.")] = 2000,
     evaluate_every: Annotated[int, typer.Option(help="Steps between evaluations and checkpoints.")] = 100,
-    dtype: Annotated[str | None, typer.Option(help="bfloat16 or float16 to compute in.")] = None,
-    model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
+    dtype: Dtype = None,
+    model: Model = "embedded",
     out: Annotated[Path | None, typer.Option(help="Where it goes; data/prompts/TASK by default.")] = None,
 ) -> None:
     """Pre-train a prompt on plain text; a stopped run goes on where it was."""
@@ -63,17 +64,17 @@ def tune(
     texts: Annotated[Path, typer.Option(help="A CSV, JSON lines or parquet file with `label`.")],
     words: Annotated[str, typer.Option(help="Label words joined by commas, one a class.")],
     out: Annotated[Path, typer.Option(help="The folder for the adapter.")],
-    model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
+    model: Model = "embedded",
     labels: Annotated[
         str | None, typer.Option(help="The file's labels in the words' order; 0, 1, … by default.")
     ] = None,
     template: Annotated[str, typer.Option(help="The pattern.")] = "{soft}{text} It was",
     start: Annotated[str, typer.Option(help="sample_vocab, random, or a prompt's folder.")] = "sample_vocab",
     num_virtual_tokens: Annotated[int | None, typer.Option(help="Rows of the prompt; 20.")] = None,
-    num_steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 60,
-    batch_size: Annotated[int, typer.Option(help="Examples a step.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 5e-3,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    num_steps: NumSteps = 60,
+    batch_size: BatchSize = 16,
+    learning_rate: LearningRate = 5e-3,
+    seed: DrawSeed = 0,
 ) -> None:
     """Tune a soft prompt for your own model and texts."""
     from course_lib.ppt.optimisation import PromptTrainingSettings
@@ -93,7 +94,7 @@ def tune(
         out,
         split_names("words", words),
         template=template,
-        labels=None if labels is None else split_names("labels", labels),
+        labels=names("labels", labels),
         start=start,
         num_virtual_tokens=num_virtual_tokens,
         settings=settings,
@@ -107,15 +108,15 @@ def predict(
     prompt: Annotated[Path, typer.Option(help="The folder of a tuned prompt.")],
     texts: Annotated[Path, typer.Option(help="A CSV, TSV, JSON lines or parquet file.")],
     out: Annotated[Path, typer.Option(help="The CSV file to write, a row for each text.")],
-    model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
+    model: Model = "embedded",
     words: Annotated[str | None, typer.Option(help="Label words; those of the tuning by default.")] = None,
     labels: Annotated[
         str | None, typer.Option(help="The classes' names in the words' order; as tuned.")
     ] = None,
     template: Annotated[str | None, typer.Option(help="The pattern; that of the tuning by default.")] = None,
     batch_size: Annotated[int, typer.Option(help="Texts at a time.")] = 32,
-    dtype: Annotated[str | None, typer.Option(help="bfloat16 or float16 to compute in.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps; the fastest by default.")] = None,
+    dtype: Dtype = None,
+    device: Device = None,
 ) -> None:
     """Predict the labels of your own texts behind a prompt that `course ppt tune` wrote."""
     check_output_file(out, suffix=".csv")
@@ -128,7 +129,7 @@ def predict(
 def evaluate(
     folder: Annotated[Path | None, typer.Option(help="The prompts; data/prompts by default.")] = None,
     tasks: Annotated[str | None, typer.Option(help="Which, joined by commas; all by default.")] = None,
-    model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
+    model: Model = "embedded",
     num_test: Annotated[int, typer.Option(help="Held-out examples of each task.")] = 600,
     num_development: Annotated[int, typer.Option(help="Examples to choose the hard pattern on.")] = 200,
     prompt: Annotated[Path | None, typer.Option(help="A tuned prompt of yours instead of these.")] = None,
@@ -142,12 +143,8 @@ def evaluate(
     device: Annotated[str | None, typer.Option(help="For it: cpu, cuda or mps.")] = None,
 ) -> None:
     """Measure pre-trained prompts on held-out documents; or, with --prompt, a tuned one on your own texts."""
-    from course_lib.texts.user_files import split_names
-
     if prompt is None and texts is None:
-        _evaluate_shipped(
-            folder, None if tasks is None else split_names("tasks", tasks), model, num_test, num_development
-        )
+        _evaluate_shipped(folder, names("tasks", tasks), model, num_test, num_development)
         return
     if prompt is None or texts is None:
         raise CourseError(
@@ -188,15 +185,14 @@ def _predictions(
 ) -> PromptPredictions:
     from course_lib.models import choose_device
     from course_lib.ppt.user_texts import predict_texts
-    from course_lib.texts.user_files import split_names
 
     choose_device(options["device"])
     return predict_texts(
         texts,
         prompt,
         model_source=model,
-        words=None if words is None else split_names("words", words),
-        labels=None if labels is None else split_names("labels", labels),
+        words=names("words", words),
+        labels=names("labels", labels),
         template=template,
         **options,
     )
