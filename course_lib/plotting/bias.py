@@ -26,6 +26,7 @@ from course_lib.checks.values import (
     mapping_to,
 )
 from course_lib.errors import CourseError
+from course_lib.icl.calibration import Calibration
 from course_lib.icl.experiments.tables import table_of
 from course_lib.plotting.style import (
     legend_below,
@@ -37,7 +38,11 @@ from course_lib.plotting.style import (
 )
 from course_lib.statistics import Interval
 
-CALIBRATION_NAMES = {"none": "raw", "contextual": "contextual", "median": "at the median"}
+CALIBRATION_NAMES: dict[Calibration, str] = {
+    "none": "raw",
+    "contextual": "contextual",
+    "median": "at the median",
+}
 KIND_NAMES = {
     "instruction": "instruction",
     "verbalizer": "label\nwords",
@@ -66,7 +71,7 @@ def _shares(*columns: str, value: str) -> Check:
     return checked
 
 
-def _of_calibration(table: pd.DataFrame, calibration: str) -> pd.DataFrame:
+def _of_calibration(table: pd.DataFrame, calibration: Calibration) -> pd.DataFrame:
     check_choice("calibration in this table", calibration, map(str, table.calibration))
     return table[table.calibration == calibration]
 
@@ -193,7 +198,7 @@ def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame | None = None) -> Fi
 
 
 @border(pairs=_PAIRS, calibration=_a_calibration)
-def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
+def bias_sentence(pairs: pd.DataFrame, calibration: Calibration = "median") -> str:
     """Say for how many pairs the interval leaves out 0.5, and which.
 
     Args:
@@ -216,7 +221,9 @@ def bias_sentence(pairs: pd.DataFrame, calibration: str = "median") -> str:
 
 
 @border(pairs=_PAIRS, features=_FEATURES, calibration=_a_calibration)
-def visibility_sentence(pairs: pd.DataFrame, features: pd.DataFrame, calibration: str = "median") -> str:
+def visibility_sentence(
+    pairs: pd.DataFrame, features: pd.DataFrame, calibration: Calibration = "median"
+) -> str:
     """Say in how many pairs the model follows the feature that it sees better alone, and how closely.
 
     Args:
@@ -261,7 +268,7 @@ def _correlation_sentence(margins: list[float], h1_accuracies: list[float]) -> s
 
 @border(calibration=_a_calibration)
 def set_figure(
-    rows: Sequence[Mapping[str, Any]], num_first: Count = 3, calibration: str = "median"
+    rows: Sequence[Mapping[str, Any]], num_first: Count = 3, calibration: Calibration = "median"
 ) -> Figure:
     """Draw every demonstration set's h1-accuracy, and the mean of the first few beside that of all.
 
@@ -293,7 +300,9 @@ def set_figure(
 
 
 @border(pairs=_PAIRS, published=with_columns(), calibration=_a_calibration)
-def published_figure(pairs: pd.DataFrame, published: pd.DataFrame, calibration: str = "median") -> Figure:
+def published_figure(
+    pairs: pd.DataFrame, published: pd.DataFrame, calibration: Calibration = "median"
+) -> Figure:
     """Draw our h1-accuracy with its interval beside the published ones.
 
     Args:

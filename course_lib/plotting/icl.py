@@ -26,6 +26,7 @@ from course_lib.checks.values import (
     mapping_to,
 )
 from course_lib.errors import CourseError
+from course_lib.icl.calibration import Calibration
 from course_lib.plotting.style import (
     COLOURS,
     HATCHES,
@@ -38,7 +39,11 @@ from course_lib.plotting.style import (
 )
 
 # How tables name a calibration -> how a figure does.
-CALIBRATION_NAMES = {"none": "raw", "contextual": "contextual calibration", "median": "median threshold"}
+CALIBRATION_NAMES: dict[Calibration, str] = {
+    "none": "raw",
+    "contextual": "contextual calibration",
+    "median": "median threshold",
+}
 
 _two_labels = partial(check_labels, num_labels=2)
 # What `icl.context_run` gives, and what `icl.context_table` makes of it.
@@ -297,7 +302,7 @@ def context_headline(table: pd.DataFrame) -> str:
     )
 
 
-def _row(table: pd.DataFrame, num_demonstrations: int, calibration: str) -> pd.Series:
+def _row(table: pd.DataFrame, num_demonstrations: int, calibration: Calibration) -> pd.Series:
     chosen = (table["num_demonstrations"] == num_demonstrations) & (table["calibration"] == calibration)
     if not chosen.any():
         raise CourseError(

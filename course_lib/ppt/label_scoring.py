@@ -11,14 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 from course_lib.checks.arrays import check_labels
-from course_lib.checks.calls import a_choice, a_model, a_tensor, border, of_type, optional
+from course_lib.checks.calls import a_model, a_tensor, border, of_type, optional
 from course_lib.checks.types import Flag
 from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
@@ -107,6 +107,9 @@ def make_label_batch(
     )
 
 
+Reduction = Literal["mean", "sum", "none"]
+
+
 @border(model=a_model, prompt=optional(of_type("course_lib.ppt.soft_prompt.SoftPrompt", "torch.Tensor")))
 def label_scores(
     model: PreTrainedModel,
@@ -188,8 +191,8 @@ def _is_label_ids(example: Any) -> bool:
     return isinstance(example, LabelIds) and bool(example.labels)
 
 
-@border(scores=a_tensor, labels=a_tensor, reduction=a_choice("mean", "sum", "none"))
-def label_loss(scores: torch.Tensor, labels: torch.Tensor, *, reduction: str = "mean") -> torch.Tensor:
+@border(scores=a_tensor, labels=a_tensor)
+def label_loss(scores: torch.Tensor, labels: torch.Tensor, *, reduction: Reduction = "mean") -> torch.Tensor:
     """Return the cross-entropy over the label words at the answer position, and over nothing else.
 
     Args:
@@ -221,7 +224,7 @@ def label_loss(scores: torch.Tensor, labels: torch.Tensor, *, reduction: str = "
 
 
 def unchecked_label_loss(
-    scores: torch.Tensor, labels: torch.Tensor, *, reduction: str = "mean"
+    scores: torch.Tensor, labels: torch.Tensor, *, reduction: Reduction = "mean"
 ) -> torch.Tensor:
     """Return `label_loss` of what may be no number, for a loop that looks at the loss itself."""
     return torch.nn.functional.cross_entropy(scores, labels, reduction=reduction)

@@ -6,15 +6,16 @@ from datasets import (
     Dataset,
 )
 
-from course_lib.checks.calls import check_choice, optional
+from course_lib.checks.calls import border, check_choice, optional
 from course_lib.checks.values import check_path
 from course_lib.errors import CourseError
 from course_lib.texts.embedded import load_embedded
 from course_lib.texts.hub import load_hub
-from course_lib.texts.sources import SPLITS, TEXT_SOURCES
+from course_lib.texts.sources import TEXT_SOURCES, Split
 
 
-def load_texts(name: str, *, split: str | None = None, source: str | None = None) -> Dataset:
+@border()
+def load_texts(name: str, *, split: Split | None = None, source: str | None = None) -> Dataset:
     """Load real texts by name.
 
     Embedded, from the course's own downloads: movie, product, newspaper, tweets (sentences with
@@ -35,8 +36,6 @@ def load_texts(name: str, *, split: str | None = None, source: str | None = None
         CourseError: unknown name or split; the folder or hub id cannot be read or lacks a column.
     """
     text_source = TEXT_SOURCES[check_choice("text", name, TEXT_SOURCES)]
-    if split is not None:
-        check_choice("split", split, SPLITS)
     optional(check_path)("source", source)
     if source is not None and not text_source.hub_id:
         raise CourseError(f"The {name} texts are embedded.", given=source, mend="Leave `source` out.")

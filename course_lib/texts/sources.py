@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 Split = Literal["train", "validation", "test"]
-SPLITS: tuple[str, ...] = get_args(Split)
+SPLITS: tuple[Split, ...] = get_args(Split)
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 IDENTITIES = ("male", "female", "LGBTQ", "christian", "muslim", "jewish", "black", "white", "asian")
 

@@ -20,6 +20,7 @@ from course_lib.checks.tables import with_columns
 from course_lib.checks.types import Count, Flag
 from course_lib.checks.values import check_count, check_rows
 from course_lib.errors import CourseError
+from course_lib.icl.calibration import Calibration
 from course_lib.icl.experiments.embedded import bias_run, feature_run
 from course_lib.icl.experiments.rows import FeatureConditionRow, PairConditionRow
 from course_lib.icl.experiments.tables import h1_accuracies, table_of_one_model
@@ -182,7 +183,7 @@ def split_rows(
     return [row for row in kept if "h1" in row], [row for row in kept if "feature" in row]
 
 
-def condition_table(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> pd.DataFrame:
+def condition_table(rows: Sequence[Mapping[str, Any]], calibration: Calibration = "median") -> pd.DataFrame:
     """Compares conditions: how far a preference moves from set to set, and how much there is to be seen.
 
     Args:

@@ -11,6 +11,7 @@ from course_lib.checks.calls import border, check_choice, each
 from course_lib.checks.tables import with_columns
 from course_lib.checks.types import Share
 from course_lib.errors import CourseError
+from course_lib.icl.calibration import Calibration
 from course_lib.icl.experiments.tables import h1_accuracies, table_of_one_model
 from course_lib.icl.interventions import DIRECTIONS, INTERVENTION_KINDS, Direction
 from course_lib.statistics import mean_interval
@@ -51,7 +52,9 @@ def intended_change(h1_before: Share, h1_after: Share, direction: Direction) -> 
     return h1_after - h1_before if direction == "h1" else h1_before - h1_after
 
 
-def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> pd.DataFrame:
+def intervention_effects(
+    rows: Sequence[Mapping[str, Any]], calibration: Calibration = "median"
+) -> pd.DataFrame:
     """Compares every intervention with the same demonstration sets without one.
 
     Args:
@@ -91,7 +94,7 @@ def intervention_effects(rows: Sequence[Mapping[str, Any]], calibration: str = "
     return pd.DataFrame(found)
 
 
-def steering(rows: Sequence[Mapping[str, Any]], calibration: str = "median") -> pd.DataFrame:
+def steering(rows: Sequence[Mapping[str, Any]], calibration: Calibration = "median") -> pd.DataFrame:
     """Compares both directions of every intervention: does it matter what the intervention says?
 
     An intervention can also change a preference by disturbing the prompt, whatever it says. That drops out
@@ -133,7 +136,7 @@ def _over_sets(changes: Sequence[float]) -> dict[str, Any]:
     return {"change": change, "low": low, "high": high, **verdicts, "num_sets": num_sets}
 
 
-def _accuracies(rows: Sequence[Mapping[str, Any]], calibration: str) -> pd.DataFrame:
+def _accuracies(rows: Sequence[Mapping[str, Any]], calibration: Calibration) -> pd.DataFrame:
     """Returns the rows of one calibration as a table with h1_accuracy."""
     table = table_of_one_model(rows, calibration, ("h1", "h2", "num_h1"))
     return table.assign(h1_accuracy=h1_accuracies(table))

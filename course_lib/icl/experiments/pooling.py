@@ -17,6 +17,7 @@ from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
 from course_lib.texts.groups import normalise
 from course_lib.texts.loading import load_texts
 from course_lib.texts.sampling import with_binary_labels
+from course_lib.texts.sources import Split
 
 POOLED_COLUMNS = ("text", "label", "domain", "document_id", "group", "split")
 # Texts of at most this many words: 16 demonstrations then fit the context of any model.
@@ -35,7 +36,7 @@ def _names(name: str, value: Any) -> list[str]:
 )
 def pool_texts(
     names: Iterable[str],
-    split: str | None = None,
+    split: Split | None = None,
     max_words: Count | None = None,
     *,
     sources: Mapping[str, str] | None = None,
@@ -73,7 +74,7 @@ def pool_texts(
     return Dataset.from_pandas(table, preserve_index=False)
 
 
-def _labelled_table(name: str, split: str | None, source: str | None) -> pd.DataFrame:
+def _labelled_table(name: str, split: Split | None, source: str | None) -> pd.DataFrame:
     texts = load_texts(name, split=split, source=source)
     if "score" in texts.column_names:
         texts = with_binary_labels(texts)

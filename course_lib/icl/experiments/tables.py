@@ -14,6 +14,7 @@ import pandas as pd
 
 from course_lib.checks.values import check_count, check_rows, check_share, check_texts
 from course_lib.errors import CourseError
+from course_lib.icl.calibration import Calibration
 from course_lib.statistics import hierarchical_bootstrap, mean_interval
 
 BIAS_KEYS = ("model", "h1", "h2", "intervention", "direction", "calibration")
@@ -86,7 +87,7 @@ def _whole(value: Any) -> Any:
 
 
 def table_of(
-    rows: Sequence[Mapping[str, Any]], calibration: str, columns: Sequence[str] = ()
+    rows: Sequence[Mapping[str, Any]], calibration: Calibration, columns: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Returns the rows of one calibration as a table.
 
@@ -105,7 +106,7 @@ def table_of(
 
 
 def table_of_one_model(
-    rows: Sequence[Mapping[str, Any]], calibration: str, columns: Sequence[str] = ()
+    rows: Sequence[Mapping[str, Any]], calibration: Calibration, columns: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Returns the rows of one calibration as a table, in which a set is named by its number alone.
 
@@ -205,7 +206,7 @@ def _over_sets(rows: list[dict[str, Any]], keys: Sequence[str], counted: str, na
 
 
 def compare_models(
-    rows: Sequence[Mapping[str, Any]], first: str, second: str, calibration: str = "median"
+    rows: Sequence[Mapping[str, Any]], first: str, second: str, calibration: Calibration = "median"
 ) -> pd.DataFrame:
     """Compares two models on the same sets of demonstrations: how much more the first follows h1.
 

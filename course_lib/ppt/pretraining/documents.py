@@ -21,7 +21,7 @@ from course_lib.checks.types import Text
 from course_lib.errors import CourseError
 from course_lib.texts.groups import normalise
 from course_lib.texts.loading import load_texts
-from course_lib.texts.sources import SPLITS
+from course_lib.texts.sources import SPLITS, Split
 
 # Where documents come from. Of the newspaper and the product reviews the train side alone is read, and its
 # documents are divided again: their other sides belong to downstream tasks.
@@ -30,7 +30,7 @@ DIVIDED = ("newspaper", "product")
 # Of the divided documents, one in so many goes to the validation side and one to the test side.
 DIVISOR = 8
 # Downstream data set -> its columns of texts, and the sides that are measured on.
-DOWNSTREAM: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+DOWNSTREAM: dict[str, tuple[tuple[str, ...], tuple[Split, ...]]] = {
     "movie": (("text",), ("test",)),
     "product": (("text",), ("test",)),
     "snli": (("premise", "hypothesis"), ("test",)),
@@ -147,7 +147,7 @@ def _sides(
 
 
 def _short_sentences(
-    name: str, split: str, tokenizer: PreTrainedTokenizerBase, corpus: CorpusSettings
+    name: str, split: Split, tokenizer: PreTrainedTokenizerBase, corpus: CorpusSettings
 ) -> list[dict[str, Any]]:
     rows = _sentences(name, split, corpus.num_reviews)
     if not rows:
@@ -157,7 +157,7 @@ def _short_sentences(
     return [row for row, tokens in zip(rows, ids, strict=True) if shortest <= len(tokens) <= longest]
 
 
-def _sentences(name: str, split: str, num_reviews: int) -> list[dict[str, Any]]:
+def _sentences(name: str, split: Split, num_reviews: int) -> list[dict[str, Any]]:
     if name in DIVIDED:
         texts = load_texts(name, split="train")
         columns = (texts[column][:] for column in ("document_id", "position", "text"))

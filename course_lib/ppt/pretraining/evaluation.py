@@ -131,10 +131,8 @@ def evaluate_task(
     trained = load_soft_prompt(place, loaded)
     labelled = find_task(task).labels(loaded.tokenizer, settings.num_reviews, labelled)
     options = {**corpus_options(settings), "labelled": labelled}
-    development, test = (
-        pretraining_rows(task, side, size, loaded.tokenizer, **options)
-        for side, size in (("validation", num_development), ("test", num_test))
-    )
+    development = pretraining_rows(task, "validation", num_development, loaded.tokenizer, **options)
+    test = pretraining_rows(task, "test", num_test, loaded.tokenizer, **options)
     hybrid, soft = (find_pattern(task, kind, settings.max_options) for kind in PROMPT_KINDS)
     hard, hard_accuracy = _best_hard(find_task(task).hard_patterns(settings.max_options), loaded, development)
     measured = {

@@ -30,7 +30,7 @@ from course_lib.prompts.verbalizers import a_tokenizer
 from course_lib.statistics import expected_calibration_error
 from course_lib.texts.loading import load_texts
 from course_lib.texts.sampling import sample_texts
-from course_lib.texts.sources import SPLITS
+from course_lib.texts.sources import Split
 
 # Human scores from -4 to 4 in five classes.
 SCORE_EDGES = (-1.5, -0.5, 0.5, 1.5)
@@ -89,7 +89,8 @@ class Labeller:
         return softmax(evaluate(self.classifier, rows, batch_size=batch_size).logits, axis=1)
 
 
-def labeller_texts(downstream: str | Sequence[str], *, split: str = "train") -> Dataset:
+@border()
+def labeller_texts(downstream: str | Sequence[str], *, split: Split = "train") -> Dataset:
     """Return the sentences with human scores from every domain but the downstream tasks', in five classes.
 
     Args:
@@ -102,7 +103,6 @@ def labeller_texts(downstream: str | Sequence[str], *, split: str = "train") -> 
     Raises:
         CourseError: unknown data set or split; no domain left.
     """
-    check_choice("split", split, SPLITS)
     avoided = _domains_of(downstream)
     names = [name for name in SCORED_TEXTS if DOMAINS[name] not in avoided]
     if not names:
@@ -228,7 +228,7 @@ class PseudoLabels:
     rows: list[dict[str, Any]]
     labeller: dict[str, Any]
 
-    def side(self, split: str) -> tuple[list[str], np.ndarray]:
+    def side(self, split: Split) -> tuple[list[str], np.ndarray]:
         """Return the sentences of a side, and their probabilities [n, 5]."""
         rows = [row for row in self.rows if row["split"] == split]
         if not rows:

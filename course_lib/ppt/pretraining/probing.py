@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from course_lib.checks.arrays import check_labels, check_numbers
 from course_lib.checks.calls import border, each
-from course_lib.checks.types import Count, Seed
+from course_lib.checks.types import Count, Seed, Whole
 from course_lib.checks.values import check_count, check_texts
 from course_lib.errors import CourseError
 from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, ModelSource, evaluation_mode
@@ -31,6 +31,30 @@ from course_lib.statistics import mean_interval
 # Strengths of the probe's penalty, of which cross-validation on the training side takes one.
 INVERSE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 NUM_FOLDS = 3
+
+
+class ProbeRow(TypedDict):
+    """What a probe of one layer gave.
+
+    Args:
+        task: the pre-training task.
+        layer: number of the layer; 0 is the word embedding.
+        accuracy: share of the test examples that it gets right.
+        low: lower end of its 95 % interval over test examples.
+        high: upper end.
+        guessing: the expected share of right answers of blind guesses.
+        num_train: training examples.
+        num_test: test examples.
+    """
+
+    task: str
+    layer: int
+    accuracy: float
+    low: float
+    high: float
+    guessing: float
+    num_train: int
+    num_test: int
 
 
 @border(texts=check_texts)
@@ -112,11 +136,11 @@ def probe_accuracies(
     return right
 
 
-@border(layers=each(partial(check_count, least=0)))
+@border()
 def probe_task(
     task: str,
     *,
-    layers: Sequence[int],
+    layers: Sequence[Whole],
     num_train: Count,
     num_test: Count,
     seed: Seed = 0,
@@ -124,7 +148,7 @@ def probe_task(
     dtype: str | None = None,
     loaded: ModelAndTokenizer | None = None,
     labelled: PseudoLabels | None = None,
-) -> list[dict[str, Any]]:
+) -> list[ProbeRow]:
     """Probe a language model behind the hard pattern of a pre-training task.
 
     Args:
@@ -139,24 +163,22 @@ def probe_task(
         labelled: the sentences with pseudo-labels, for "single" only; `pseudo_labels` by default.
 
     Returns:
-        One row a layer: `task`, `layer`, `accuracy`, `low`, `high` (95 % interval over test examples),
-        `guessing`, `num_train`, `num_test`.
+        One row a layer.
 
     Raises:
         CourseError: what `pretraining_rows` or `answer_states` refuses.
     """
     pattern = find_pattern(task, "hard")
     loaded = loaded or load_language_model(model_source, dtype="float32" if dtype is None else dtype)
-    train, test = (
-        pretraining_rows(task, side, number, loaded.tokenizer, seed=seed, labelled=labelled)
-        for side, number in (("train", num_train), ("test", num_test))
-    )
+    options: dict[str, Any] = {"seed": seed, "labelled": labelled}
+    train = pretraining_rows(task, "train", num_train, loaded.tokenizer, **options)
+    test = pretraining_rows(task, "test", num_test, loaded.tokenizer, **options)
     states, test_states = (
         answer_states(loaded, [pattern.text(row) for row in rows], layers) for rows in (train, test)
     )
     labels, test_labels = ([row["label"] for row in rows] for rows in (train, test))
     guessing = sum(1 / pattern.num_labels(row) for row in test) / len(test)
-    rows = []
+    rows: list[ProbeRow] = []
     for layer, right in zip(layers, probe_accuracies(states, labels, test_states, test_labels), strict=True):
         interval = mean_interval(right)
         rows.append(

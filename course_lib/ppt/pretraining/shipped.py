@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from course_lib.ppt.soft_prompt import DEFAULT_NUM_VIRTUAL_TOKENS, Initialisatio
 from course_lib.ppt.training import PromptTrainingResult, pretrain_prompt
 from course_lib.runs.hardware import machine_summary
 from course_lib.runs.records import package_versions
+from course_lib.texts.sources import Split
 
 TRAINING_FILE = "training.json"
 # Hybrid and soft patterns take turns, so that a prompt is good for both.
@@ -152,7 +154,7 @@ def pretrain_task(
     loaded = loaded or load_language_model(model_source)
     labelled = find_task(task).labels(loaded.tokenizer, chosen.num_reviews, labelled, progress=progress)
     options = {**corpus_options(chosen), "labelled": labelled, "kinds": chosen.kinds}
-    sizes = {
+    sizes: dict[Split, int] = {
         "train": chosen.num_examples or chosen.num_steps * chosen.batch_size,
         "validation": chosen.num_held_out,
     }
@@ -249,7 +251,7 @@ def _training_record(
     model_source: str,
     loaded: ModelAndTokenizer,
     labelled: PseudoLabels | None,
-    sizes: dict[str, int],
+    sizes: Mapping[Split, int],
     result: PromptTrainingResult,
 ) -> dict[str, Any]:
     return {

@@ -46,7 +46,7 @@ from course_lib.ppt.pretraining.labeller import PseudoLabels, pseudo_labels
 from course_lib.ppt.pretraining.shards import Example
 from course_lib.prompts.verbalizers import a_tokenizer
 from course_lib.runs.profiles import profile
-from course_lib.texts.sources import SPLITS
+from course_lib.texts.sources import SPLITS, Split
 
 # The pseudo-labels' thresholds; the published ones are made for a larger labeller. Of 1,000 IMDb sentences of
 # the validation side, the published ones keep 0, 147, 0, 58 and 47 from terrible to great, these about 160,
@@ -65,7 +65,7 @@ class Side:
         labelled: the sentences with pseudo-labels; `pseudo_labels` by default.
     """
 
-    split: str
+    split: Split
     tokenizer: PreTrainedTokenizerBase
     corpus: CorpusSettings
     labelled: PseudoLabels | None = None
@@ -250,7 +250,6 @@ def find_pattern(task: str, kind: Kind = "hybrid", max_options: int | None = Non
 
 _ROWS: dict[str, Any] = {
     "task": lambda name, value: find_task(value).name,
-    "split": lambda name, value: check_choice("split", value, SPLITS),
     "tokenizer": a_tokenizer,
     "max_options": optional(partial(check_count, least=2, most=len(LETTERS))),
 }
@@ -259,7 +258,7 @@ _ROWS: dict[str, Any] = {
 @border(**_ROWS)
 def pretraining_examples(
     task: str,
-    split: str,
+    split: Split,
     num_examples: Count,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -291,7 +290,7 @@ def pretraining_examples(
 @border(**_ROWS)
 def pretraining_rows(
     task: str,
-    split: str,
+    split: Split,
     num_examples: Count,
     tokenizer: PreTrainedTokenizerBase,
     *,
