@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import product
 
 from course_lib.icl.experiments import conditions
@@ -10,30 +9,24 @@ from course_lib.icl.experiments.context_size import context_run
 from course_lib.icl.experiments.embedded import EMBEDDED_PAIRS, bias_run
 from course_lib.icl.interventions import STEERS
 from course_lib.runs import ResultRecord
-from course_lib.runs.full_size import FULL, run_reference
+from course_lib.runs.full_size import FULL, grid, run_reference
 
 
 def context_accuracy() -> ResultRecord:
     """Lesson 07: accuracy over the number of demonstrations."""
     settings = {"texts": "movie", "num_items": FULL.size("context.num_items")}
-    return run_reference(
-        "context_accuracy",
-        settings,
-        [
-            {"set_number": number, "num_demonstrations": count}
-            for number, count in product(
-                range(FULL.size("context.num_sets")), FULL.size("context.num_demonstrations")
-            )
-        ],
-        partial(context_run, **settings),
+    tasks = grid(
+        set_number=range(FULL.size("context.num_sets")),
+        num_demonstrations=FULL.size("context.num_demonstrations"),
     )
+    return run_reference("context_accuracy", context_run, settings, tasks)
 
 
 def icl_conditions() -> ResultRecord:
     """Lesson 08: the search for a condition in which preferences are steadier."""
     settings = {"test_size": FULL.size("bias.search_items")}
     tasks = conditions.condition_tasks(FULL.size("bias.search_sets"))
-    return run_reference("icl_conditions", settings, tasks, partial(conditions.condition_run, **settings))
+    return run_reference("icl_conditions", conditions.condition_run, settings, tasks)
 
 
 def icl_bias() -> ResultRecord:
@@ -55,7 +48,7 @@ def icl_bias() -> ResultRecord:
         for h1, h2 in measured
         if number < num_sets
     ]
-    return run_reference("icl_bias", {}, tasks, conditions.condition_run)
+    return run_reference("icl_bias", conditions.condition_run, {}, tasks)
 
 
 def icl_paper_sets() -> ResultRecord:
@@ -65,7 +58,7 @@ def icl_paper_sets() -> ResultRecord:
         {"h1": h1, "h2": h2, "set_number": number}
         for (h1, h2), number in product(EMBEDDED_PAIRS, range(FULL.size("bias.paper_sets")))
     ]
-    return run_reference("icl_paper_sets", settings, tasks, partial(bias_run, **settings))
+    return run_reference("icl_paper_sets", bias_run, settings, tasks)
 
 
 def icl_interventions() -> ResultRecord:
@@ -77,7 +70,7 @@ def icl_interventions() -> ResultRecord:
             range(FULL.size("intervention.num_sets")), EMBEDDED_PAIRS, STEERS
         )
     ]
-    return run_reference("icl_interventions", settings, tasks, partial(bias_run, **settings))
+    return run_reference("icl_interventions", bias_run, settings, tasks)
 
 
 REFERENCES = (context_accuracy, icl_conditions, icl_bias, icl_paper_sets, icl_interventions)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -17,7 +16,7 @@ from course_lib.ppt.pretraining.evaluation import evaluate_shipped
 from course_lib.ppt.pretraining.probing import probe_task
 from course_lib.ppt.pretraining.shipped import prompt_versions
 from course_lib.ppt.pretraining.tasks import PRETRAINING_TASKS
-from course_lib.runs.full_size import FULL, num_workers, run_reference
+from course_lib.runs.full_size import FULL, grid, num_workers, run_reference
 from course_lib.runs.records import ResultRecord
 
 # What chapter 3 computes in: about twice as fast as float32 where a processor has matrix units for it.
@@ -33,11 +32,8 @@ def ppt_prompts() -> ResultRecord:
 
 def ppt_probe() -> ResultRecord:
     """Lesson 06: what linear probes of the hidden states know of the pre-training tasks, layer by layer."""
-    settings = {name: FULL.size(f"probe.{name}") for name in ("layers", "num_train", "num_test")}
-    settings["dtype"] = PROMPT_DTYPE
-    return run_reference(
-        "ppt_probe", settings, [{"task": task} for task in PRETRAINING_TASKS], partial(probe_task, **settings)
-    )
+    settings = FULL.sizes("probe", "layers", "num_train", "num_test") | {"dtype": PROMPT_DTYPE}
+    return run_reference("ppt_probe", probe_task, settings, grid(task=PRETRAINING_TASKS))
 
 
 def tuning_search() -> ResultRecord:
@@ -66,7 +62,8 @@ def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:
         for rate in learning_rates(method)
     ]
     settings = _training_settings() | {"read_test": False}
-    return _few_shot_reference(name, settings, tasks, few_shot_rows, pretrained=pretrained)
+    prompts = {"prompts": prompt_versions()} if pretrained else {}
+    return run_reference(name, few_shot_rows, settings, tasks, **prompts)
 
 
 def ppt_few_shot() -> ResultRecord:
@@ -76,7 +73,9 @@ def ppt_few_shot() -> ResultRecord:
         {"task": task, "method": method, "seed": seed, "learning_rate": rates[method]}
         for seed, task, method in product(FULL.size("fewshot.seeds"), FULL.size("fewshot.tasks"), METHODS)
     ]
-    return _few_shot_reference("ppt_few_shot", _few_shot_settings(), tasks, few_shot_rows, pretrained=True)
+    return run_reference(
+        "ppt_few_shot", few_shot_rows, _few_shot_settings(), tasks, prompts=prompt_versions()
+    )
 
 
 def ppt_pilot() -> ResultRecord:
@@ -93,7 +92,7 @@ def ppt_pilot() -> ResultRecord:
         for seed, variant in product(FULL.size("pilot.seeds"), variants)
     ]
     once = [task for number, task in enumerate(tasks) if task not in tasks[:number]]
-    record = _few_shot_reference("ppt_pilot", _few_shot_settings(), once, pilot_run, pretrained=False)
+    record = run_reference("ppt_pilot", pilot_run, _few_shot_settings(), once)
     return replace(record, rows=pilot_rows(record.rows, variants))
 
 
@@ -116,8 +115,8 @@ def ppt_sample_efficiency() -> ResultRecord:
             FULL.size("fewshot.size_methods"),
         )
     ]
-    return _few_shot_reference(
-        "ppt_sample_efficiency", _few_shot_settings(), tasks, few_shot_rows, pretrained=True
+    return run_reference(
+        "ppt_sample_efficiency", few_shot_rows, _few_shot_settings(), tasks, prompts=prompt_versions()
     )
 
 
@@ -126,8 +125,7 @@ def _methods(*, pretrained: bool) -> list[str]:
 
 
 def _training_settings() -> dict[str, Any]:
-    sizes = {name: FULL.size(f"fewshot.{name}") for name in ("num_updates", "batch_size")}
-    return {**sizes, "dtype": PROMPT_DTYPE}
+    return FULL.sizes("fewshot", "num_updates", "batch_size") | {"dtype": PROMPT_DTYPE}
 
 
 def _few_shot_settings() -> dict[str, Any]:
@@ -141,19 +139,6 @@ def _chosen_rates(*searches: Callable[[], ResultRecord]) -> dict[str, float]:
         searched.save()
         rates |= choose_learning_rates(searched.rows)
     return rates
-
-
-def _few_shot_reference(
-    name: str,
-    settings: dict[str, Any],
-    tasks: list[dict[str, Any]],
-    run_task: Callable[..., list[dict[str, Any]]],
-    *,
-    pretrained: bool,
-) -> ResultRecord:
-    """Run few-shot tasks; where they use the pre-trained prompts, other prompts start the run anew."""
-    identity = {**settings, "prompts": prompt_versions()} if pretrained else settings
-    return run_reference(name, identity, tasks, partial(run_task, **settings))
 
 
 REFERENCES = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import product
 from typing import Any
 
 from course_lib.runs.hardware import choose_device
@@ -17,17 +19,19 @@ FULL = Profile("full")
 
 def run_reference(
     name: str,
+    run_task: Callable[..., Rows],
     settings: Mapping[str, Any],
     tasks: Iterable[Mapping[str, Any]],
-    run_task: Callable[..., Rows],
+    **identity: Any,
 ) -> ResultRecord:
     """Run the tasks of a reference result; `course reference` repeats it, and goes on where it stopped.
 
     Args:
         name: the record's name, which the command takes.
+        run_task: called with `settings` and a task's own arguments; see `run_resumable`.
         settings: what all tasks share.
         tasks: keyword arguments of each call.
-        run_task: see `run_resumable`.
+        identity: what else the record keeps with the settings: with another value the run starts anew.
 
     Returns:
         The record.
@@ -35,11 +39,21 @@ def run_reference(
     return run_resumable(
         name,
         command=f"course reference {name}",
-        settings=settings,
+        settings={**settings, **identity},
         tasks=tasks,
-        run_task=run_task,
+        run_task=partial(run_task, **settings),
         num_workers=num_workers(),
     )
+
+
+def grid(**values: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the keyword arguments of every combination, those of the last name changing fastest.
+
+    Example:
+        >>> grid(seed=(0, 1), size=(8, 16))[:3]
+        [{'seed': 0, 'size': 8}, {'seed': 0, 'size': 16}, {'seed': 1, 'size': 8}]
+    """
+    return [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
 
 
 def num_workers() -> int:

@@ -57,6 +57,18 @@ class Profile:
         sizes = declared_sizes()
         return sizes[check_choice("size", key, sizes)][PROFILE_NAMES.index(self.name)]
 
+    def sizes(self, part: str, *names: str) -> dict[str, Any]:
+        """Return several sizes of one part by their names.
+
+        Args:
+            part: what stands before the dot in a `SIZES` table, for example "capacity".
+            names: what stands behind it.
+
+        Raises:
+            CourseError: if there is no such row.
+        """
+        return {name: self.size(f"{part}.{name}") for name in names}
+
 
 def profile(name: str | None = None) -> Profile:
     """Return the profile of this name, or the one COURSE_PROFILE names, or "default".

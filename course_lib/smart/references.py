@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from course_lib.runs.full_size import FULL, run_reference
@@ -12,16 +11,11 @@ from course_lib.smart.experiments import ablation, search
 
 def smart_search() -> ResultRecord:
     """Lesson 04: the learning rate first, then the settings of each part of SMART, on development texts."""
-    settings = {name: FULL.size(f"search.{name}") for name in ("train_size", "num_steps", "num_development")}
+    settings = FULL.sizes("search", "train_size", "num_steps", "num_development")
     texts, seeds = FULL.size("ablation.texts"), FULL.size("search.seeds")
 
     def run(tasks: list[dict[str, Any]]) -> ResultRecord:
-        return run_reference(
-            "smart_search",
-            settings,
-            tasks,
-            partial(search.search_run, **settings),
-        )
+        return run_reference("smart_search", search.search_run, settings, tasks)
 
     tasks = search.search_tasks(texts, search.rate_candidates(), seeds)
     chosen = search.choose_by_texts(run(tasks))
@@ -36,16 +30,9 @@ def smart_ablation() -> ResultRecord:
     searched = smart_search()
     searched.save()
     arms = {name: ablation.ablation_arms(chosen) for name, chosen in search.choose_by_texts(searched).items()}
-    settings = {
-        name: FULL.size(f"ablation.{name}")
-        for name in ("num_steps", "num_development", "num_test", "num_changed")
-    }
-    return run_reference(
-        "smart_ablation",
-        settings,
-        ablation.ablation_tasks(arms, FULL.size("ablation.train_sizes"), FULL.size("ablation.seeds")),
-        partial(ablation.ablation_run, **settings),
-    )
+    settings = FULL.sizes("ablation", "num_steps", "num_development", "num_test", "num_changed")
+    tasks = ablation.ablation_tasks(arms, FULL.size("ablation.train_sizes"), FULL.size("ablation.seeds"))
+    return run_reference("smart_ablation", ablation.ablation_run, settings, tasks)
 
 
 REFERENCES = (smart_search, smart_ablation)
