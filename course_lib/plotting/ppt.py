@@ -322,14 +322,13 @@ def heldout_sentence(rows: pd.DataFrame) -> str:
     Args:
         rows: what `heldout_figure` draws.
     """
-    parts = []
-    for row in rows.to_dict("records"):
-        rival = max(("untrained_hybrid", "hard"), key=lambda name: row[name])
-        verdict = "intervals apart" if row["apart"] else "intervals overlap"
-        parts.append(
-            f"{row['task']} {row['trained_hybrid']:.2f} beside {row[rival]:.2f} ({HELDOUT_NAMES[rival]}; {verdict})"
-        )
-    return f"On held-out documents: {'; '.join(parts)}."
+    return f"On held-out documents: {'; '.join(map(_beside_rival, rows.to_dict('records')))}."
+
+
+def _beside_rival(row: Mapping[Any, Any]) -> str:
+    rival = max(("untrained_hybrid", "hard"), key=lambda name: row[name])
+    verdict = "intervals apart" if row["apart"] else "intervals overlap"
+    return f"{row['task']} {row['trained_hybrid']:.2f} beside {row[rival]:.2f} ({HELDOUT_NAMES[rival]}; {verdict})"
 
 
 @border(rows=_SIZED)

@@ -9,8 +9,8 @@ from typing import Any
 
 from course_lib.ppt.fewshot.methods import METHODS, learning_rates
 from course_lib.ppt.fewshot.pilot import pilot_rows, pilot_run, pilot_variants
-from course_lib.ppt.fewshot.run import few_shot_run
-from course_lib.ppt.fewshot.splits import NUM_EXAMPLES, Row
+from course_lib.ppt.fewshot.run import FewShotRow, few_shot_run
+from course_lib.ppt.fewshot.splits import NUM_EXAMPLES
 from course_lib.ppt.fewshot.tables import choose_learning_rates
 from course_lib.ppt.pretraining.evaluation import evaluate_shipped
 from course_lib.ppt.pretraining.probing import probe_task
@@ -46,9 +46,11 @@ def ppt_search() -> ResultRecord:
     return _rate_search("ppt_search", pretrained=True)
 
 
-def few_shot_rows(task: str, method: str, seed: int, learning_rate: float, **settings: Any) -> list[Row]:
+def few_shot_rows(
+    task: str, method: str, seed: int, learning_rate: float, **settings: Any
+) -> list[FewShotRow]:
     """Return the row of `few_shot_run` as a list, as the reference runs keep it."""
-    return [{**few_shot_run(task, method, seed, learning_rate=learning_rate, **settings)}]
+    return [few_shot_run(task, method, seed, learning_rate=learning_rate, **settings)]
 
 
 def _rate_search(name: str, *, pretrained: bool) -> ResultRecord:

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
-from course_lib.checks.calls import border, check_choice, each
+from course_lib.checks.calls import border, check_choice, check_fields, each
 from course_lib.checks.tables import with_columns
 from course_lib.checks.types import Count, Flag
 from course_lib.checks.values import check_count, check_rows
@@ -25,6 +25,7 @@ from course_lib.icl.experiments.embedded import bias_run, feature_run
 from course_lib.icl.experiments.rows import FeatureConditionRow, PairConditionRow
 from course_lib.icl.experiments.tables import h1_accuracies, table_of_one_model
 from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
+from course_lib.icl.prompting import TemplateName
 from course_lib.models.loaded import EMBEDDED, ModelSource
 
 ConditionRow = PairConditionRow | FeatureConditionRow
@@ -38,11 +39,17 @@ class Condition:
         num_demonstrations: how many, half of each label.
         template: name of one of `TEMPLATES`; None for the task's own.
         alternating: whether their labels alternate; else the order is drawn.
+
+    Raises:
+        CourseError: no number of demonstrations, an unknown template, no bool.
     """
 
-    num_demonstrations: int = 16
-    template: str | None = None
-    alternating: bool = False
+    num_demonstrations: Count = 16
+    template: TemplateName | None = None
+    alternating: Flag = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 # The first is the paper's. The others change one thing each.

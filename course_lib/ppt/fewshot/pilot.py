@@ -14,7 +14,7 @@ from course_lib.checks.tables import check_table
 from course_lib.checks.types import Count
 from course_lib.checks.values import check_mapping, check_rows
 from course_lib.ppt.fewshot.methods import METHODS, FewShotMethod
-from course_lib.ppt.fewshot.run import few_shot_run
+from course_lib.ppt.fewshot.run import FewShotRow, few_shot_run
 from course_lib.ppt.fewshot.splits import Row
 from course_lib.ppt.fewshot.tables import few_shot_table
 from course_lib.ppt.fewshot.tasks import find_named
@@ -34,6 +34,12 @@ class Variant(NamedTuple):
     name: str
     method: str
     options: Mapping[str, Any]
+
+
+class PilotRow(FewShotRow):
+    """What a run of a variant gave, with the variant's options."""
+
+    options: dict[str, Any]
 
 
 @border()
@@ -75,7 +81,7 @@ def pilot_run(
     learning_rate: float,
     options: Mapping[str, Any],
     **settings: Any,
-) -> list[Row]:
+) -> list[PilotRow]:
     """Run what a variant of a pilot finding does.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from course_lib.checks.calls import border, each, optional
 from course_lib.checks.types import Count, Flag
@@ -34,6 +34,48 @@ from course_lib.runs.resuming import run_resumable
 from course_lib.statistics import Interval, mean_interval
 
 RESULT_NAME = "ppt_prompts"
+
+
+class ShippedRow(TypedDict):
+    """What one shipped prompt reaches on held-out documents, beside an untrained one and the best hard pattern.
+
+    Each accuracy has its 95 % interval beside it, `_low` and `_high`.
+
+    Args:
+        task: the pre-training task.
+        num_test: test examples.
+        guessing: the expected share of right answers of blind guesses.
+        trained_hybrid: accuracy of the prompt with the hybrid pattern.
+        trained_soft: the same with the soft one.
+        untrained_hybrid: accuracy of a prompt drawn at random with the hybrid pattern.
+        untrained_soft: the same with the soft one.
+        hard: accuracy of the best hard pattern.
+        hard_template: its template.
+        hard_development: its accuracy on the validation side, on which it was chosen.
+        apart: whether the trained hybrid's interval lies above both others'.
+    """
+
+    task: str
+    num_test: int
+    guessing: float
+    trained_hybrid: float
+    trained_hybrid_low: float
+    trained_hybrid_high: float
+    untrained_hybrid: float
+    untrained_hybrid_low: float
+    untrained_hybrid_high: float
+    hard: float
+    hard_low: float
+    hard_high: float
+    trained_soft: float
+    trained_soft_low: float
+    trained_soft_high: float
+    untrained_soft: float
+    untrained_soft_low: float
+    untrained_soft_high: float
+    apart: bool
+    hard_template: str
+    hard_development: float
 
 
 def _a_task(name: str, value: Any) -> str:
@@ -102,7 +144,7 @@ def evaluate_task(
     dtype: str | None = None,
     loaded: ModelAndTokenizer | None = None,
     labelled: PseudoLabels | None = None,
-) -> list[dict[str, Any]]:
+) -> list[ShippedRow]:
     """Measure one shipped prompt beside an untrained one and the best hard pattern.
 
     Args:
@@ -116,11 +158,7 @@ def evaluate_task(
         labelled: sentences with pseudo-labels, for "single"; the cache's by default.
 
     Returns:
-        One row: `task`, `num_test`, `guessing` (the expected share of right answers of blind guesses) and,
-        for each of "trained" and "untrained" in the patterns "hybrid" and "soft", and for "hard", accuracy
-        and its 95 % interval, as `trained_hybrid`, `trained_hybrid_low`, `trained_hybrid_high` and so on;
-        `hard_template`, `hard_development` (its accuracy on the validation side), `apart` (whether the
-        trained hybrid's interval lies above both others').
+        One row.
 
     Raises:
         CourseError: a prompt that is missing or damaged, or for another model.
@@ -148,7 +186,8 @@ def evaluate_task(
         row |= {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
     others = max(measured["untrained_hybrid"].high, measured["hard"].high)
     row["apart"] = bool(measured["trained_hybrid"].low > others)
-    return [{**row, "hard_template": hard.template, "hard_development": hard_accuracy}]
+    row |= {"hard_template": hard.template, "hard_development": hard_accuracy}
+    return [cast(ShippedRow, row)]
 
 
 def _best_hard(

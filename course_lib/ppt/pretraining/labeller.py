@@ -15,14 +15,15 @@ from datasets import Dataset, concatenate_datasets
 from scipy.special import softmax
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks.calls import a_dataset, border, check_choice, optional
-from course_lib.checks.types import Flag
+from course_lib.checks.calls import border, check_choice, check_fields, optional
+from course_lib.checks.tables import dataset_with
+from course_lib.checks.types import Count, Flag, Positive, Seed
 from course_lib.checks.values import check_path, check_texts
 from course_lib.errors import CourseError
 from course_lib.finetuning.evaluating import evaluate
 from course_lib.finetuning.loop import FinetuningSettings, finetune
 from course_lib.locations import cache_folder, cache_trouble, written_whole
-from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer
+from course_lib.models.loaded import EMBEDDED, ModelAndTokenizer, ModelSource
 from course_lib.models.loading import load_classifier
 from course_lib.ppt.patterns import SINGLE_WORDS
 from course_lib.ppt.pretraining.documents import CorpusSettings, sides
@@ -123,14 +124,14 @@ def labeller_texts(downstream: str | Sequence[str], *, split: Split = "train") -
     return concatenate_datasets(parts)
 
 
-@border(texts=a_dataset, heldout=a_dataset)
+@border(texts=dataset_with("domain"), heldout=dataset_with("domain"))
 def train_labeller(
     texts: Dataset,
     heldout: Dataset,
     downstream: str | Sequence[str],
     settings: FinetuningSettings | None = None,
     *,
-    model_source: str = EMBEDDED,
+    model_source: ModelSource = EMBEDDED,
     progress: Flag = True,
 ) -> Labeller:
     """Fine-tune an encoder to give sentences one of five sentiments.
@@ -168,12 +169,6 @@ def train_labeller(
 
 def _refuse_own_domain(texts: Dataset, downstream: str | Sequence[str]) -> tuple[str, ...]:
     avoided = _domains_of(downstream)
-    if "domain" not in texts.column_names:
-        raise CourseError(
-            "The labeller's texts must say their `domain`.",
-            given=texts.column_names,
-            mend="Use `labeller_texts(downstream)`.",
-        )
     domains = tuple(sorted(set(texts["domain"][:])))
     own = sorted(avoided & set(domains))
     if own:
@@ -208,12 +203,18 @@ class LabellerSettings:
         learning_rate: peak learning rate.
         seed: seed of its head, of its texts and of the order of the batches.
         source: the encoder: "embedded", a folder or a hub id.
+
+    Raises:
+        CourseError: a setting out of its range.
     """
 
-    num_steps: int = 200
-    learning_rate: float = 2e-4
-    seed: int = 0
-    source: str = EMBEDDED
+    num_steps: Count = 200
+    learning_rate: Positive = 2e-4
+    seed: Seed = 0
+    source: ModelSource = EMBEDDED
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.checks.calls import border, check_choice, each
-from course_lib.checks.values import check_count, check_path, check_text
+from course_lib.checks.calls import border, check_choice, check_fields, each
+from course_lib.checks.types import Count
+from course_lib.checks.values import check_path, check_text
 from course_lib.errors import CourseError, unknown_name
 from course_lib.locations import cache_folder, data_folder
 from course_lib.models.fingerprint import model_name
@@ -68,15 +69,15 @@ class ShippedSettings:
 
     num_steps: int = 1000
     batch_size: int = 8
-    num_virtual_tokens: int = DEFAULT_NUM_VIRTUAL_TOKENS
+    num_virtual_tokens: Count = DEFAULT_NUM_VIRTUAL_TOKENS
     learning_rate: float = 1e-2
     seed: int = 0
     initialisation: str = "sample_vocab"
     kinds: tuple[Kind, ...] = PROMPT_KINDS
     max_options: int | None = None
-    num_examples: int | None = None
-    num_held_out: int = 200
-    num_reviews: int = NUM_REVIEWS["train"]
+    num_examples: Count | None = None
+    num_held_out: Count = 200
+    num_reviews: Count = NUM_REVIEWS["train"]
     evaluate_every: int = 100
     dtype: str | None = None
 
@@ -90,10 +91,7 @@ class ShippedSettings:
         Raises:
             CourseError: at the first of them.
         """
-        for name in ("num_virtual_tokens", "num_held_out", "num_reviews"):
-            check_count(name, getattr(self, name))
-        if self.num_examples is not None:
-            check_count("num_examples", self.num_examples)
+        check_fields(self)
         for kind in self.kinds:
             check_choice("kind of pattern", kind, PROMPT_KINDS)
         # Its own checks look at the rest.
