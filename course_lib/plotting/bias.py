@@ -51,10 +51,6 @@ KIND_NAMES = {
 }
 
 
-def _a_calibration(name: str, value: Any) -> str:
-    return check_choice("calibration", value, CALIBRATION_NAMES)
-
-
 def _shares(*columns: str, value: str) -> Check:
     """Return the check of a table of shares with their intervals; an interval's ends may be NaN, of one set alone."""
 
@@ -65,7 +61,7 @@ def _shares(*columns: str, value: str) -> Check:
             finite = [0.0 if one != one or one == endless else one for one in table[end]]
             check_numbers(f"{end} of {name}", finite)
         for calibration in table.calibration:
-            _a_calibration("calibration", calibration)
+            check_choice("calibration", calibration, CALIBRATION_NAMES)
         return table
 
     return checked
@@ -197,7 +193,7 @@ def bias_figure(pairs: pd.DataFrame, features: pd.DataFrame | None = None) -> Fi
     return figure
 
 
-@border(pairs=_PAIRS, calibration=_a_calibration)
+@border(pairs=_PAIRS)
 def bias_sentence(pairs: pd.DataFrame, calibration: Calibration = "median") -> str:
     """Say for how many pairs the interval leaves out 0.5, and which.
 
@@ -220,7 +216,7 @@ def bias_sentence(pairs: pd.DataFrame, calibration: Calibration = "median") -> s
     )
 
 
-@border(pairs=_PAIRS, features=_FEATURES, calibration=_a_calibration)
+@border(pairs=_PAIRS, features=_FEATURES)
 def visibility_sentence(
     pairs: pd.DataFrame, features: pd.DataFrame, calibration: Calibration = "median"
 ) -> str:
@@ -266,7 +262,7 @@ def _correlation_sentence(margins: list[float], h1_accuracies: list[float]) -> s
     )
 
 
-@border(calibration=_a_calibration)
+@border()
 def set_figure(
     rows: Sequence[Mapping[str, Any]], num_first: Count = 3, calibration: Calibration = "median"
 ) -> Figure:
@@ -299,7 +295,7 @@ def set_figure(
     return figure
 
 
-@border(pairs=_PAIRS, published=with_columns(), calibration=_a_calibration)
+@border(pairs=_PAIRS, published=with_columns())
 def published_figure(
     pairs: pd.DataFrame, published: pd.DataFrame, calibration: Calibration = "median"
 ) -> Figure:

@@ -164,7 +164,12 @@ def load_soft_prompt(folder: Path | str, loaded: ModelAndTokenizer) -> SoftPromp
     return prompt
 
 
-@border()
+def _an_initialisation(name: str, value: Any) -> Initialisation:
+    """Return a kind of initialisation; PEFT writes its names in capitals."""
+    return check_choice("initialisation", value.lower() if isinstance(value, str) else value, INITIALISATIONS)
+
+
+@border(kind=_an_initialisation)
 def initialise(
     kind: Initialisation,
     loaded: ModelAndTokenizer,
@@ -199,7 +204,6 @@ def initialise(
 
     Source: Lester et al. 2021, section 3.2, for the kinds; Gu et al. 2022 for "pretrained".
     """
-    kind = check_choice("initialisation", kind.lower() if isinstance(kind, str) else kind, INITIALISATIONS)
     for name, given, owner in (("words", words, "text"), ("prompt", prompt, "pretrained")):
         if (given is not None) != (kind == owner):
             raise CourseError(
