@@ -10,11 +10,7 @@ from gguf import GGUFReader, TokenType
 from safetensors import SafetensorError
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
-from transformers import (
-    AutoModelForCausalLM,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from course_lib.locations import cache_trouble
 from course_lib.models.loaded import loading_trouble, quietly

@@ -18,13 +18,7 @@ from course_lib.checks.arrays import check_numbers
 from course_lib.checks.calls import Check, an_axes, border, check_choice, optional
 from course_lib.checks.tables import check_columns, check_table, table_with, with_columns
 from course_lib.checks.types import Count, Positive, Text
-from course_lib.checks.values import (
-    check_flag,
-    check_same_length,
-    check_text,
-    check_texts,
-    mapping_to,
-)
+from course_lib.checks.values import check_flag, check_same_length, check_text, check_texts, mapping_to
 from course_lib.errors import CourseError
 from course_lib.icl.calibration import Calibration
 from course_lib.icl.experiments.tables import table_of
@@ -38,11 +32,7 @@ from course_lib.plotting.style import (
 )
 from course_lib.statistics import Interval
 
-CALIBRATION_NAMES: dict[Calibration, str] = {
-    "none": "raw",
-    "contextual": "contextual",
-    "median": "at the median",
-}
+CALIBRATION_NAMES = {"none": "raw", "contextual": "contextual", "median": "at the median"}
 KIND_NAMES = {
     "instruction": "instruction",
     "verbalizer": "label\nwords",

@@ -10,12 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
-from datasets import (
-    Dataset,
-    disable_progress_bars,
-    enable_progress_bars,
-    load_from_disk,
-)
+from datasets import Dataset, disable_progress_bars, enable_progress_bars, load_from_disk
 from filelock import FileLock
 
 from course_lib import assets

@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from datasets import (
-    Dataset,
-    concatenate_datasets,
-    load_dataset,
-)
+from datasets import Dataset, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetsError
 
 from course_lib.errors import CourseError

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from datasets import (
-    Dataset,
-)
+from datasets import Dataset
 
 from course_lib.checks.calls import border, check_choice, optional
 from course_lib.checks.values import check_path

@@ -6,9 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
-from datasets import (
-    Dataset,
-)
+from datasets import Dataset
 
 from course_lib.checks.arrays import check_numbers
 from course_lib.checks.calls import a_dataset, border

@@ -17,12 +17,7 @@ from course_lib.errors import CourseError
 from course_lib.icl.bias import Labels, h_accuracy
 from course_lib.icl.calibration import CALIBRATIONS, Calibration, content_free_rows, decide
 from course_lib.icl.experiments.rows import AnswersRow, FeatureSetRow, PairAnswersRow, SetRow
-from course_lib.icl.interventions import (
-    Direction,
-    Intervention,
-    InterventionKind,
-    find_intervention,
-)
+from course_lib.icl.interventions import Direction, Intervention, InterventionKind, find_intervention
 from course_lib.icl.prompting import (
     TEMPLATES,
     DemonstrationPrompt,

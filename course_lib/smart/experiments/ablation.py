@@ -17,14 +17,7 @@ import torch
 from datasets import Dataset
 from torch.nn.functional import cross_entropy
 
-from course_lib.checks.calls import (
-    a_dataset,
-    border,
-    check_choice,
-    check_fields,
-    of_type,
-    optional,
-)
+from course_lib.checks.calls import a_dataset, border, check_choice, check_fields, of_type, optional
 from course_lib.checks.tables import check_table, table_with
 from course_lib.checks.types import Count, Flag, NotNegative, Positive, Seed, Text
 from course_lib.checks.values import check_count, check_mapping, check_number, mapping_to
