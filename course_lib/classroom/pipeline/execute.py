@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
+import queue
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import course_lib
 from course_lib import runs
@@ -24,6 +28,7 @@ from course_lib.errors import CourseError
 from course_lib.locations import CACHE_VARIABLE, cache_folder, data_folder
 
 if TYPE_CHECKING:
+    from jupyter_client.asynchronous.client import AsyncKernelClient
     from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbformat import NotebookNode
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 CELL_TIME_LIMITS = {"smoke": 240, "default": 900, "full": 6 * 3600}
 # A kernel that does not leave by itself within this many seconds is killed.
 SHUTDOWN_SECONDS = 2.0
+# How often a cell's reply is looked for that gave no signal.
+LOOK_AGAIN_SECONDS = 1.0
 NUM_SHOWN_LINES = 8
 
 
@@ -306,6 +313,7 @@ def _kernel_manager(log: logging.Logger) -> AsyncKernelManager:
     manager = AsyncKernelManager(
         kernel_name="python3",
         kernel_spec_manager=ThisInterpreter(),
+        client_factory=kernel_client_class(),
         shutdown_wait_time=SHUTDOWN_SECONDS,
         log=log,
     )
@@ -313,6 +321,40 @@ def _kernel_manager(log: logging.Logger) -> AsyncKernelManager:
     if manager.has_trait("transport_encryption") and zmq.has("curve"):
         manager.transport_encryption = "auto"
     return manager
+
+
+@cache
+def kernel_client_class() -> type[AsyncKernelClient]:
+    """Return a kernel client that sees every reply.
+
+    nbclient sends what a widget shows back to the kernel while it waits for the cell's reply on the same socket. A
+    reply that comes in the middle of that is taken in by the sending, and its signal with it: who waits for the
+    signal alone waits for ever, beside a kernel that has long finished.
+    """
+    from jupyter_client.asynchronous.client import AsyncKernelClient
+    from jupyter_client.channels import AsyncZMQSocketChannel
+    from traitlets import Type
+
+    class LooksAgain(AsyncZMQSocketChannel):
+        """A channel that does not wait for the signal alone."""
+
+        async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
+            """Give the next message; raises `queue.Empty` after so many seconds, None for no limit."""
+            deadline = time.monotonic() + (math.inf if timeout is None else timeout)
+            while True:
+                left = deadline - time.monotonic()
+                try:
+                    return await super().get_msg(timeout=max(0.0, min(left, LOOK_AGAIN_SECONDS)))
+                except queue.Empty:
+                    if left <= LOOK_AGAIN_SECONDS:
+                        raise
+
+    class SeesEveryReply(AsyncKernelClient):
+        """A client whose shell channel looks again."""
+
+        shell_channel_class = Type(LooksAgain)
+
+    return SeesEveryReply
 
 
 def _kernel_environment(profile: str) -> dict[str, str]:

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import queue
 import re
+import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
+import zmq
+import zmq.asyncio
 from bs4 import BeautifulSoup
+from jupyter_client.session import Session
 from rich.console import Console
 
 from course_lib.classroom.pipeline import build, catalogue, execute, headline, pages, progress
@@ -266,3 +273,40 @@ def test_a_notebooks_own_pictures_are_put_into_the_page(tmp_path: Path) -> None:
     cell = nbformat.v4.new_markdown_cell("![A dot](dot.png)")
     text = pages.page_html(nbformat.v4.new_notebook(cells=[cell]), title="T", folder=tmp_path)
     assert 'alt="A dot" src="data:image/png;base64,' in text
+
+
+def test_a_reply_that_came_while_something_was_sent_is_seen() -> None:
+    """A kernel's reply once was waited for without end: sending on the same socket had taken its signal."""
+
+    async def reply() -> dict[str, Any]:
+        context = zmq.asyncio.Context()
+        with context, context.socket(zmq.DEALER) as socket, zmq.Context() as other:
+            with other.socket(zmq.DEALER) as kernel:
+                kernel.connect(f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}")
+                session = Session(key=b"a key")
+                channel = execute.kernel_client_class().shell_channel_class.klass(socket, session)
+                waiting = asyncio.create_task(channel.get_msg(timeout=3600))
+                await asyncio.sleep(0.2)
+                session.send(kernel, "execute_reply")
+                # The loop stands still meanwhile, as it does while a message is sent.
+                time.sleep(0.5)
+                zmq.Socket.shadow(socket.underlying).get(zmq.EVENTS)
+                return await asyncio.wait_for(waiting, 60)
+
+    assert asyncio.run(reply())["msg_type"] == "execute_reply"
+
+
+def test_a_reply_that_does_not_come_is_missed_after_the_time_limit() -> None:
+    async def reply() -> None:
+        with zmq.asyncio.Context() as context, context.socket(zmq.DEALER) as socket:
+            socket.bind_to_random_port("tcp://127.0.0.1")
+            await (
+                execute.kernel_client_class()
+                .shell_channel_class.klass(socket, Session())
+                .get_msg(timeout=1.5)
+            )
+
+    started = time.monotonic()
+    with pytest.raises(queue.Empty):
+        asyncio.run(reply())
+    assert time.monotonic() - started >= 1.5
