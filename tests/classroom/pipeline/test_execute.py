@@ -279,19 +279,22 @@ def test_a_reply_that_came_while_something_was_sent_is_seen() -> None:
     """A kernel's reply once was waited for without end: sending on the same socket had taken its signal."""
 
     async def reply() -> dict[str, Any]:
-        context = zmq.asyncio.Context()
-        with context, context.socket(zmq.DEALER) as socket, zmq.Context() as other:
-            with other.socket(zmq.DEALER) as kernel:
-                kernel.connect(f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}")
-                session = Session(key=b"a key")
-                channel = execute.kernel_client_class().shell_channel_class.klass(socket, session)
-                waiting = asyncio.create_task(channel.get_msg(timeout=3600))
-                await asyncio.sleep(0.2)
-                session.send(kernel, "execute_reply")
-                # The loop stands still meanwhile, as it does while a message is sent.
-                time.sleep(0.5)
-                zmq.Socket.shadow(socket.underlying).get(zmq.EVENTS)
-                return await asyncio.wait_for(waiting, 60)
+        with (
+            zmq.asyncio.Context() as context,
+            zmq.Context() as other,
+            context.socket(zmq.DEALER) as socket,
+            other.socket(zmq.DEALER) as kernel,
+        ):
+            kernel.connect(f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}")
+            session = Session(key=b"a key")
+            channel = execute.kernel_client_class().shell_channel_class.klass(socket, session)
+            waiting = asyncio.create_task(channel.get_msg(timeout=3600))
+            await asyncio.sleep(0.2)
+            session.send(kernel, "execute_reply")
+            # The loop stands still meanwhile, as it does while a message is sent.
+            time.sleep(0.5)
+            zmq.Socket.shadow(socket.underlying).get(zmq.EVENTS)
+            return await asyncio.wait_for(waiting, 60)
 
     assert asyncio.run(reply())["msg_type"] == "execute_reply"
 
