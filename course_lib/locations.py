@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import os
 import secrets
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -252,6 +253,29 @@ def foreign_files(folder: Path) -> Iterator[str]:
         for path in (Path(place, name) for name in sorted([*names, *links])):
             if path != folder / RECORD_FILE and not is_own_file(path, folder):
                 yield path.relative_to(folder).as_posix()
+
+
+@contextmanager
+def written_folder(folder: Path) -> Iterator[Path]:
+    """Write a folder under a temporary name and put it in its place once it is whole, see `replace_folder`.
+
+    Args:
+        folder: a place that `check_output_folder` accepts.
+
+    Yields:
+        The temporary folder to write to, beside it. Its files are recorded as the course's own; on an error it is
+        removed, and whatever stood in the place before stays.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
+    partial.mkdir()
+    try:
+        yield partial
+        for path in sorted(partial.iterdir()):
+            record_own_file(path, folder=partial)
+        replace_folder(folder, partial)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def replace_folder(folder: Path, new: Path) -> None:

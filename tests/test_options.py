@@ -32,6 +32,7 @@ VALID = {
     "assignment": {"name": "a1", "seed": "7", "out": "{t}/new"},
     "grade": {"submissions": "{t}/submissions", "assignment": "a1", "out": "{t}/new.csv"},
     "gradescope": {"assignment": "a1", "out": "{t}/new.zip"},
+    "icl tune": {"features": "sentiment.short", "texts": "{t}/texts.csv", "out": "{t}/new"},
     "ppt pretrain": {"task": "pair", "out": "{t}/new"},
     "ppt tune": {"texts": "{t}/texts.csv", "words": "bad,good", "out": "{t}/new"},
     "ppt predict": {"prompt": "{t}/prompt", "texts": "{t}/texts.csv", "out": "{t}/new.csv"},
@@ -51,6 +52,7 @@ FILES = [
     "/proc/new.csv",
     "{t}/" + "n" * 300 + ".csv",
 ]
+FIGURES = ["{t}", "{t}/mine.csv", "{t}/new.txt", "{t}/picture.png", "/proc/new.png"]
 FOLDERS = ["{t}", "{t}/mine.csv", "{t}/mine.csv/new", "{t}/foreign", "/proc/new", "{t}/" + "n" * 300]
 TEXTS = ["", "{t}", "{t}/missing.csv", "{t}/picture.png", "{t}/nothing.csv"]
 NAMES = ["", "nosuch"]
@@ -65,6 +67,15 @@ WRONG = {
         "h1": NAMES, "h2": [*NAMES, "sentiment"], "out": FILES, "model": MODELS, "texts": [*TEXTS, "nosuch"],
         "labels": ["", "0", "0,0", "a,b,c"], "intervention": NAMES, "towards": NAMES, "num_demonstrations": [*COUNTS, "3"],
         "test_size": COUNTS, "num_sets": COUNTS, "batch_size": COUNTS, "seed": SEEDS, "dtype": NAMES, "device": NAMES,
+        "figure": FIGURES,
+    },
+    "icl tune": {
+        "name": [*NAMES, "meaning"], "features": [*NAMES, "sentiment,nli", "column:nosuch", "sentiment,,"],
+        "texts": [*TEXTS, "nosuch"], "max_words": [*COUNTS, "2"], "out": FOLDERS, "model": MODELS, "num_episodes": COUNTS,
+        "num_demonstrations": [*COUNTS, "2", "5", "400"], "exchanged_share": ["", "x", "nan", "-0.1", "1.1"],
+        "num_unscored": ["", "x", "-1", "12"], "rank": COUNTS, "alpha": COUNTS, "learning_rate": NUMBERS,
+        "num_warmup": ["", "x", "-1", "1.5"], "max_grad_norm": NUMBERS, "num_held_out": COUNTS, "evaluate_every": COUNTS,
+        "checkpoint_every": COUNTS, "seed": SEEDS,
     },
     "assignment": {"name": ["", "a9", "a1.ipynb"], "seed": SEEDS, "out": ["{t}/mine.csv", "{t}/mine.csv/new", "/proc/new"]},
     "grade": {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from course_lib.cli import grading, lessons, measuring, prompts
+from course_lib.cli import grading, lessons, measuring, prompts, tuning
 from course_lib.cli.frame import CourseCommand, CourseGroup, answer_ctrl_c, before_any_command
 
 app = typer.Typer(
@@ -39,6 +39,14 @@ ppt.command(cls=CourseCommand)(prompts.tune)
 ppt.command(cls=CourseCommand)(prompts.predict)
 ppt.command(cls=CourseCommand)(prompts.evaluate)
 app.add_typer(ppt, name="ppt")
+
+icl = typer.Typer(
+    help="In-context learning: tune a sibling of a model to follow a feature.", no_args_is_help=True
+)
+# a group of one command would be that command
+icl.callback()(lambda: None)
+icl.command(cls=CourseCommand)(tuning.tune)
+app.add_typer(icl, name="icl")
 
 
 def main() -> None:

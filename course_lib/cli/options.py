@@ -7,6 +7,13 @@ from typing import Annotated
 import typer
 
 Model = Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="embedded, meaning, surface, a folder, or a hub id; several, each behind --model, are compared with the "
+        "first."
+    ),
+]
 Dtype = Annotated[str | None, typer.Option(help="bfloat16 or float16 to compute in.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; the fastest by default.")]
 DrawSeed = Annotated[int, typer.Option(help="Seed of the draws.")]

@@ -28,6 +28,24 @@ class Update:
     learning_rate: float
 
 
+def linear_rate(step: int, *, peak: float, num_warmup: int, num_steps: int) -> float:
+    """Return the learning rate of a step: it rises to its peak over the warm-up, then falls to zero.
+
+    Args:
+        step: number of the step, from 1.
+        peak: the rate of the last step of the warm-up, and of the one behind it.
+        num_warmup: steps of the warm-up.
+        num_steps: steps in all; a step behind them would have the rate zero.
+
+    Example:
+        >>> [linear_rate(step, peak=1.0, num_warmup=2, num_steps=4) for step in (1, 2, 3, 4)]
+        [0.5, 1.0, 1.0, 0.5]
+    """
+    if step <= num_warmup:
+        return peak * step / num_warmup
+    return peak * (num_steps - step + 1) / (num_steps - num_warmup)
+
+
 def refuse_not_finite(what: str, value: float, step: int, learning_rate: float) -> None:
     """Refuse a loss or gradient that is not a finite number.
 

@@ -11,7 +11,7 @@ from datasets import Dataset
 from course_lib.checks.calls import a_dataset, border
 from course_lib.errors import CourseError
 from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
-from course_lib.texts.groups import normalise
+from course_lib.texts.groups import normalise, text_hash
 from course_lib.texts.sources import IDENTITIES
 
 # What a row's text is made of, in the texts that have these columns.
@@ -92,6 +92,8 @@ def _numbered_rows(texts: Dataset, columns: Iterable[str]) -> Iterator[tuple[int
 class Pool:
     """Labelled texts, from which sets are drawn that keep texts and documents apart.
 
+    `rows` holds, for each label, the rows that a demonstration can be.
+
     Args:
         texts: the rows.
         what: the hypotheses, for messages.
@@ -108,7 +110,8 @@ class Pool:
                 "These rows hold no text.", given=texts.column_names, mend=f"Use one of {TEXT_COLUMNS}."
             )
         self.texts = texts
-        self._what, self._counts, self._shown = what, counts, shown
+        self.rows = shown
+        self._what, self._counts = what, counts
         self._documents = _documents(texts)
         self._values = [texts[column][:] for column in columns]
         # (seed, number of demonstrations) -> for each set the attempt at which it was new, and its rows
@@ -141,7 +144,7 @@ class Pool:
         self, set_number: int, attempt: int, num_demonstrations: int, seed: int
     ) -> tuple[np.random.Generator, list[tuple[int, int]]]:
         rng = np.random.default_rng([seed, set_number, attempt])
-        demonstrations = self.balanced(self._shown, num_demonstrations, rng)
+        demonstrations = self.balanced(self.rows, num_demonstrations, rng)
         if len(demonstrations) < num_demonstrations:
             raise self.too_few("for balanced demonstrations", num_demonstrations)
         return rng, demonstrations
@@ -149,6 +152,14 @@ class Pool:
     def text(self, row: int) -> str:
         """Returns what makes two rows the same text."""
         return "|".join(normalise(values[row]) for values in self._values)
+
+    def text_hash(self, row: int) -> str:
+        """Returns a hash of what makes two rows the same text."""
+        return text_hash(self.text(row))
+
+    def document(self, row: int) -> str:
+        """Returns the name of a row's document."""
+        return self._documents[row]
 
     def take(
         self,

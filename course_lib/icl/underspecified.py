@@ -191,7 +191,7 @@ class SingleFeaturePool(Pool):
         _check_sizes(set_number, num_demonstrations, test_size, seed)
         rng, demonstrations = self.demonstrations(set_number, num_demonstrations, seed)
         shown = [row for row, _ in demonstrations]
-        test = self.test_set(self._shown, test_size, rng, apart_from=shown)
+        test = self.test_set(self.rows, test_size, rng, apart_from=shown)
         return SingleFeatureSplit(
             demonstrations=self.texts.select(shown),
             demonstration_labels=[label for _, label in demonstrations],

@@ -10,13 +10,32 @@ from typing import Any, cast
 from transformers import PreTrainedModel
 
 from course_lib.errors import CourseError
+from course_lib.locations import data_folder
 from course_lib.models.loaded import ModelAndTokenizer, loading_trouble, quietly
 
+CONFIG_FILE = "adapter_config.json"
 
-def is_adapter(model_source: Any) -> bool:
-    """Say whether a model source is a folder that PEFT wrote: an adapter's weights without the model's."""
-    folder = Path(str(model_source)).expanduser()
-    return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+
+def shipped_adapters() -> list[str]:
+    """Return the names of the adapters that the course ships: each names a model wherever a model is named."""
+    return sorted(file.parent.name for file in (data_folder() / "adapters").glob(f"*/{CONFIG_FILE}"))
+
+
+def adapter_folder(model_source: Any) -> Path | None:
+    """Return the folder of a model source that is an adapter: weights that PEFT wrote, without the model's.
+
+    Args:
+        model_source: the name of an adapter that the course ships, or a folder.
+
+    Returns:
+        The folder; None for a whole model.
+    """
+    name = str(model_source)
+    if name in shipped_adapters():
+        return data_folder() / "adapters" / name
+    folder = Path(name).expanduser()
+    is_adapter = (folder / CONFIG_FILE).is_file() and not (folder / "config.json").is_file()
+    return folder if is_adapter else None
 
 
 def base_of(folder: Path) -> str:
@@ -26,7 +45,7 @@ def base_of(folder: Path) -> str:
         CourseError: the configuration cannot be read.
     """
     with loading_trouble(str(folder)):
-        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         return str(dict(settings).get("base_model_name_or_path") or "")
 
 

@@ -1,6 +1,7 @@
 """Loading: the embedded models, any `transformers` model id, or a folder.
 
-A model source is "embedded" (the course's own model, out of the cache), a folder, or a hub id. Weights are
+A model source is "embedded" (the course's own model, out of the cache), the name of an adapter that the course ships
+("meaning"), a folder, or a hub id. Weights are
 read from safetensors only; no code that comes with a model is ever run.
 """
 
@@ -26,7 +27,7 @@ from course_lib.checks.calls import border
 from course_lib.checks.types import Seed
 from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
-from course_lib.models.adapters import base_of, is_adapter, load_adapter
+from course_lib.models.adapters import adapter_folder, base_of, load_adapter
 from course_lib.models.embedded import embedded_encoder, embedded_language_model
 from course_lib.models.loaded import (
     EMBEDDED,
@@ -171,12 +172,15 @@ def _kept_language_model(
 
 def _files_state(model_source: str) -> tuple[Any, ...]:
     """Return what tells a folder's files from those that stood there before; () for what is no folder."""
-    folder = Path(str(model_source)).expanduser()
-    if model_source == EMBEDDED or not folder.is_dir():
+    if model_source == EMBEDDED:
+        return ()
+    adapter = adapter_folder(model_source)
+    folder = adapter or Path(str(model_source)).expanduser()
+    if not folder.is_dir():
         return ()
     states = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
     own = tuple((str(path), state.st_ino, state.st_size, state.st_mtime_ns) for path, state in states)
-    return (*own, *(_files_state(base_of(folder)) if is_adapter(model_source) else ()))
+    return (*own, *(_files_state(base_of(adapter)) if adapter else ()))
 
 
 def _load(
@@ -188,11 +192,9 @@ def _load(
     fresh_head: bool = False,
     **model_options: Any,
 ) -> ModelAndTokenizer:
-    if is_adapter(model_source):
+    if model_source != EMBEDDED and (adapter := adapter_folder(model_source)):
         options = {"device": device, "fresh_head": fresh_head, **model_options}
-        return load_adapter(
-            Path(model_source).expanduser(), lambda base: _load(auto_class, base, embedded_folder, **options)
-        )
+        return load_adapter(adapter, lambda base: _load(auto_class, base, embedded_folder, **options))
     chosen = choose_device(device)
     where = str(embedded_folder()) if model_source == EMBEDDED else _folder_or_hub_id(model_source)
     with loading_trouble(model_source), quietly():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +14,7 @@ import torch
 from peft import PromptTuningConfig, TaskType
 
 from course_lib.errors import CourseError
-from course_lib.locations import RECORD_FILE, check_output_folder, record_own_file, replace_folder
+from course_lib.locations import RECORD_FILE, check_output_folder, written_folder
 from course_lib.models.fingerprint import ModelFingerprint
 
 # PEFT's two files, and ours beside them.
@@ -54,18 +52,10 @@ def write_adapter(folder: Path, adapter: Adapter, more: Mapping[str, str] | None
         CourseError: what `check_adapter_folder` refuses.
     """
     more = more or {}
-    folder = check_adapter_folder(folder, tuple(more))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    try:
+    with written_folder(check_adapter_folder(folder, tuple(more))) as partial:
         _write_files(partial, adapter)
         for name, text in more.items():
             (partial / name).write_text(text, encoding="utf-8")
-        for path in sorted(partial.iterdir()):
-            record_own_file(path, folder=partial)
-        replace_folder(folder, partial)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check_adapter_folder(folder: Path | str, more: Sequence[str] = ()) -> Path:

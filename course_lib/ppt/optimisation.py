@@ -18,7 +18,7 @@ from course_lib.checks.calls import check_fields
 from course_lib.checks.types import Count, NotNegative, Positive, Seed, Share
 from course_lib.errors import CourseError
 from course_lib.finetuning.evaluating import Evaluation
-from course_lib.finetuning.optimizing import BestWeights, descend
+from course_lib.finetuning.optimizing import BestWeights, descend, linear_rate
 from course_lib.models.loaded import floating_dtype
 from course_lib.ppt.examples import Batches, TokenizedExample
 
@@ -77,11 +77,9 @@ class PromptTrainingSettings:
             [0.5, 1.0, 1.0, 0.5]
         """
         warmup = round(self.warmup_share * self.num_steps)
-        if step <= warmup:
-            return self.learning_rate * step / warmup
-        if self.schedule == "constant":
+        if step > warmup and self.schedule == "constant":
             return self.learning_rate
-        return self.learning_rate * (self.num_steps - step + 1) / (self.num_steps - warmup)
+        return linear_rate(step, peak=self.learning_rate, num_warmup=warmup, num_steps=self.num_steps)
 
 
 @dataclass(frozen=True)

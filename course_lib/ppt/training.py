@@ -30,7 +30,6 @@ from course_lib.finetuning.evaluating import Evaluation
 from course_lib.finetuning.optimizing import BestWeights
 from course_lib.models.fingerprint import model_fingerprint
 from course_lib.models.loaded import ModelAndTokenizer, evaluation_mode, floating_dtype
-from course_lib.ppt.checkpoints import CHECKPOINT_FILE, read_checkpoint, tensors_hash, write_checkpoint
 from course_lib.ppt.examples import (
     Batches,
     Examples,
@@ -44,6 +43,7 @@ from course_lib.ppt.label_scoring import unchecked_label_loss
 from course_lib.ppt.optimisation import LabelTraining, PromptEvaluation, PromptStep, PromptTrainingSettings
 from course_lib.ppt.soft_prompt import SoftPrompt
 from course_lib.prompts.verbalizers import Verbalizer
+from course_lib.runs.checkpoints import CHECKPOINT_FILE, read_checkpoint, tensors_hash, write_checkpoint
 from course_lib.runs.hardware import warn_of_slow_bfloat16
 
 LAST_GOOD_FOLDER = "last_good"

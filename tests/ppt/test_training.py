@@ -20,7 +20,6 @@ from course_lib.errors import CourseError
 from course_lib.models import ModelAndTokenizer
 from course_lib.models.fingerprint import weights_hash
 from course_lib.ppt import examples as prompt_examples
-from course_lib.ppt.checkpoints import CHECKPOINT_FILE, tensors_hash
 from course_lib.ppt.examples import Processes, PromptExample, _refuse_bad_scores
 from course_lib.ppt.label_scoring import label_loss, label_scores, make_label_batch
 from course_lib.ppt.optimisation import PromptTrainingSettings
@@ -33,6 +32,7 @@ from course_lib.ppt.training import (
     train_prompt,
 )
 from course_lib.prompts.verbalizers import Verbalizer, find_label_ids
+from course_lib.runs.checkpoints import CHECKPOINT_FILE, tensors_hash
 from tests.ppt.tiny import VERBALIZERS, tiny_examples, tiny_gpt2, tiny_language_model
 from tests.ppt.training_worker import NUM_STEPS, train
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -17,6 +18,7 @@ from course_lib.icl.hypotheses import Hypothesis, find_hypothesis
 from course_lib.icl.interventions import STEERS, Direction, InterventionKind
 from course_lib.icl.prompting import TemplateName
 from course_lib.icl.scorers.prefix_cached import find_scorer
+from course_lib.icl.tuning.records import NOTHING_SEEN, Seen, seen_by, unseen_texts
 from course_lib.icl.underspecified import SingleFeaturePool, UnderspecifiedPool
 from course_lib.models.loaded import EMBEDDED, ModelSource
 
@@ -34,30 +36,32 @@ EMBEDDED_PAIRS = (
 
 
 @lru_cache(maxsize=8)
-def pair_pool(h1: Hypothesis, h2: Hypothesis) -> UnderspecifiedPool:
+def pair_pool(h1: Hypothesis, h2: Hypothesis, seen: Seen = NOTHING_SEEN) -> UnderspecifiedPool:
     """Returns the embedded texts labelled by a pair of hypotheses; the last eight are kept.
 
     Args:
         h1: the first hypothesis.
         h2: the second.
+        seen: what tuned models have seen, which is left out.
 
     Raises:
-        CourseError: as `bias_texts` and `UnderspecifiedPool`.
+        CourseError: as `bias_texts`, `unseen_texts` and `UnderspecifiedPool`.
     """
-    return UnderspecifiedPool(bias_texts(h1, h2), h1, h2)
+    return UnderspecifiedPool(unseen_texts(bias_texts(h1, h2), seen), h1, h2)
 
 
 @lru_cache(maxsize=8)
-def feature_pool(feature: Hypothesis) -> SingleFeaturePool:
+def feature_pool(feature: Hypothesis, seen: Seen = NOTHING_SEEN) -> SingleFeaturePool:
     """Returns the embedded texts labelled by one feature; the last eight are kept.
 
     Args:
         feature: the hypothesis.
+        seen: what tuned models have seen, which is left out.
 
     Raises:
-        CourseError: as `bias_texts` and `SingleFeaturePool`.
+        CourseError: as `bias_texts`, `unseen_texts` and `SingleFeaturePool`.
     """
-    return SingleFeaturePool(bias_texts(feature), feature)
+    return SingleFeaturePool(unseen_texts(bias_texts(feature), seen), feature)
 
 
 @border()
@@ -69,6 +73,7 @@ def bias_run(
     direction: Direction | None = None,
     *,
     model_source: ModelSource = EMBEDDED,
+    beside: Sequence[ModelSource] = (),
     batch_size: Count = 16,
     **options: Any,
 ) -> list[BiasRow]:
@@ -81,6 +86,7 @@ def bias_run(
         kind: an intervention, or None.
         direction: "h1" or "h2", where the intervention steers to.
         model_source: "embedded", a folder, or a hub id.
+        beside: models that this one is compared with: what they or this one were tuned on is left out.
         batch_size: test items at a time.
         **options: the other arguments of `measure_set`.
 
@@ -90,7 +96,7 @@ def bias_run(
     Raises:
         CourseError: as `pair_pool` and `measure_set`.
     """
-    pool = pair_pool(find_hypothesis(h1), find_hypothesis(h2))
+    pool = pair_pool(find_hypothesis(h1), find_hypothesis(h2), seen_by([model_source, *beside]))
     rows = measure_set(find_scorer(model_source, batch_size), pool, set_number, kind, direction, **options)
     return [{"model": model_source, **row} for row in rows]
 
@@ -101,6 +107,7 @@ def feature_run(
     set_number: Whole,
     *,
     model_source: ModelSource = EMBEDDED,
+    beside: Sequence[ModelSource] = (),
     template: TemplateName | None = None,
     batch_size: Count = 16,
     **options: Any,
@@ -111,6 +118,7 @@ def feature_run(
         feature: the hypothesis, or its name.
         set_number: which set, from 0.
         model_source: "embedded", a folder, or a hub id.
+        beside: models that this one is compared with: what they or this one were tuned on is left out.
         template: how one example is written; the task's own by default. It is checked before the texts are labelled.
         batch_size: test items at a time.
         **options: the other arguments of `measure_feature`.
@@ -121,7 +129,7 @@ def feature_run(
     Raises:
         CourseError: as `feature_pool` and `measure_feature`.
     """
-    pool = feature_pool(find_hypothesis(feature))
+    pool = feature_pool(find_hypothesis(feature), seen_by([model_source, *beside]))
     scorer = find_scorer(model_source, batch_size)
     rows = measure_feature(scorer, pool, set_number, template=template, **options)
     return [{"model": model_source, **row} for row in rows]

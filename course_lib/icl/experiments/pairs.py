@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,7 @@ from course_lib.icl.hypotheses import HYPOTHESES, Hypothesis
 from course_lib.icl.interventions import Direction, InterventionKind
 from course_lib.icl.scorers.prefix_cached import find_scorer
 from course_lib.icl.scorers.scorer import Scorer
+from course_lib.icl.tuning.records import seen_by, unseen_texts
 from course_lib.icl.underspecified import UnderspecifiedPool
 from course_lib.locations import cache_folder
 from course_lib.models.fingerprint import weights_hash
@@ -42,6 +44,7 @@ def measure_pair(
     kind: InterventionKind | None = None,
     direction: Direction | None = None,
     *,
+    beside: Sequence[ModelSource] = (),
     num_sets: Count = 3,
     batch_size: Count = 16,
     dtype: str | None = None,
@@ -61,6 +64,7 @@ def measure_pair(
         h2: the second.
         kind: an intervention, or None.
         direction: "h1" or "h2", where the intervention steers to.
+        beside: models that this one is compared with: what they or this one were tuned on is left out.
         num_sets: sets of demonstrations.
         batch_size: test items at a time.
         dtype: "float32" (the default), "bfloat16" or "float16". Small differences between labels are rounded
@@ -75,13 +79,13 @@ def measure_pair(
         The rows of `measure_set`, with a column model, for every set, in their order, in every process.
 
     Raises:
-        CourseError: as `UnderspecifiedPool` and `measure_set`.
+        CourseError: as `unseen_texts`, `UnderspecifiedPool` and `measure_set`.
     """
     if "test_size" in sizes:
         check_count("test_size", sizes["test_size"])
     floating_dtype("float32" if dtype is None else dtype)
     choose_device(device)
-    pool = UnderspecifiedPool(texts, h1, h2)
+    pool = UnderspecifiedPool(unseen_texts(texts, seen_by([model_source, *beside])), h1, h2)
     steer_between(pool, kind, direction)
     for number in range(num_sets):
         draw_set(pool, number, **sizes)

@@ -39,15 +39,24 @@ def named_hypotheses(h1: str, h2: str) -> tuple[Hypothesis, Hypothesis]:
         >>> [(one.name, one.task) for one in named_hypotheses("nli", "column:is_question")]
         [('nli', 'nli'), ('column:is_question', 'nli')]
     """
-    registered = [find_hypothesis(name) for name in (h1, h2) if not name.startswith(COLUMN)]
+    first, second = named_features([h1, h2])
+    return first, second
+
+
+def named_features(names: Sequence[str]) -> list[Hypothesis]:
+    """Finds features that a user names, as `named_hypotheses` finds a pair of them.
+
+    Raises:
+        CourseError: an unknown name, or a column without one.
+    """
+    registered = [find_hypothesis(name) for name in names if not name.startswith(COLUMN)]
     task = registered[0].task if registered else "sentiment"
-    first, second = (
+    return [
         column_hypothesis(name.removeprefix(COLUMN).strip(), task)
         if name.startswith(COLUMN)
         else find_hypothesis(name)
-        for name in (h1, h2)
-    )
-    return first, second
+        for name in names
+    ]
 
 
 def named_texts(
@@ -69,7 +78,7 @@ def named_texts(
     """
     first, second = find_hypothesis(h1), find_hypothesis(h2)
     if is_user_file(names):
-        return _read_file(Path(names), first, second, labels)
+        return file_texts(Path(names), [first, second], labels)
     if labels is not None:
         raise CourseError("Labels are named for a file of one's own.", given=names, mend="Leave them out.")
     for one in (first, second):
@@ -89,12 +98,23 @@ def named_texts(
     return pool_texts(chosen) if is_pooled else load_texts(chosen[0])
 
 
-def _read_file(path: Path, h1: Hypothesis, h2: Hypothesis, labels: Sequence[str] | None) -> Dataset:
-    task = check_choice("task", h1.task, TASK_TEMPLATES)
-    read = dict.fromkeys([*h1.columns, *h2.columns, *TASK_TEMPLATES[task].fields])
+def file_texts(path: Path, hypotheses: Sequence[Hypothesis], labels: Sequence[str] | None = None) -> Dataset:
+    """Reads a file of one's own with the columns of hypotheses of one task, and of the task's template.
+
+    Args:
+        path: a file that `read_rows` reads.
+        hypotheses: at least one; a column's says which column it is.
+        labels: what the labels are called, as for `named_texts`.
+
+    Raises:
+        CourseError: a file that cannot be read; labels that are none.
+    """
+    task = check_choice("task", hypotheses[0].task, TASK_TEMPLATES)
+    needed = [column for one in hypotheses for column in one.columns]
+    read = dict.fromkeys([*needed, *TASK_TEMPLATES[task].fields])
     rows = read_rows(path, list(read), optional=("group", "document_id"))
     table: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in rows[0]}
-    features = [one.columns[0] for one in (h1, h2) if one.name.startswith(COLUMN)]
+    features = [one.columns[0] for one in hypotheses if one.name.startswith(COLUMN)]
     for name in {*IDENTITIES}.intersection(table).difference(features):
         table[name] = _converted(
             table[name], name, _share, "share from 0 to 1", "Write the share of raters who see it mentioned."
