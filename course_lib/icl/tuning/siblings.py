@@ -121,11 +121,11 @@ def tune_sibling(
     target = check_tuned_folder(folder)
     sides = material_texts(material)
     task = find_hypothesis(material.features[0]).task
-    loaded = load_language_model(model_source)
     episodes, heldout = (
         source_of(material, texts, settings).take(count)
         for texts, count in zip(sides, (settings.num_episodes, settings.num_held_out), strict=True)
     )
+    loaded = load_language_model(model_source)
     tokens, heldout_tokens = (_tokens(loaded.tokenizer, task, part, settings) for part in (episodes, heldout))
     of_model = list(model_fingerprint(loaded.model).sampled_weights)
     of_run = json.dumps([tokens, heldout_tokens, asdict(settings), of_model])
