@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from course_lib.cli.options import LearningRate, Model
 from course_lib.errors import CourseError
 
 
@@ -25,14 +26,14 @@ def tune(
     out: Annotated[
         Path | None, typer.Option(help="The adapter's folder; data/adapters/NAME for a shipped one.")
     ] = None,
-    model: Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")] = "embedded",
+    model: Model = "embedded",
     num_episodes: Annotated[int, typer.Option(help="Episodes, one a step.")] = 90,
     num_demonstrations: Annotated[int, typer.Option(help="Texts of an episode, half of each label.")] = 12,
     exchanged_share: Annotated[float, typer.Option(help="Share of episodes with labels exchanged.")] = 0.3,
     num_unscored: Annotated[int, typer.Option(help="First labels of an episode that do not count.")] = 2,
     rank: Annotated[int, typer.Option(help="Rank of LoRA's matrices.")] = 8,
     alpha: Annotated[int, typer.Option(help="LoRA's scale.")] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    learning_rate: LearningRate = 1e-3,
     num_warmup: Annotated[int, typer.Option(help="Steps over which the rate rises.")] = 10,
     max_grad_norm: Annotated[float, typer.Option(help="Longest gradient.")] = 1.0,
     num_held_out: Annotated[int, typer.Option(help="Episodes for the held-out curve.")] = 6,
@@ -41,7 +42,7 @@ def tune(
     seed: Annotated[int, typer.Option(help="Seed of the episodes and of the adapter.")] = 0,
 ) -> None:
     """Tune an adapter to learn in context from the features you name; a stopped run goes on where it was."""
-    from course_lib.checks import check_choice
+    from course_lib.checks.calls import check_choice
     from course_lib.icl.experiments.user_texts import named_features
     from course_lib.icl.tuning.siblings import SIBLINGS, Material, sibling_folder, tune_sibling
     from course_lib.icl.tuning.train import TuningSettings

@@ -15,15 +15,9 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from course_lib.checks import (
-    Seed,
-    Share,
-    a_dataset,
-    border,
-    check_count,
-    each,
-    of_type,
-)
+from course_lib.checks.calls import a_dataset, border, each, of_type
+from course_lib.checks.types import Seed, Share
+from course_lib.checks.values import check_count
 from course_lib.errors import CourseError
 from course_lib.icl.drawing import label_texts
 from course_lib.icl.hypotheses import Hypothesis, find_hypothesis

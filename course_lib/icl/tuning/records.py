@@ -14,7 +14,8 @@ import torch
 from datasets import Dataset
 from peft import get_peft_model_state_dict
 
-from course_lib.checks import a_dataset, border, check_path, each
+from course_lib.checks.calls import a_dataset, border, each
+from course_lib.checks.values import check_path
 from course_lib.errors import CourseError
 from course_lib.icl.drawing import TEXT_COLUMNS
 from course_lib.icl.tuning.episodes import Episode

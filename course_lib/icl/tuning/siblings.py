@@ -15,7 +15,9 @@ from typing import Any
 import pandas as pd
 from datasets import Dataset
 
-from course_lib.checks import Count, Flag, border, check_choice, check_fields, check_text, of_type, optional
+from course_lib.checks.calls import border, check_choice, check_fields, of_type, optional
+from course_lib.checks.types import Count, Flag
+from course_lib.checks.values import check_text
 from course_lib.errors import CourseError, unknown_name
 from course_lib.icl.drawing import TEXT_COLUMNS
 from course_lib.icl.experiments.pooling import pool_texts
@@ -33,7 +35,7 @@ from course_lib.icl.tuning.records import STORED_DTYPE, check_tuned_folder, seen
 from course_lib.icl.tuning.train import TuningResult, TuningSettings, TuningStep, tune_adapter
 from course_lib.locations import cache_folder, data_folder
 from course_lib.models.fingerprint import model_fingerprint
-from course_lib.models.loaded import EMBEDDED, a_model_source
+from course_lib.models.loaded import EMBEDDED, ModelSource
 from course_lib.models.loading import load_language_model
 from course_lib.runs.hardware import machine_summary
 from course_lib.runs.records import package_versions
@@ -81,7 +83,6 @@ def sibling_folder(name: str) -> Path:
 
 @border(
     material=of_type("course_lib.icl.tuning.siblings.Material"),
-    model_source=a_model_source,
     settings=optional(of_type("course_lib.icl.tuning.train.TuningSettings")),
     name=optional(check_text),
 )
@@ -89,7 +90,7 @@ def tune_sibling(
     material: Material,
     folder: Path | str,
     *,
-    model_source: str = EMBEDDED,
+    model_source: ModelSource = EMBEDDED,
     settings: TuningSettings | None = None,
     name: str | None = None,
     checkpoint_folder: Path | None = None,

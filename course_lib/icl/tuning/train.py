@@ -18,22 +18,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from tqdm.auto import tqdm
 
-from course_lib.checks import (
-    Count,
-    Flag,
-    Positive,
-    Seed,
-    Share,
-    a_model_and_tokenizer,
-    border,
-    check_callable,
-    check_count,
-    check_fields,
-    check_path,
-    each,
-    of_type,
-    optional,
-)
+from course_lib.checks.calls import a_model_and_tokenizer, border, check_fields, each, of_type, optional
+from course_lib.checks.types import Count, Flag, Positive, Seed, Share, Whole
+from course_lib.checks.values import check_callable, check_count, check_path
 from course_lib.errors import CourseError
 from course_lib.finetuning.optimizing import descend, linear_rate
 from course_lib.icl.tuning.episodes import EpisodeTokens
@@ -70,11 +57,11 @@ class TuningSettings:
     num_episodes: Count = 90
     num_demonstrations: int = 12
     exchanged_share: Share = 0.3
-    num_unscored: int = 2
+    num_unscored: Whole = 2
     rank: Count = 8
     alpha: Count = 16
     learning_rate: Positive = 1e-3
-    num_warmup: int = 10
+    num_warmup: Whole = 10
     max_grad_norm: Positive = 1.0
     num_held_out: Count = 6
     evaluate_every: Count = 30
@@ -86,7 +73,6 @@ class TuningSettings:
             self,
             num_demonstrations=partial(check_count, least=4),
             num_unscored=partial(check_count, least=0, most=self.num_demonstrations - 1),
-            num_warmup=partial(check_count, least=0),
         )
 
     def learning_rate_at(self, step: int) -> float:

@@ -147,7 +147,7 @@ def test_template_order_and_set_reach_the_prompt(texts: Dataset) -> None:
 def test_a_feature_alone_is_measured_on_the_set_that_is_named(
     texts: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "feature_pool", lambda feature: SingleFeaturePool(texts, feature))
+    monkeypatch.setattr(embedded, "feature_pool", lambda feature, _: SingleFeaturePool(texts, feature))
 
     def prefix(number: int, **options: Any) -> str:
         scorer = KnownPreference(is_good)
