@@ -10,7 +10,7 @@ Model = Annotated[str, typer.Option(help="embedded, a folder, or a hub id.")]
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        help="embedded, meaning, surface, a folder, or a hub id; several, each behind --model, are compared with the "
+        help="embedded, a shipped sibling, a folder, or a hub id; several, each behind --model, are compared with the "
         "first."
     ),
 ]

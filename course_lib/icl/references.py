@@ -7,7 +7,10 @@ from itertools import product
 from course_lib.icl.experiments import conditions
 from course_lib.icl.experiments.context_size import context_run
 from course_lib.icl.experiments.embedded import EMBEDDED_PAIRS, bias_run
+from course_lib.icl.experiments.siblings import curve_run, sibling_run
 from course_lib.icl.interventions import STEERS
+from course_lib.icl.tuning.siblings import shipped_versions
+from course_lib.models.loaded import EMBEDDED
 from course_lib.runs import ResultRecord
 from course_lib.runs.full_size import FULL, grid, run_reference
 
@@ -73,4 +76,70 @@ def icl_interventions() -> ResultRecord:
     return run_reference("icl_interventions", bias_run, settings, tasks)
 
 
-REFERENCES = (context_accuracy, icl_conditions, icl_bias, icl_paper_sets, icl_interventions)
+def icl_siblings() -> ResultRecord:
+    """Lesson 08: the untuned model and its siblings, every pair and every feature alone, on the same texts."""
+    features = dict.fromkeys(name for pair in EMBEDDED_PAIRS for name in pair)
+    tasks = [
+        {"model_source": model, "h1": h1, "h2": h2, "set_number": number}
+        for number, (h1, h2), model in product(
+            range(FULL.size("siblings.num_sets")),
+            [*EMBEDDED_PAIRS, *((feature, None) for feature in features)],
+            _models(),
+        )
+    ]
+    settings = {"beside": _models(), "test_size": FULL.size("siblings.num_items")}
+    return run_reference("icl_siblings", sibling_run, settings, tasks, adapters=shipped_versions())
+
+
+def icl_sibling_interventions() -> ResultRecord:
+    """Lesson 09: the siblings steered in both directions, from the meaning to the surface and back."""
+    pairs = [pair for pair in EMBEDDED_PAIRS if pair[0] == "sentiment"]
+    tasks = [
+        {
+            "model_source": model,
+            "h1": h1,
+            "h2": h2,
+            "set_number": number,
+            "kind": kind,
+            "direction": direction,
+        }
+        for number, (h1, h2), (kind, direction), model in product(
+            range(FULL.size("siblings.steered_sets")), pairs, STEERS, shipped_versions()
+        )
+    ]
+    settings = {"beside": _models(), "test_size": FULL.size("siblings.steered_items")}
+    return run_reference(
+        "icl_sibling_interventions", sibling_run, settings, tasks, adapters=shipped_versions()
+    )
+
+
+def icl_tuning_curve() -> ResultRecord:
+    """Lesson 08: how many episodes it takes until a sibling follows what it was tuned on."""
+    pairs = [pair for pair in EMBEDDED_PAIRS if pair[0] == "sentiment"]
+    tasks = [
+        {"sibling": sibling, "num_episodes": count, "h1": h1, "h2": h2, "set_number": number}
+        for number, (h1, h2), sibling, count in product(
+            range(FULL.size("siblings.curve_sets")),
+            pairs,
+            shipped_versions(),
+            FULL.size("siblings.curve_episodes"),
+        )
+    ]
+    settings = {"test_size": FULL.size("siblings.num_items")}
+    return run_reference("icl_tuning_curve", curve_run, settings, tasks, adapters=shipped_versions())
+
+
+def _models() -> list[str]:
+    return [EMBEDDED, *shipped_versions()]
+
+
+REFERENCES = (
+    context_accuracy,
+    icl_conditions,
+    icl_bias,
+    icl_paper_sets,
+    icl_interventions,
+    icl_siblings,
+    icl_sibling_interventions,
+    icl_tuning_curve,
+)

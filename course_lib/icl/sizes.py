@@ -22,4 +22,11 @@ SIZES: dict[str, tuple[Any, Any, Any]] = {
     "bias.steady_items": (8, 20, 60),
     "intervention.num_sets": (1, 2, 10),
     "intervention.num_items": (4, 20, 40),
+    # siblings: sets of pairs and features, of interventions, and over the number of episodes
+    "siblings.num_sets": (1, 2, 10),
+    "siblings.num_items": (4, 20, 60),
+    "siblings.steered_sets": (1, 1, 5),
+    "siblings.steered_items": (4, 10, 40),
+    "siblings.curve_sets": (1, 2, 5),
+    "siblings.curve_episodes": ((0, 2), (0, 10), (0, 10, 30, 90)),
 }

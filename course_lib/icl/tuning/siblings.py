@@ -31,9 +31,16 @@ from course_lib.icl.tuning.episodes import (
     a_feature_list,
     episode_tokens,
 )
-from course_lib.icl.tuning.records import STORED_DTYPE, check_tuned_folder, seen_in, write_tuned
+from course_lib.icl.tuning.records import (
+    STORED_DTYPE,
+    adapter_version,
+    check_tuned_folder,
+    seen_in,
+    write_tuned,
+)
 from course_lib.icl.tuning.train import TuningResult, TuningSettings, TuningStep, tune_adapter
 from course_lib.locations import cache_folder, data_folder
+from course_lib.models.adapters import shipped_adapters
 from course_lib.models.fingerprint import model_fingerprint
 from course_lib.models.loaded import EMBEDDED, ModelSource
 from course_lib.models.loading import load_language_model
@@ -79,6 +86,11 @@ def sibling_folder(name: str) -> Path:
         CourseError: an unknown name.
     """
     return data_folder() / "adapters" / check_choice("sibling", name, SIBLINGS)
+
+
+def shipped_versions() -> dict[str, str]:
+    """Returns the siblings that the course ships, each with the first digits of its weights' SHA-256."""
+    return {name: adapter_version(sibling_folder(name)) for name in SIBLINGS if name in shipped_adapters()}
 
 
 @border(
