@@ -12,7 +12,6 @@ from typing import Any
 import safetensors.torch
 import torch
 from datasets import Dataset
-from peft import get_peft_model_state_dict
 
 from course_lib.checks.calls import a_dataset, border, each
 from course_lib.checks.values import check_path
@@ -153,6 +152,8 @@ def write_tuned(folder: Path, loaded: ModelAndTokenizer, base_name: str, record:
     Raises:
         CourseError: what `check_tuned_folder` refuses; weights that float16 cannot hold.
     """
+    from peft import get_peft_model_state_dict  # takes two seconds, and measurements read records alone
+
     model: Any = loaded.model
     stored = {
         name: weight.detach().to("cpu", STORED_DTYPE).contiguous()
