@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from datasets import Dataset
 import torch
 import transformers
 from typer.testing import CliRunner
@@ -150,6 +151,7 @@ def test_every_set_is_measured_once_however_many_processes_there_are(
     num_sets: int, num_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Accelerate 1.13 gave each idle process the last set once more; the stand-in for its state does that."""
+    texts = Dataset.from_dict({"text": ["One."], "label": [1]})
     measured_by: list[list[int]] = []
 
     class Launched:
@@ -177,7 +179,7 @@ def test_every_set_is_measured_once_however_many_processes_there_are(
     for index in range(num_processes):
         measured_by.append([])
         monkeypatch.setattr(pairs, "_launched_processes", lambda index=index: Launched(index))
-        pairs.measure_pair("embedded", None, "sentiment", "sentiment.short", num_sets=num_sets)
+        pairs.measure_pair("embedded", texts, "sentiment", "sentiment.short", num_sets=num_sets)
     assert sorted(number for own in measured_by for number in own) == list(range(num_sets))
     assert max(map(len, measured_by)) - min(map(len, measured_by)) <= 1
 
