@@ -169,7 +169,7 @@ class Rows:
     first_reading: list[int]
 
 
-@border()
+@border(examples=each(of_type("course_lib.prompts.verbalizers.LabelIds"), least=0))
 def lay_out_rows(examples: Sequence[LabelIds]) -> Rows:
     """Lay out the rows that the labels of all examples are read off.
 

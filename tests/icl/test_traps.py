@@ -81,7 +81,7 @@ def whatever_there_is(
 ) -> tuple[np.random.Generator, list[tuple[int, int]]]:
     """Eight negatives and no positive, in one published run."""
     rng = np.random.default_rng(seed)
-    rows = {label: pool.take(pool._shown[label], num_demonstrations // 2, rng) for label in (1, 0)}
+    rows = {label: pool.take(pool.rows[label], num_demonstrations // 2, rng) for label in (1, 0)}
     return rng, [(row, label) for label, found in rows.items() for row in found]
 
 
@@ -89,7 +89,7 @@ def fewer_unseen(
     pool: Any, set_number: int, num_demonstrations: int, seed: int
 ) -> tuple[np.random.Generator, list[tuple[int, int]]]:
     rng = np.random.default_rng(seed)
-    return rng, pool.balanced(pool._shown, num_demonstrations, rng)
+    return rng, pool.balanced(pool.rows, num_demonstrations, rng)
 
 
 @ours_or_planted(Pool.demonstrations, whatever_there_is=whatever_there_is, fewer_unseen=fewer_unseen)

@@ -69,11 +69,9 @@ class TuningSettings:
     seed: Seed = 0
 
     def __post_init__(self) -> None:
-        check_fields(
-            self,
-            num_demonstrations=partial(check_count, least=4),
-            num_unscored=partial(check_count, least=0, most=self.num_demonstrations - 1),
-        )
+        # First: what may be left unscored depends on it.
+        check_count("num_demonstrations", self.num_demonstrations, least=4)
+        check_fields(self, num_unscored=partial(check_count, least=0, most=self.num_demonstrations - 1))
 
     def learning_rate_at(self, step: int) -> float:
         """Returns the learning rate of a step, counted from 1."""

@@ -14,9 +14,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from datasets import Dataset
 import torch
 import transformers
+from datasets import Dataset
 from typer.testing import CliRunner
 
 from course_lib import cli
