@@ -99,6 +99,8 @@ def test_padding_on_the_left_is_refused_where_positions_are_counted() -> None:
 def test_what_is_trained_stays_in_the_mode_it_was_in() -> None:
     model = MODELS["bert"].train()
     evaluate(ModelAndTokenizer(model, _tokenizer()), TEXTS, batch_size=3)
+    assert model.training
+    evaluate(ModelAndTokenizer(model.eval(), _tokenizer()), TEXTS, batch_size=3)
     assert not model.training
 
 

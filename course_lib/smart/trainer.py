@@ -7,6 +7,7 @@ schedules and callbacks work as they do there.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from transformers import Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers import Trainer, TrainerCallback, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput
 
 from course_lib.checks.calls import check_fields
 from course_lib.checks.values import check_flag, not_negative
@@ -391,11 +392,26 @@ class SmartTrainer(Trainer):
         if self._checkpoint and self.args.proximal_weight:
             _refuse_missing_anchor(self._checkpoint)
         # accelerate 1.13 puts autocast around the autocast of an earlier training; later ones mark the model
-        if not getattr(self.model, "_is_accelerate_prepared", False) and "_original_forward" in vars(
-            self.model
-        ):
+        is_prepared = getattr(self.model, "_is_accelerate_prepared", False)
+        if "_original_forward" in vars(self.model) and not is_prepared:
             self.model.forward = vars(self.model).pop("_original_forward")
+        if self._checkpoint and (ended := self._ended_state(self._checkpoint)):
+            return self._take_over(self._checkpoint, ended)
         return super().train(resume_from_checkpoint or None, *args, **kwargs)
+
+    def _ended_state(self, checkpoint: Path) -> TrainerState | None:
+        """Return a checkpoint's state if its run had taken all of its steps: the Trainer would take one more."""
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        is_same = self.args.max_steps <= 0 and state.num_train_epochs == math.ceil(self.args.num_train_epochs)
+        wanted = state.max_steps if is_same else self.args.max_steps
+        return state if state.global_step >= wanted > 0 else None
+
+    def _take_over(self, checkpoint: Path, state: TrainerState) -> TrainOutput:
+        """Take weights, anchor and state from the checkpoint of a run that had ended."""
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = state
+        self._start()
+        return TrainOutput(state.global_step, 0.0, {})
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         """Save the anchor where the optimizer's state is saved: before the file that completes a checkpoint."""

@@ -493,6 +493,18 @@ def test_an_unfinished_checkpoint_is_passed_over(folder_with_checkpoint: Path) -
     assert trainer.smart_loss.proximal.num_updates == 5
 
 
+def test_a_run_that_had_taken_its_last_step_takes_no_other(folder_with_checkpoint: Path) -> None:
+    """The Trainer takes one more; a run killed behind its last checkpoint ended with another anchor."""
+    arguments = settings(folder_with_checkpoint, max_steps=4, **STRONG)
+    trainer = SmartTrainer(tiny_model(), arguments, train_dataset=rows(16))
+    assert trainer.train(resume_from_checkpoint=True).global_step == 4
+    assert trainer.state.global_step == 4
+    assert trainer.smart_loss.proximal.num_updates == 4
+    saved = safetensors.torch.load_file(folder_with_checkpoint / "checkpoint-4" / "model.safetensors")
+    found = trainer.model.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in saved.items())
+
+
 def test_resuming_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     trainer = SmartTrainer(tiny_model(), settings(tmp_path), train_dataset=rows(16))
     with pytest.raises(CourseError, match="no complete checkpoint"):

@@ -338,7 +338,9 @@ def kernel_client_class() -> type[AsyncKernelClient]:
     class LooksAgain(AsyncZMQSocketChannel):
         """A channel that does not wait for the signal alone."""
 
-        async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
+        async def get_msg(  # type: ignore[override]
+            self, timeout: float | None = None
+        ) -> dict[str, Any]:
             """Give the next message; raises `queue.Empty` after so many seconds, None for no limit."""
             deadline = time.monotonic() + (math.inf if timeout is None else timeout)
             while True:
