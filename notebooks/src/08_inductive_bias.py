@@ -109,7 +109,7 @@ features = [
      "measured here": "yes" if h2.name in measured else ""}
     for task in ("sentiment", "toxicity", "nli", "qa") for h2 in icl.competitors(task)
 ]
-pd.DataFrame(features).set_index(["h1", "h2"])
+pd.DataFrame(features).set_index(["h1", "h2"]).style.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## A test set that tells the features apart
